@@ -1,0 +1,1 @@
+//! Nothing: this crate exists so that Cargo compiles RocksDB.

@@ -1,0 +1,73 @@
+//! The key: 32 bytes of BLAKE3 over a framed encoding of scope, task, cache version, signature
+//! and input digests.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::call::CallIdentity;
+use crate::canonical::Sink;
+use crate::digest::{Digest, ParseDigestError};
+use crate::wire::{Decode, Encode};
+
+/// The BLAKE3 derive-key context of keys.
+const KEY_CONTEXT: &str = "memod 2026-11-22 call key v1";
+
+/// The name of an entry. Prints as 64 lower-case hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub struct Key(Digest);
+
+impl Key {
+    /// The key of a call. Every component is framed by tag and length (semantics 11).
+    pub(crate) fn of(identity: &CallIdentity) -> Self {
+        let mut hasher = blake3::Hasher::new_derive_key(KEY_CONTEXT);
+        for (tag, component) in [
+            (0x90, identity.scope.project.as_bytes()),
+            (0x91, identity.scope.domain.as_bytes()),
+            (0x92, identity.task.as_bytes()),
+            (0x93, identity.cache_version.as_bytes()),
+            (0x94, identity.signature.as_bytes().as_slice()),
+        ] {
+            hasher.tag(tag);
+            hasher.framed(component);
+        }
+        hasher.tag(0x95);
+        hasher.length(identity.inputs.len());
+        for (name, digest) in &identity.inputs {
+            hasher.framed(name.as_bytes());
+            hasher.put(digest.as_bytes());
+        }
+        Self(hasher.finalize().into())
+    }
+
+    /// The key whose bytes these are.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(Digest::from_bytes(bytes))
+    }
+
+    /// The raw bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        self.0.as_bytes()
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, formatter)
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, formatter)
+    }
+}
+
+impl FromStr for Key {
+    type Err = ParseDigestError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self)
+    }
+}

@@ -1,0 +1,47 @@
+//! What memod's processes say to each other: digests, typed values, keys, frames and messages.
+//!
+//! **Invariants.** Everything here is a pure function of its arguments. Every number that comes
+//! from a peer is checked against a bound of [`limits`]. `WIRE.md` beside this crate says the same
+//! byte by byte.
+//!
+//! **Does not** open sockets or files, read the clock, or depend on a runtime (the `tokio` feature
+//! adds a codec, no I/O).
+
+mod call;
+mod canonical;
+#[cfg(feature = "tokio")]
+mod codec;
+mod digest;
+mod error;
+pub mod frame;
+pub mod handshake;
+#[cfg(feature = "json")]
+pub mod json;
+mod key;
+pub mod limits;
+mod literal;
+mod literal_decode;
+mod literal_type;
+pub mod name;
+mod request;
+mod response;
+mod type_text;
+pub mod wire;
+
+pub use call::{Call, CallIdentity, Interface, Scope};
+#[cfg(feature = "tokio")]
+pub use codec::{FrameCodec, FrameStreamError};
+pub use digest::{Digest, ParseDigestError};
+pub use error::{ErrorCode, InvalidArgument, WireError};
+pub use frame::Frame;
+pub use key::Key;
+pub use literal::Literal;
+pub use literal_type::LiteralType;
+pub use request::{
+    Filter, InterfaceText, Lookup, NewOutput, OutputSource, Put, Request, RequestHeader, RunClaim,
+    Selector,
+};
+pub use response::{
+    Delivery, EntryDetail, EntryRow, Hit, Miss, MissReason, Output, Provenance, PutOutcome,
+    Response, ResponseHeader, Stats, Status, TaskStats,
+};

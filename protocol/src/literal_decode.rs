@@ -1,0 +1,114 @@
+//! Reads a value back from its canonical encoding.
+//!
+//! **Invariants.** Nesting is bounded by [`NESTING_MAX`]; nothing is reserved on the word of a
+//! count; every byte is used; names are unique and in order, so each value has one encoding.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use crate::digest::Digest;
+use crate::error::InvalidArgument;
+use crate::limits::NESTING_MAX;
+use crate::literal::{Literal, tag};
+
+/// The value that exactly these bytes encode.
+pub(crate) fn decode(bytes: &Bytes) -> Result<Literal, InvalidArgument> {
+    let mut reader = Reader { rest: bytes.clone() };
+    let literal = reader.literal(0)?;
+    if reader.rest.is_empty() {
+        Ok(literal)
+    } else {
+        Err(wrong(&format!("{} bytes are left over behind the value", reader.rest.len())))
+    }
+}
+
+fn wrong(problem: &str) -> InvalidArgument {
+    InvalidArgument::new("value", problem)
+}
+
+struct Reader {
+    rest: Bytes,
+}
+
+impl Reader {
+    fn take(&mut self, length: usize) -> Result<Bytes, InvalidArgument> {
+        if length > self.rest.len() {
+            return Err(wrong("the encoding ends too early"));
+        }
+        Ok(self.rest.split_to(length))
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], InvalidArgument> {
+        let taken = self.take(N)?;
+        taken.as_ref().try_into().map_err(|_| wrong("the encoding ends too early"))
+    }
+
+    fn count(&mut self) -> Result<usize, InvalidArgument> {
+        usize::try_from(u64::from_le_bytes(self.array()?))
+            .map_err(|_| wrong("a count is beyond this machine"))
+    }
+
+    fn framed(&mut self) -> Result<Bytes, InvalidArgument> {
+        let length = self.count()?;
+        self.take(length)
+    }
+
+    fn text(&mut self) -> Result<String, InvalidArgument> {
+        String::from_utf8(self.framed()?.to_vec()).map_err(|_| wrong("a text is not UTF-8"))
+    }
+
+    fn members(&mut self, depth: usize) -> Result<BTreeMap<String, Literal>, InvalidArgument> {
+        let mut members = BTreeMap::new();
+        for _ in 0..self.count()? {
+            let name = self.text()?;
+            if members.last_key_value().is_some_and(|(last, _)| *last >= name) {
+                return Err(wrong("names are not in order"));
+            }
+            members.insert(name, self.literal(depth + 1)?);
+        }
+        Ok(members)
+    }
+
+    fn literal(&mut self, depth: usize) -> Result<Literal, InvalidArgument> {
+        if depth >= NESTING_MAX {
+            return Err(wrong(&format!("nested deeper than {NESTING_MAX}")));
+        }
+        let [kind] = self.array()?;
+        Ok(match kind {
+            tag::NONE => Literal::None,
+            tag::BOOLEAN => match self.array()? {
+                [0] => Literal::Boolean(false),
+                [1] => Literal::Boolean(true),
+                _ => return Err(wrong("a boolean is neither 0 nor 1")),
+            },
+            tag::INTEGER => Literal::Integer(i64::from_le_bytes(self.array()?)),
+            tag::FLOAT => Literal::Float(f64::from_bits(u64::from_le_bytes(self.array()?))),
+            tag::STRING => Literal::String(self.text()?),
+            tag::BYTES => Literal::Bytes(self.framed()?),
+            tag::DATETIME => Literal::Datetime(i128::from_le_bytes(self.array()?)),
+            tag::DURATION => Literal::Duration(i128::from_le_bytes(self.array()?)),
+            tag::FILE => Literal::File {
+                bytes: u64::from_le_bytes(self.array()?),
+                digest: Digest::from_bytes(self.array()?),
+            },
+            tag::LIST => {
+                let mut items = Vec::new();
+                for _ in 0..self.count()? {
+                    items.push(self.literal(depth + 1)?);
+                }
+                Literal::List(items)
+            }
+            tag::MAP => Literal::Map(self.members(depth)?),
+            tag::STRUCT => Literal::Struct(self.members(depth)?),
+            tag::ENUM => Literal::Enum(self.text()?),
+            tag::OPAQUE => Literal::Opaque { format: self.text()?, bytes: self.framed()? },
+            tag::HASHED => Literal::Hashed { hash: self.text()?, value: None },
+            tag::HASHED_VALUE => Literal::Hashed {
+                hash: self.text()?,
+                value: Some(Box::new(self.literal(depth + 1)?)),
+            },
+            other => return Err(wrong(&format!("0x{other:02x} is no tag of a value"))),
+        })
+    }
+}

@@ -1,0 +1,41 @@
+//! What may be a name: of a project, domain, task, cache version, input, output or owner.
+
+use crate::error::InvalidArgument;
+use crate::limits::NAME_BYTES_MAX;
+
+/// Checks one name.
+///
+/// # Errors
+/// If it is empty or longer than [`NAME_BYTES_MAX`] bytes; the error names `field`.
+pub fn check(field: &str, name: &str) -> Result<(), InvalidArgument> {
+    if name.is_empty() {
+        return Err(InvalidArgument::new(field, "must not be empty"));
+    }
+    if name.len() > NAME_BYTES_MAX {
+        return Err(InvalidArgument::new(
+            field,
+            format!("is {} bytes long, {NAME_BYTES_MAX} are allowed", name.len()),
+        ));
+    }
+    Ok(())
+}
+
+/// Trims a cache version and checks it (semantics 7).
+///
+/// # Errors
+/// If nothing but white space is given, or more than [`NAME_BYTES_MAX`] bytes.
+pub fn cache_version(given: &str) -> Result<String, InvalidArgument> {
+    let trimmed = given.trim();
+    if trimmed.is_empty() {
+        return Err(InvalidArgument::new("cache_version", "must not be blank"));
+    }
+    check("cache_version", trimmed)?;
+    Ok(trimmed.to_owned())
+}
+
+/// A field's label for messages about the input or output of that name, shortened.
+pub(crate) fn label(kind: &str, name: &str) -> String {
+    let short: String = name.chars().take(64).collect();
+    let dots = if short.len() < name.len() { ".." } else { "" };
+    format!("{kind} `{}{dots}`", short.escape_debug())
+}

@@ -1,0 +1,76 @@
+//! The serialiser: the one file that names bincode.
+//!
+//! **Invariants.** Decoding is bounded by [`HEADER_BYTES_MAX`] before anything is reserved, and
+//! succeeds only if every byte was used. No type that derives [`Decode`] is zero-sized inside a
+//! collection, and none is recursive (types of literals travel as text for that reason), so
+//! hostile bytes can exhaust neither memory nor stack. Bytes are never hashed after decoding:
+//! bincode accepts more than one spelling of a number.
+//!
+//! bincode is unmaintained (RUSTSEC-2025-0141). Its layout is frozen by the golden bytes in
+//! `protocol/tests`; a codec written by hand can replace it here.
+
+pub use bincode::{Decode, Encode};
+
+use crate::limits::HEADER_BYTES_MAX;
+
+type Layout = bincode::config::Configuration<
+    bincode::config::LittleEndian,
+    bincode::config::Varint,
+    bincode::config::Limit<{ HEADER_BYTES_MAX as usize }>,
+>;
+
+const LAYOUT: Layout =
+    bincode::config::standard().with_limit::<{ HEADER_BYTES_MAX as usize }>();
+
+/// Bytes that are not a message.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// The bytes do not follow the layout of the wanted type, or claim more than the limit.
+    #[error("malformed message: {0}")]
+    Malformed(String),
+    /// A message was followed by bytes that belong to nothing.
+    #[error("malformed message: {0} bytes are left over behind it")]
+    Trailing(usize),
+}
+
+/// The bytes of a message.
+///
+/// # Panics
+/// Never for the types of this workspace: encoding into memory fails only for types that refuse
+/// to be encoded, and none does.
+pub fn encode<T: Encode>(message: &T) -> Vec<u8> {
+    bincode::encode_to_vec(message, bincode::config::standard())
+        .expect("no message of ours refuses to be encoded")
+}
+
+/// The message that exactly these bytes hold.
+///
+/// # Errors
+/// [`DecodeError::Malformed`] if they hold none within [`HEADER_BYTES_MAX`],
+/// [`DecodeError::Trailing`] if they hold more than one.
+pub fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T, DecodeError> {
+    let (message, used) = bincode::decode_from_slice(bytes, LAYOUT)
+        .map_err(|error| DecodeError::Malformed(error.to_string()))?;
+    if used == bytes.len() {
+        Ok(message)
+    } else {
+        Err(DecodeError::Trailing(bytes.len().saturating_sub(used)))
+    }
+}
+
+/// As [`decode`], for what the store wrote itself: bounded by the record's own length only.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_record<T: Decode<()>>(bytes: &[u8]) -> Result<T, DecodeError> {
+    let (record, used) = bincode::decode_from_slice(
+        bytes,
+        bincode::config::standard().with_limit::<{ 64 * 1024 * 1024 }>(),
+    )
+    .map_err(|error| DecodeError::Malformed(error.to_string()))?;
+    if used == bytes.len() {
+        Ok(record)
+    } else {
+        Err(DecodeError::Trailing(bytes.len().saturating_sub(used)))
+    }
+}
