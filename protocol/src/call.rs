@@ -197,10 +197,16 @@ impl CallIdentity {
             name::check("input name", given)?;
             match previous {
                 Some(before) if before == given => {
-                    return Err(InvalidArgument::new(name::label("input", given), "is given twice"));
+                    return Err(InvalidArgument::new(
+                        name::label("input", given),
+                        "is given twice",
+                    ));
                 }
                 Some(before) if before > given.as_str() => {
-                    return Err(InvalidArgument::new("inputs", "must be in ascending order of name"));
+                    return Err(InvalidArgument::new(
+                        "inputs",
+                        "must be in ascending order of name",
+                    ));
                 }
                 _ => previous = Some(given),
             }

@@ -51,9 +51,9 @@ impl Prefix {
     /// # Errors
     /// Each way in which the two numbers cannot be meant.
     pub fn parse(bytes: [u8; PREFIX_BYTES]) -> Result<Self, FrameError> {
-        let [a, b, c, d, e, f, g, h] = bytes;
-        let frame = u32::from_le_bytes([a, b, c, d]);
-        let header = u32::from_le_bytes([e, f, g, h]);
+        let [frame @ .., _, _, _, _] = bytes;
+        let [_, _, _, _, header @ ..] = bytes;
+        let (frame, header) = (u32::from_le_bytes(frame), u32::from_le_bytes(header));
         if frame < 4 {
             return Err(FrameError::TooShort(frame));
         }
@@ -87,14 +87,15 @@ impl Prefix {
     }
 
     /// The bytes of the prefix.
+    ///
+    /// # Panics
+    /// If a length is over a limit, which neither [`Prefix::of`] nor [`Prefix::parse`] lets happen.
     #[must_use]
     pub fn to_bytes(self) -> [u8; PREFIX_BYTES] {
         let header = u32::try_from(self.header_bytes).expect("checked when it was made");
         let frame = u32::try_from(self.payload_bytes + self.header_bytes + 4)
             .expect("checked when it was made");
-        let [a, b, c, d] = frame.to_le_bytes();
-        let [e, f, g, h] = header.to_le_bytes();
-        [a, b, c, d, e, f, g, h]
+        (u64::from(frame) | (u64::from(header) << 32)).to_le_bytes()
     }
 
     /// Bytes of header and payload.

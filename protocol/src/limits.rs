@@ -26,6 +26,8 @@ pub const INPUTS_MAX: usize = 4096;
 pub const OUTPUTS_MAX: usize = 4096;
 /// Deepest nesting of a value or of a type.
 pub const NESTING_MAX: usize = 100;
+/// Deepest nesting of lists and objects in JSON: a call around the deepest value, and some marks.
+pub const JSON_NESTING_MAX: usize = 120;
 /// Longest textual form of a type.
 pub const TYPE_BYTES_MAX: usize = 16 * 1024;
 /// Most versions that a greeting may offer.

@@ -92,13 +92,17 @@ impl Literal {
     /// string, bytes or opaque value, the canonical encoding of anything else.
     ///
     /// # Errors
-    /// If the value is not of the type, or is a file: a file's bytes are not in its literal.
+    /// If the value is not of the type, is nested too deeply to be read back, or is a file: a
+    /// file's bytes are not in its literal.
     pub fn to_blob(&self, literal_type: &LiteralType) -> Result<Bytes, InvalidArgument> {
+        self.check("output", 0)?;
         if !literal_type.admits(self) {
             return Err(InvalidArgument::new("output", format!("is not of type {literal_type}")));
         }
         match (literal_type, self) {
-            (LiteralType::String, Self::String(text)) => Ok(Bytes::copy_from_slice(text.as_bytes())),
+            (LiteralType::String, Self::String(text)) => {
+                Ok(Bytes::copy_from_slice(text.as_bytes()))
+            }
             (LiteralType::Bytes, Self::Bytes(bytes))
             | (LiteralType::Opaque(_), Self::Opaque { bytes, .. }) => Ok(bytes.clone()),
             (literal_type, _) if literal_type.is_plain() => Err(InvalidArgument::new(
@@ -225,17 +229,15 @@ impl Literal {
             Self::Hashed { hash, value: Some(value) } if hash.is_empty() => {
                 value.write(sink, purpose);
             }
-            Self::Hashed { hash, value } => match (purpose, value) {
-                (Purpose::Exact, Some(value)) => {
-                    sink.tag(tag::HASHED_VALUE);
-                    sink.framed(hash.as_bytes());
-                    value.write(sink, purpose);
-                }
-                _ => {
-                    sink.tag(tag::HASHED);
-                    sink.framed(hash.as_bytes());
-                }
-            },
+            Self::Hashed { hash, value: Some(value) } if purpose == Purpose::Exact => {
+                sink.tag(tag::HASHED_VALUE);
+                sink.framed(hash.as_bytes());
+                value.write(sink, purpose);
+            }
+            Self::Hashed { hash, .. } => {
+                sink.tag(tag::HASHED);
+                sink.framed(hash.as_bytes());
+            }
         }
     }
 }
@@ -307,9 +309,7 @@ impl fmt::Debug for Literal {
             Self::Duration(nanoseconds) => write!(formatter, "Duration({nanoseconds} ns)"),
             Self::File { digest, bytes } => write!(formatter, "File({digest}, {bytes} bytes)"),
             Self::List(items) => formatter.debug_list().entries(items).finish(),
-            Self::Map(items) | Self::Struct(items) => {
-                formatter.debug_map().entries(items).finish()
-            }
+            Self::Map(items) | Self::Struct(items) => formatter.debug_map().entries(items).finish(),
             Self::Enum(given) => write!(formatter, "Enum({given:?})"),
             Self::Opaque { format, bytes } => {
                 write!(formatter, "Opaque({format:?}, {} bytes)", bytes.len())

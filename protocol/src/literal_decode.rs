@@ -58,6 +58,15 @@ impl Reader {
         String::from_utf8(self.framed()?.to_vec()).map_err(|_| wrong("a text is not UTF-8"))
     }
 
+    /// A user's own hash: an empty one is none, so it is never written (semantics 9).
+    fn hash(&mut self) -> Result<String, InvalidArgument> {
+        let hash = self.text()?;
+        if hash.is_empty() {
+            return Err(wrong("a hash is empty"));
+        }
+        Ok(hash)
+    }
+
     fn members(&mut self, depth: usize) -> Result<BTreeMap<String, Literal>, InvalidArgument> {
         let mut members = BTreeMap::new();
         for _ in 0..self.count()? {
@@ -103,9 +112,9 @@ impl Reader {
             tag::STRUCT => Literal::Struct(self.members(depth)?),
             tag::ENUM => Literal::Enum(self.text()?),
             tag::OPAQUE => Literal::Opaque { format: self.text()?, bytes: self.framed()? },
-            tag::HASHED => Literal::Hashed { hash: self.text()?, value: None },
+            tag::HASHED => Literal::Hashed { hash: self.hash()?, value: None },
             tag::HASHED_VALUE => Literal::Hashed {
-                hash: self.text()?,
+                hash: self.hash()?,
                 value: Some(Box::new(self.literal(depth + 1)?)),
             },
             other => return Err(wrong(&format!("0x{other:02x} is no tag of a value"))),

@@ -5,6 +5,7 @@ use std::fmt;
 
 use crate::canonical::Sink;
 use crate::error::InvalidArgument;
+use crate::limits::NESTING_MAX;
 use crate::literal::Literal;
 
 /// What an input or an output may hold.
@@ -67,9 +68,10 @@ impl LiteralType {
             (Self::Map(item), Literal::Map(items)) => items.values().all(|i| item.admits(i)),
             (Self::Struct(fields), Literal::Struct(values)) => {
                 fields.len() == values.len()
-                    && fields.iter().zip(values).all(|((name, field), (given, value))| {
-                        name == given && field.admits(value)
-                    })
+                    && fields
+                        .iter()
+                        .zip(values)
+                        .all(|((name, field), (given, value))| name == given && field.admits(value))
             }
             (Self::Enum(names), Literal::Enum(name)) => names.contains(name),
             (Self::Optional(inner), _) => inner.admits(literal),
@@ -86,7 +88,8 @@ impl LiteralType {
         matches!(self, Self::String | Self::Bytes | Self::File | Self::Opaque(_))
     }
 
-    fn admits_none(&self) -> bool {
+    /// Whether the absent value is of this type.
+    pub(crate) fn admits_none(&self) -> bool {
         match self {
             Self::None | Self::Optional(_) => true,
             Self::Union(members) => members.iter().any(Self::admits_none),
@@ -94,30 +97,43 @@ impl LiteralType {
         }
     }
 
-    /// Checks what the shape of this enum cannot rule out.
+    /// Checks nesting and what the shape of this enum cannot rule out.
     pub(crate) fn check(&self, field: &str) -> Result<(), InvalidArgument> {
+        self.check_at(field, 0)
+    }
+
+    fn check_at(&self, field: &str, depth: usize) -> Result<(), InvalidArgument> {
         let wrong = |problem: &str| Err(InvalidArgument::new(field, problem));
+        if depth >= NESTING_MAX {
+            return wrong(&format!("a type nested deeper than {NESTING_MAX}"));
+        }
         match self {
-            Self::List(inner) | Self::Map(inner) => inner.check(field),
-            Self::Struct(fields) => {
-                fields.iter().try_for_each(|(name, inner)| {
-                    crate::name::check(&format!("{field}, field name"), name)?;
-                    inner.check(field)
-                })
-            }
+            Self::Struct(fields) => fields.iter().try_for_each(|(name, inner)| {
+                crate::name::check(&format!("{field}, field name"), name)?;
+                inner.check_at(field, depth + 1)
+            }),
             Self::Enum(names) if names.is_empty() => wrong("an enum needs at least one name"),
             Self::Enum(names) if names.contains("") => wrong("an enum's name must not be empty"),
             Self::Union(members) if members.is_empty() => wrong("a union needs at least one type"),
             Self::Union(members) => {
+                members.iter().try_for_each(|member| member.check_at(field, depth + 1))?;
                 if members.iter().filter(|member| member.admits_none()).count() > 1 {
-                    return wrong("two members of the union admit none, so none would be ambiguous");
+                    return wrong(
+                        "two members of the union admit none, so none would be ambiguous",
+                    );
                 }
-                members.iter().try_for_each(|member| member.check(field))
+                Ok(())
             }
-            Self::Optional(inner) if inner.admits_none() => {
-                wrong("optional of a type that admits none already: none would be ambiguous")
+            Self::Optional(inner) => {
+                inner.check_at(field, depth + 1)?;
+                if inner.admits_none() {
+                    return wrong(
+                        "optional of a type that admits none already: none would be ambiguous",
+                    );
+                }
+                Ok(())
             }
-            Self::Optional(inner) => inner.check(field),
+            Self::List(inner) | Self::Map(inner) => inner.check_at(field, depth + 1),
             Self::Opaque(format) => crate::name::check(&format!("{field}, format"), format),
             _ => Ok(()),
         }

@@ -35,7 +35,12 @@ pub fn cache_version(given: &str) -> Result<String, InvalidArgument> {
 
 /// A field's label for messages about the input or output of that name, shortened.
 pub(crate) fn label(kind: &str, name: &str) -> String {
+    format!("{kind} `{}`", short(name))
+}
+
+/// A name for messages: escaped and shortened.
+pub(crate) fn short(name: &str) -> String {
     let short: String = name.chars().take(64).collect();
     let dots = if short.len() < name.len() { ".." } else { "" };
-    format!("{kind} `{}{dots}`", short.escape_debug())
+    format!("{}{dots}", short.escape_debug())
 }

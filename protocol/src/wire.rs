@@ -19,8 +19,7 @@ type Layout = bincode::config::Configuration<
     bincode::config::Limit<{ HEADER_BYTES_MAX as usize }>,
 >;
 
-const LAYOUT: Layout =
-    bincode::config::standard().with_limit::<{ HEADER_BYTES_MAX as usize }>();
+const LAYOUT: Layout = bincode::config::standard().with_limit::<{ HEADER_BYTES_MAX as usize }>();
 
 /// Bytes that are not a message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

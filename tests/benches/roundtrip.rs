@@ -1,2 +1,30 @@
-//! P
-fn main(){}
+//! Round trips beside raw echoes and streams of the same bytes, in one run.
+//!
+//! Every row is measured in rounds that alternate with its reference, between the same number of
+//! processes: a client (this process) and a server (memod, or an echo on tokio). Medians are over
+//! all rounds; a ratio is the median of the rounds' own ratios, so that a machine that drifts does
+//! not move it. A miss where a hit is due ends the run.
+
+#[path = "roundtrip/echo.rs"]
+mod echo;
+#[path = "roundtrip/latency.rs"]
+mod latency;
+#[path = "roundtrip/measure.rs"]
+mod measure;
+#[path = "roundtrip/throughput.rs"]
+mod throughput;
+
+use measure::Report;
+
+fn main() {
+    if let Some(socket) = std::env::var_os(echo::SOCKET_VARIABLE) {
+        echo::serve(socket.as_ref());
+        return;
+    }
+    let mut report = Report::begin();
+    latency::hits(&mut report);
+    latency::streams(&mut report);
+    throughput::puts(&mut report);
+    throughput::grouping(&mut report);
+    report.finish();
+}

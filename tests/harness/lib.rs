@@ -1,1 +1,25 @@
-//! Placeholder.
+//! Starts the real daemon in a temporary directory and speaks to it, byte by byte if need be.
+//!
+//! **Invariants.** Nothing here waits by sleeping: the daemon says READY through the same datagram
+//! that systemd would read. A daemon that a test leaves behind is killed when it is dropped.
+
+#![allow(clippy::indexing_slicing, reason = "a test that asks for too much shall panic")]
+
+mod asks;
+mod calls;
+mod daemon;
+mod fake;
+mod patience;
+mod process;
+mod ran;
+mod random;
+mod raw;
+
+pub use calls::{CallBuilder, call};
+pub use daemon::{Daemon, Setup, binary};
+pub use fake::Fake;
+pub use patience::{PATIENCE, eventually, output, wait};
+pub use process::{descriptors, resident_bytes, resident_peak_bytes, threads};
+pub use ran::{Ran, run};
+pub use random::Random;
+pub use raw::{Raw, RawReply};

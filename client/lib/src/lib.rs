@@ -1,1 +1,61 @@
-//! Placeholder.
+//! Ask memod whether a task has been run before: the client library.
+//!
+//! [`Client`] blocks and needs no runtime; with the feature `tokio` there is the same client for
+//! async programs in [`aio`].
+//!
+//! ```no_run
+//! use memod_client::{Client, LookupOptions, Lookup};
+//! # fn call() -> memod_client::Call { unimplemented!() }
+//! let client = Client::from_env();
+//! match client.lookup(&call(), &LookupOptions::default())? {
+//!     Lookup::Hit(hit) => println!("{} outputs, {:?} old", hit.outputs.len(), hit.age),
+//!     Lookup::Miss(miss) => println!("a miss: {}", miss.reason.name()),
+//! }
+//! # Ok::<(), memod_client::Error>(())
+//! ```
+//!
+//! **Invariants.** What frames are sent and what each reply means stands in [`exchange`], which
+//! does no I/O; both clients only move bytes for it. [`Client::memoize`] runs the task whatever
+//! happens to the daemon, and every wait has a bound. Nothing here raises SIGPIPE.
+//!
+//! **Does not** keep what it has read: every lookup asks the daemon.
+
+pub mod address;
+#[cfg(feature = "tokio")]
+pub mod aio;
+mod breaker;
+mod builder;
+mod client;
+mod collect;
+mod connect;
+mod connection;
+mod content;
+mod error;
+mod exchange;
+mod memo;
+mod memoize;
+mod mode;
+mod options;
+mod outputs;
+mod pool;
+mod spool;
+pub mod start;
+#[cfg(test)]
+mod testing;
+
+pub use builder::{Builder, Start};
+pub use client::Client;
+pub use content::{Content, ContentReader, Hit, HitOutput};
+pub use error::Error;
+pub use exchange::ask::Page;
+pub use exchange::hit::{HitSummary, OutputDescription};
+pub use memo::{CacheStatus, MemoizeError, Memoized, Recall};
+pub use mode::Mode;
+pub use options::{Found, Lookup, LookupOptions, MemoizeOptions, OutputSink, PutOptions};
+pub use outputs::{PutOutput, Source};
+
+pub use memod_protocol::{
+    Call, Digest, EntryDetail, EntryRow, ErrorCode, Filter, Interface, InvalidArgument, Key,
+    Literal, LiteralType, Miss, MissReason, Provenance, PutOutcome, RunClaim, Scope, Selector,
+    Stats, Status, WireError,
+};

@@ -1,1 +1,76 @@
-//! Placeholder.
+//! memod's store: the key index and the content-addressed outputs, in `RocksDB`.
+//!
+//! On disk a store is a folder: `lock` is held locked for life and names the process that holds
+//! it; `rocksdb/` is the database. `run/` belongs to the daemon and is ignored here.
+//!
+//! The database has seven column families ([`schema`] has the keys, [`record`] the values):
+//!
+//! | column | key | value |
+//! |---|---|---|
+//! | `meta` | a name | format, store id, counters, next storage id, notes, loose storages |
+//! | `entries` | key | scope, task, cache version, signature, outputs, provenance |
+//! | `tasks` | project, domain, task, cache version (each behind its length), signature, key | what a listing shows, interface, input digests |
+//! | `blobs` | digest | the content, if small; else its length, storage id and chaining values |
+//! | `chunks` | storage id, index | a chunk of content |
+//! | `refs` | digest, key | nothing: the entry of that key refers to the blob of that digest |
+//! | `graves` | key | when, why and by whom an entry was removed |
+//!
+//! **Invariants.**
+//! - One thread ([`writer`]) makes every change, in groups, each group in one write batch: an
+//!   entry, its listing row, its references, its blobs and the counters change together.
+//! - A blob has a row in `blobs` exactly as long as it has one in `refs`.
+//! - Chunks of a storage stand in `chunks` only if a row in `blobs` or a loose row in `meta` names
+//!   the storage. What is loose when a store is opened is removed; so nothing can leak.
+//! - Content is verified against its digest when it enters, and again when it is read from disk.
+//! - Opening does not scan: its cost does not grow with the store.
+//!
+//! **Does not** use an async runtime, read configuration, decide what to evict, or know who may
+//! read what.
+
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::indexing_slicing,
+        clippy::cast_possible_truncation,
+        reason = "a test may panic"
+    )
+)]
+
+mod chunk_reader;
+mod describe;
+mod error;
+mod group;
+mod hashing;
+mod hot;
+mod limits;
+mod lock;
+mod lookup;
+mod mutation;
+mod open;
+mod options;
+mod overlay;
+mod pins;
+mod queue;
+mod record;
+mod recount;
+mod rocks;
+mod scan;
+mod schema;
+mod seal;
+mod store;
+mod upload;
+mod writer;
+
+pub use chunk_reader::ChunkReader;
+pub use error::{OpenError, StoreError};
+pub use limits::WHOLE_BYTES_MAX;
+pub use lookup::{Content, Found, StoredEntry, StoredOutput};
+pub use mutation::{NewEntry, Replace};
+pub use options::{Durability, Options};
+pub use record::{Counters, Grave, GraveCause};
+pub use recount::Recount;
+pub use rocks::{RocksError, Tier};
+pub use scan::Page;
+pub use store::Store;
+pub use upload::{Prepared, Upload};

@@ -1,0 +1,47 @@
+# Everything longer than a line is a script in .ci/.
+#
+# CARGO_TARGET_DIR        where Cargo builds (default: target/)
+# MEMOD_BUILD_CACHE       what is built once per machine (default: ~/.cache/memod-build)
+# PREFIX, DESTDIR         for `make install` (default: /usr/local, and no staging folder)
+
+PREFIX ?= /usr/local
+export PREFIX DESTDIR
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench fmt release install clean
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile \
+	  | while IFS='|' read -r target text; do printf '  make %-9s %s\n' "$$target" "$$text"; done
+
+setup: ## Install what is missing here and compile RocksDB once for this machine
+	@bash .ci/setup
+
+demo: ## Show what memod does: the Flyte guide's task, a slow command, the time saved
+	@bash .ci/setup build demo
+	@bash .ci/demo
+
+test: ## Run every test
+	@bash .ci/setup build test
+	@bash .ci/test
+
+check: ## Formatting, clippy, documentation, tidy rules, units, scripts
+	@bash .ci/setup build check
+	@bash .ci/check
+
+bench: ## Run the benchmarks in release
+	@bash .ci/setup build
+	@bash .ci/bench
+
+fmt: ## Format the sources
+	@cargo fmt --all
+
+release: ## Build the release programs
+	@bash .ci/setup build
+	@bash -c '. .ci/common.sh && use_rocksdb && build_binaries --release'
+
+install: ## Install programs, units, manual pages and completions (PREFIX, DESTDIR)
+	@bash .ci/install
+
+clean: ## Remove what Cargo built here; RocksDB stays in the machine's cache
+	@cargo clean

@@ -1,0 +1,81 @@
+//! The flags that describe a call: of `lookup`, `put` and `key`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::args::duration;
+
+/// Describes a call, by flags or as JSON.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "The call")]
+pub(crate) struct CallFlags {
+    /// The task's name.
+    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
+    pub(crate) task: Option<String>,
+    /// What the task does, in its user's own words: entries of other versions are not seen.
+    #[arg(long, value_name = "VERSION", allow_hyphen_values = true)]
+    pub(crate) cache_version: Option<String>,
+    /// An input's value, as JSON, or as plain text if the type is string, bytes, enum, datetime or
+    /// duration. Without a type it is inferred from the JSON. A name with `:` or `=` in it needs
+    /// --call.
+    #[arg(long, value_name = "NAME[:TYPE]=VALUE", allow_hyphen_values = true)]
+    pub(crate) input: Vec<OsString>,
+    /// An input that is a file; its content counts, its path does not.
+    #[arg(long, value_name = "NAME=PATH", allow_hyphen_values = true)]
+    pub(crate) input_file: Vec<OsString>,
+    /// An input that counts by a hash of your own; its type is string unless given.
+    #[arg(long, value_name = "NAME[:TYPE]=HASH", allow_hyphen_values = true)]
+    pub(crate) input_hash: Vec<OsString>,
+    /// An input whose value does not count; `--input NAME:TYPE` is then enough for it.
+    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
+    pub(crate) ignore: Vec<String>,
+    /// A declared output; for put with its value, from FILE (`-`: standard input) after `@`, in
+    /// which `@@` stands for a plain `@`.
+    #[arg(long, value_name = "NAME:TYPE[=VALUE|=@FILE]", allow_hyphen_values = true)]
+    pub(crate) output: Vec<OsString>,
+    /// The whole call as JSON in a file, `-` for standard input, instead of all of the above (put
+    /// still takes its values from --output NAME=VALUE).
+    #[arg(long, value_name = "FILE|-")]
+    pub(crate) call: Option<PathBuf>,
+}
+
+/// Arguments of `memo lookup`.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct LookupArgs {
+    /// Which call.
+    #[command(flatten)]
+    pub(crate) call: CallFlags,
+    /// Takes an entry only if it is at most this old, such as 90s or 7days; 0 for any age
+    /// [default: the daemon's].
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub(crate) max_age: Option<Duration>,
+}
+
+/// Arguments of `memo put`.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct PutArgs {
+    /// Which call, and its outputs.
+    #[command(flatten)]
+    pub(crate) call: CallFlags,
+    /// Replaces the entry if there is one already.
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+    /// How long the outputs took to compute, such as 2.5s: what a hit saves.
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub(crate) compute_time: Option<Duration>,
+    /// The version or revision of the task's own code, for the record.
+    #[arg(long, value_name = "VERSION", allow_hyphen_values = true)]
+    pub(crate) task_version: Option<String>,
+    /// The execution that computed the outputs, for the record.
+    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
+    pub(crate) execution: Option<String>,
+    /// The node of that execution, for the record.
+    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
+    pub(crate) node: Option<String>,
+    /// Which attempt it was, for the record.
+    #[arg(long, value_name = "N")]
+    pub(crate) attempt: Option<u32>,
+}

@@ -1,0 +1,52 @@
+//! Durations on the command line: `90s`, `1h 30m`, `2.5`, `0`.
+
+use std::time::Duration;
+
+/// Reads a duration; a number without a unit is in seconds.
+///
+/// # Errors
+/// A sentence that shows what may be written.
+pub(crate) fn parse(text: &str) -> Result<Duration, String> {
+    let trimmed = text.trim();
+    let plain =
+        !trimmed.is_empty() && trimmed.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let with_unit = if plain { format!("{trimmed}s") } else { trimmed.to_owned() };
+    humantime::parse_duration(&with_unit)
+        .map_err(|error| format!("{error}; write a duration such as 90s, 1h 30m or 7days"))
+}
+
+/// The same in whole milliseconds, as the protocol counts them. Not zero unless the duration is:
+/// zero has a meaning of its own.
+pub(crate) fn milliseconds(duration: Duration) -> u64 {
+    let whole = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    if duration.is_zero() { 0 } else { whole.max(1) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_and_plain_seconds() {
+        assert_eq!(parse("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse("1h 30m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(parse("2.5"), Ok(Duration::from_millis(2500)));
+        assert_eq!(parse("0"), Ok(Duration::ZERO));
+        assert_eq!(parse("30d"), Ok(Duration::from_secs(30 * 86_400)));
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_an_example() {
+        for text in ["", "soon", "-5s", ".", "1 fortnight"] {
+            let problem = parse(text).expect_err(text);
+            assert!(problem.contains("1h 30m"), "{problem}");
+        }
+    }
+
+    #[test]
+    fn only_zero_is_zero_milliseconds() {
+        assert_eq!(milliseconds(Duration::ZERO), 0);
+        assert_eq!(milliseconds(Duration::from_nanos(1)), 1);
+        assert_eq!(milliseconds(Duration::from_secs(2)), 2000);
+    }
+}

@@ -1,0 +1,213 @@
+//! The command line as it is written: what clap reads, and the sentences of `--help`.
+//!
+//! **Invariants.** Nothing here decides anything: [`Settings`] says what the global flags come to,
+//! [`crate::describe`] what the flags of a call come to.
+
+mod call;
+pub(crate) mod duration;
+mod remove;
+mod run;
+mod settings;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use memod_protocol::Key;
+
+pub(crate) use call::{CallFlags, LookupArgs, PutArgs};
+pub(crate) use remove::RemoveArgs;
+pub(crate) use run::RunArgs;
+pub(crate) use settings::{ScopeFrom, Screen, Settings};
+
+const EXAMPLES: &str = "\
+Examples:
+  Compress a file once, and get the same archive back at once from then on:
+    memo run --cache-version 1 --in notes.txt --out notes.xz -- xz -k notes.txt
+
+  Ask by hand whether a task has been run, and remember a run:
+    memo lookup --task square --cache-version 1.0 --input n=12 --output o0:integer
+    memo put    --task square --cache-version 1.0 --input n=12 --output o0:integer=144
+
+Exit codes:
+  0 done or hit, 1 miss or nothing matched, 2 the arguments are wrong, 3 no daemon,
+  4 forbidden or over budget, 5 the daemon answered with an error.
+  `memo run` exits as the command did.";
+
+/// Runs commands once, and looks into memod's cache.
+#[derive(Debug, Parser)]
+#[command(name = "memo", version, after_help = EXAMPLES, max_term_width = 100)]
+#[command(arg_required_else_help = true)]
+pub(crate) struct Line {
+    /// Flags of all commands.
+    #[command(flatten)]
+    pub(crate) globals: Globals,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags of all commands.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Globals {
+    /// Connects to the daemon at this socket [default: `$MEMOD_SOCKET`, else the user's own daemon,
+    /// else the system's].
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(crate) socket: Option<PathBuf>,
+    /// Works in this project [default: `$MEMOD_PROJECT`, else `default`].
+    #[arg(long, global = true, value_name = "NAME", allow_hyphen_values = true)]
+    pub(crate) project: Option<String>,
+    /// Works in this domain of the project [default: `$MEMOD_DOMAIN`, else `development`].
+    #[arg(long, global = true, value_name = "NAME", allow_hyphen_values = true)]
+    pub(crate) domain: Option<String>,
+    /// Answers in this form, errors too.
+    #[arg(long, global = true, value_enum, value_name = "FORM", default_value_t)]
+    pub(crate) format: Format,
+    /// Says when to use colours; `auto` means on a terminal, unless `$NO_COLOR` is set.
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t)]
+    pub(crate) color: ColorChoice,
+    /// Leaves out warnings and progress.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) quiet: u8,
+    /// Says more; `memo run` then ends with a line on hit or miss.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Never starts a daemon; also if `$MEMOD_NO_START` is set.
+    #[arg(long, global = true)]
+    pub(crate) no_start: bool,
+}
+
+/// The form of answers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ColorChoice {
+    /// On a terminal, unless `NO_COLOR` is set.
+    #[default]
+    Auto,
+    /// Everywhere.
+    Always,
+    /// Nowhere.
+    Never,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Runs a command once; afterwards replays its output, its error output and its files.
+    Run(RunArgs),
+    /// Asks whether a call has been run before.
+    Lookup(LookupArgs),
+    /// Remembers the outputs of a call.
+    Put(PutArgs),
+    /// Prints the key of a call, without asking a daemon.
+    Key(CallFlags),
+    /// Shows everything about an entry but its outputs' bytes.
+    Show(ShowArgs),
+    /// Lists what is stored.
+    Ls(ListArgs),
+    /// Writes the raw bytes of an output of an entry.
+    Cat(CatArgs),
+    /// Forgets entries.
+    Rm(RemoveArgs),
+    /// Prints counters, and the time saved by task.
+    Stats,
+    /// Says whether a daemon is alive, which version, and where.
+    Status,
+    /// Prints the completions of a shell.
+    Completions(CompletionsArgs),
+    /// Prints a manual page.
+    Man(ManArgs),
+}
+
+/// Arguments of `memo show`.
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    /// The entry's key, 64 hexadecimal digits.
+    pub(crate) key: Key,
+}
+
+/// Arguments of `memo ls`.
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// Lists entries of this task only.
+    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
+    pub(crate) task: Option<String>,
+    /// Lists entries of this cache version only.
+    #[arg(long, value_name = "VERSION", allow_hyphen_values = true)]
+    pub(crate) cache_version: Option<String>,
+    /// Lists entries that this user wrote only.
+    #[arg(long, value_name = "UID")]
+    pub(crate) writer: Option<u32>,
+    /// Lists this many entries at the most [default: all].
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<u64>,
+    /// Lists all projects and domains, whatever the environment says.
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+/// Arguments of `memo cat`.
+#[derive(Debug, Args)]
+pub(crate) struct CatArgs {
+    /// The entry's key, 64 hexadecimal digits.
+    pub(crate) key: Key,
+    /// The output's name.
+    #[arg(allow_hyphen_values = true)]
+    pub(crate) output: String,
+}
+
+/// Arguments of `memo completions`.
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// For which shell.
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// Arguments of `memo man`.
+#[derive(Debug, Args)]
+pub(crate) struct ManArgs {
+    /// The page of this command [default: that of memo itself].
+    #[arg(conflicts_with = "dir")]
+    pub(crate) command: Option<String>,
+    /// Writes all pages into this directory instead.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Line::command().debug_assert();
+    }
+
+    #[test]
+    fn every_option_has_a_help_sentence() {
+        let mut line = Line::command();
+        line.build();
+        for command in line.get_subcommands() {
+            assert!(command.get_about().is_some(), "{} says nothing", command.get_name());
+            for argument in command.get_arguments() {
+                assert!(
+                    argument.get_help().is_some(),
+                    "{} {} says nothing",
+                    command.get_name(),
+                    argument.get_id()
+                );
+            }
+        }
+    }
+}

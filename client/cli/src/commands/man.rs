@@ -1,0 +1,50 @@
+//! `memo man`: the manual pages.
+
+use std::io::Write;
+use std::path::Path;
+
+use clap::{Command, CommandFactory};
+use clap_mangen::Man;
+
+use crate::args::{Line, ManArgs, Screen};
+use crate::exit::{self, Failure, Outcome};
+
+/// Prints one page, or writes all.
+///
+/// # Errors
+/// If there is no such command, or the pages cannot be written.
+pub(crate) fn run(args: &ManArgs) -> Outcome {
+    let mut memo = Line::command().disable_help_subcommand(true);
+    memo.build();
+    if let Some(directory) = &args.dir {
+        write_all(&memo, directory)
+            .map_err(|error| Failure::file("write manual pages into", directory, &error))?;
+        return Ok(exit::DONE);
+    }
+    let page = match &args.command {
+        None => memo,
+        Some(name) => memo
+            .find_subcommand(name)
+            .cloned()
+            .ok_or_else(|| Failure::usage(format!("there is no command `{name}`")))?,
+    };
+    let mut text = Vec::new();
+    manual(page).render(&mut text)?;
+    let mut out = Screen::out();
+    out.write_all(&text)?;
+    out.flush()?;
+    Ok(exit::DONE)
+}
+
+fn write_all(memo: &Command, directory: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(directory)?;
+    manual(memo.clone()).generate_to(directory)?;
+    for command in memo.get_subcommands() {
+        manual(command.clone()).generate_to(directory)?;
+    }
+    Ok(())
+}
+
+fn manual(command: Command) -> Man {
+    Man::new(command).source(concat!("memo ", env!("CARGO_PKG_VERSION")))
+}

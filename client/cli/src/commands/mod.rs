@@ -1,0 +1,38 @@
+//! The commands, one file each: flags and settings in, an exit code or a failure out.
+
+mod cat;
+mod completions;
+mod key;
+mod lookup;
+mod ls;
+mod man;
+mod put;
+mod rm;
+mod run;
+mod show;
+mod stats;
+mod status;
+
+use crate::args::{Command, Settings};
+use crate::exit::Outcome;
+
+/// Does what the line says.
+///
+/// # Errors
+/// Whatever the command comes to.
+pub(crate) fn execute(command: Command, settings: &Settings) -> Outcome {
+    match command {
+        Command::Run(args) => run::run(&args, settings),
+        Command::Lookup(args) => lookup::run(&args, settings),
+        Command::Put(args) => put::run(args, settings),
+        Command::Key(flags) => key::run(&flags, settings),
+        Command::Show(args) => show::run(&args, settings),
+        Command::Ls(args) => ls::run(&args, settings),
+        Command::Cat(args) => cat::run(&args, settings),
+        Command::Rm(args) => rm::run(args, settings),
+        Command::Stats => stats::run(settings),
+        Command::Status => status::run(settings),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
+    }
+}

@@ -1,0 +1,200 @@
+//! `memo rm`: forget entries.
+//!
+//! **Invariants.** Without a condition nothing is forgotten. Where somebody can be asked, they are
+//! asked with the number at hand; where not, a whole scope and everything want `--yes`.
+
+use std::io::{self, BufRead, IsTerminal};
+
+use memod_client::Client;
+use memod_protocol::{Filter, Selector};
+use serde_json::json;
+
+use crate::args::duration::milliseconds;
+use crate::args::{RemoveArgs, ScopeFrom, Screen, Settings};
+use crate::connect;
+use crate::exit::{self, Failure, Outcome};
+use crate::output::progress::Progress;
+use crate::output::units::entries;
+use crate::output::{shown, tell};
+
+/// Forgets, or only counts.
+///
+/// # Errors
+/// If the flags select nothing, nobody has agreed, or the daemon gives no answer.
+pub(crate) fn run(args: RemoveArgs, settings: &Settings) -> Outcome {
+    let is_broad = args.all || args.scope;
+    let (is_agreed, is_dry) = (args.yes, args.dry_run);
+    let selector = select(args, settings)?;
+    let client = connect::asking(settings);
+    let can_ask = io::stdin().is_terminal() && settings.screen.err_is_terminal;
+    if !is_agreed && !is_dry {
+        if can_ask {
+            match count(&client, &selector, true, settings.screen)? {
+                0 => return answer(0, false, settings.screen),
+                found if is_confirmed(found, &selector)? => {}
+                _ => {
+                    tell("nothing removed");
+                    return Ok(exit::NOTHING);
+                }
+            }
+        } else if is_broad {
+            return Err(Failure::usage("--scope and --all want --yes where nobody can be asked")
+                .with_hint("look first with --dry-run"));
+        }
+    }
+    let matched = count(&client, &selector, is_dry, settings.screen)?;
+    answer(matched, is_dry, settings.screen)
+}
+
+/// What the flags select.
+fn select(args: RemoveArgs, settings: &Settings) -> Result<Selector, Failure> {
+    if !args.keys.is_empty() {
+        return Ok(Selector::Keys(args.keys));
+    }
+    if args.all {
+        if settings.scope_from == ScopeFrom::Flags {
+            return Err(Failure::usage("--all means all projects and domains")
+                .with_hint("--scope forgets the one project and domain that is given"));
+        }
+        return Ok(Selector::Matching(Filter::default()));
+    }
+    let filter = Filter {
+        scope: None,
+        task: args.task,
+        cache_version: args.cache_version.map(|version| version.trim().to_owned()),
+        writer_uid: args.writer,
+        older_than_ms: args.older_than.map(milliseconds),
+    };
+    if filter.is_everything() && !args.scope {
+        return Err(Failure::usage("nothing says what to forget").with_hint(
+            "give keys, --task, --scope, --writer, --older-than, or --all for everything",
+        ));
+    }
+    let is_scoped =
+        args.scope || filter.task.is_some() || settings.scope_from != ScopeFrom::Default;
+    let scope = is_scoped.then(|| settings.scope.clone());
+    Ok(Selector::Matching(Filter { scope, ..filter }))
+}
+
+fn count(
+    client: &Client,
+    selector: &Selector,
+    is_dry: bool,
+    screen: Screen,
+) -> Result<u64, Failure> {
+    let mut progress = Progress::new(screen);
+    Ok(client.invalidate(selector, is_dry, &mut |done| progress.set(done))?)
+}
+
+fn is_confirmed(found: u64, selector: &Selector) -> io::Result<bool> {
+    let question = format!("Remove {}{}? [y/N] ", entries(found), described(selector));
+    io::Write::write_all(&mut io::stderr().lock(), question.as_bytes())?;
+    let mut line = String::new();
+    io::stdin().lock().read_line(&mut line)?;
+    Ok(matches!(line.trim().to_lowercase().as_str(), "y" | "yes"))
+}
+
+fn described(selector: &Selector) -> String {
+    let Selector::Matching(filter) = selector else { return String::new() };
+    let task = filter.task.as_ref().map(|task| format!(" of task `{}`", shown(task)));
+    let version = filter.cache_version.as_ref();
+    let version = version.map(|version| format!(", version `{}`,", shown(version)));
+    let scope = filter.scope.as_ref().map(|scope| {
+        let (project, domain) = (shown(&scope.project), shown(&scope.domain));
+        format!(" in project `{project}`, domain `{domain}`")
+    });
+    let scope = scope.unwrap_or_else(|| " in all projects and domains".to_owned());
+    [task.unwrap_or_default(), version.unwrap_or_default(), scope].concat()
+}
+
+fn answer(matched: u64, is_dry: bool, screen: Screen) -> Outcome {
+    if screen.is_json() {
+        Screen::json(&json!({ "matched": matched }))?;
+    } else {
+        let line = match (matched, is_dry) {
+            (0, _) => "nothing matched".to_owned(),
+            (_, true) => format!("{} would be removed", entries(matched)),
+            (_, false) => format!("{} removed", entries(matched)),
+        };
+        let mut out = Screen::out();
+        io::Write::write_all(&mut out, format!("{line}\n").as_bytes())?;
+        io::Write::flush(&mut out)?;
+    }
+    Ok(if matched == 0 { exit::NOTHING } else { exit::DONE })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use memod_protocol::{Key, Scope};
+
+    use super::*;
+    use crate::args::Globals;
+
+    fn selected(args: RemoveArgs, project: Option<&str>) -> Result<Selector, Failure> {
+        let globals = Globals { project: project.map(str::to_owned), ..Globals::default() };
+        let mut settings = Settings::new(&globals).expect("valid");
+        if project.is_none() {
+            settings.scope = Scope::new("default", "development");
+            settings.scope_from = ScopeFrom::Default;
+        }
+        select(args, &settings)
+    }
+
+    fn filter(args: RemoveArgs, project: Option<&str>) -> Filter {
+        match selected(args, project).expect("selects something") {
+            Selector::Matching(filter) => filter,
+            Selector::Keys(_) => panic!("no key was given"),
+        }
+    }
+
+    #[test]
+    fn nothing_selects_nothing() {
+        let failure = selected(RemoveArgs::default(), None).expect_err("no condition");
+        assert_eq!(failure.exit, exit::USAGE);
+        assert!(selected(RemoveArgs::default(), Some("p")).is_err());
+    }
+
+    #[test]
+    fn keys_are_taken_as_they_are() {
+        let keys = vec![Key::from_bytes([7; 32])];
+        let args = RemoveArgs { keys: keys.clone(), ..RemoveArgs::default() };
+        assert_eq!(selected(args, None), Ok(Selector::Keys(keys)));
+    }
+
+    #[test]
+    fn a_task_is_one_of_the_scope() {
+        let args = RemoveArgs {
+            task: Some("t".into()),
+            cache_version: Some(" 1 ".into()),
+            ..RemoveArgs::default()
+        };
+        let found = filter(args, None);
+        assert_eq!(found.scope, Some(Scope::new("default", "development")));
+        assert_eq!(found.cache_version.as_deref(), Some("1"));
+    }
+
+    #[test]
+    fn age_and_writer_apply_everywhere_unless_a_project_is_given() {
+        let old =
+            || RemoveArgs { older_than: Some(Duration::from_secs(1)), ..RemoveArgs::default() };
+        let found = filter(old(), None);
+        assert_eq!((found.scope, found.older_than_ms), (None, Some(1000)));
+        assert_eq!(filter(old(), Some("p")).scope.expect("it is given").project, "p");
+    }
+
+    #[test]
+    fn everything_is_not_taken_for_a_project() {
+        let all = || RemoveArgs { all: true, ..RemoveArgs::default() };
+        assert!(filter(all(), None).is_everything());
+        assert!(selected(all(), Some("p")).is_err());
+    }
+
+    #[test]
+    fn a_question_says_what_it_is_about() {
+        let args = RemoveArgs { task: Some("t\n".into()), ..RemoveArgs::default() };
+        let text = described(&Selector::Matching(filter(args, None)));
+        assert_eq!(text, " of task `t\\n` in project `default`, domain `development`");
+    }
+}

@@ -1,0 +1,174 @@
+//! What commands print: answers to standard output, everything else to standard error.
+//!
+//! **Invariants.** Names that somebody stored are shown without their control characters, so that
+//! they cannot command a terminal or break a line. In a pipe there are no colours, no headers and
+//! no padding: fields stand between tabs.
+
+pub(crate) mod json;
+pub(crate) mod progress;
+pub(crate) mod table;
+pub(crate) mod units;
+
+use std::borrow::Cow;
+use std::io::{self, BufWriter, StdoutLock, Write};
+
+use serde_json::{Value, json};
+
+use crate::args::{Format, Screen};
+use crate::exit::Failure;
+
+/// A colour with a meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Style {
+    /// It is as one would wish.
+    Good,
+    /// It is not.
+    Bad,
+    /// It may matter.
+    Notable,
+    /// It is the headline.
+    Strong,
+    /// It is beside the point.
+    Faint,
+}
+
+impl Style {
+    const fn code(self) -> &'static str {
+        match self {
+            Self::Good => "\x1b[32m",
+            Self::Bad => "\x1b[31m",
+            Self::Notable => "\x1b[33m",
+            Self::Strong => "\x1b[1m",
+            Self::Faint => "\x1b[2m",
+        }
+    }
+}
+
+/// The text in the style, if there are colours.
+pub(crate) fn paint(color: bool, style: Style, text: &str) -> Cow<'_, str> {
+    if color { Cow::Owned(format!("{}{text}\x1b[0m", style.code())) } else { Cow::Borrowed(text) }
+}
+
+/// The text with its control characters written out.
+pub(crate) fn shown(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let mut safe = String::with_capacity(text.len() + 8);
+    for character in text.chars() {
+        if character.is_control() {
+            safe.extend(character.escape_default());
+        } else {
+            safe.push(character);
+        }
+    }
+    Cow::Owned(safe)
+}
+
+impl Screen {
+    /// Whether answers are JSON.
+    pub(crate) fn is_json(self) -> bool {
+        self.format == Format::Json
+    }
+
+    /// Standard output, to be flushed.
+    pub(crate) fn out() -> BufWriter<StdoutLock<'static>> {
+        BufWriter::new(io::stdout().lock())
+    }
+
+    /// Answers with one line of JSON.
+    ///
+    /// # Errors
+    /// If standard output cannot be written.
+    pub(crate) fn json(value: &Value) -> io::Result<()> {
+        let mut out = Self::out();
+        writeln!(out, "{value}")?;
+        out.flush()
+    }
+
+    /// Answers with lines of a name and a value each.
+    ///
+    /// # Errors
+    /// If standard output cannot be written.
+    pub(crate) fn fields(self, fields: &[(&str, String)]) -> io::Result<()> {
+        let width = fields.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+        let mut out = Self::out();
+        for (name, value) in fields {
+            let value = shown(value);
+            let value = match (*name, value.as_ref()) {
+                ("status", "MISS") => paint(self.color, Style::Notable, &value),
+                ("status", _) => paint(self.color, Style::Good, &value),
+                _ => Cow::Borrowed(value.as_ref()),
+            };
+            if self.out_is_terminal {
+                let padded = format!("{name:width$}");
+                writeln!(out, "{}  {value}", paint(self.color, Style::Faint, &padded))?;
+            } else {
+                writeln!(out, "{name}\t{value}")?;
+            }
+        }
+        out.flush()
+    }
+
+    /// Tells of something that went wrong without stopping us.
+    pub(crate) fn warn(self, message: &str) {
+        if self.quiet {
+            return;
+        }
+        if self.is_json() {
+            tell(&json!({"warning": {"message": message}}).to_string());
+        } else {
+            let label = paint(self.err_color, Style::Notable, "warning:");
+            tell(&format!("memo: {label} {}", shown(message)));
+        }
+    }
+
+    /// Tells what a failure is; not suppressed by `--quiet`.
+    pub(crate) fn fail(self, failure: &Failure) {
+        if failure.is_silent() {
+            return;
+        }
+        if self.is_json() {
+            let mut error = json!({"code": failure.code, "message": failure.message});
+            if let (Some(hint), Some(members)) = (&failure.hint, error.as_object_mut()) {
+                members.insert("hint".into(), hint.as_str().into());
+            }
+            tell(&json!({ "error": error }).to_string());
+            return;
+        }
+        let label = paint(self.err_color, Style::Bad, "error:");
+        tell(&format!("memo: {label} {}", lines(&failure.message)));
+        if let Some(hint) = &failure.hint {
+            let label = paint(self.err_color, Style::Strong, "hint:");
+            tell(&format!("{label} {}", lines(hint)));
+        }
+    }
+}
+
+/// As [`shown`], for our own sentences: their line breaks stay.
+fn lines(text: &str) -> String {
+    text.lines().map(shown).collect::<Vec<_>>().join("\n")
+}
+
+/// Writes a line to standard error in one piece. Nobody is left to hear it if that fails.
+pub(crate) fn tell(line: &str) {
+    let _ = io::stderr().lock().write_all(format!("{line}\n").as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_are_written_out() {
+        assert_eq!(shown("plain ü 日本"), "plain ü 日本");
+        assert_eq!(shown("a\x1b[31mb\tc\nd"), r"a\u{1b}[31mb\tc\nd");
+        assert_eq!(lines("two\nlines\x07"), "two\nlines\\u{7}");
+    }
+
+    #[test]
+    fn paint_is_undone_at_the_end() {
+        assert_eq!(paint(true, Style::Good, "HIT"), "\x1b[32mHIT\x1b[0m");
+        assert_eq!(paint(false, Style::Good, "HIT"), "HIT");
+    }
+}

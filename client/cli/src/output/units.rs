@@ -1,0 +1,96 @@
+//! Times and sizes, for people and as JSON.
+
+use std::time::Duration;
+
+/// The instant as RFC 3339 text in UTC, if it is one that a calendar knows.
+pub(crate) fn rfc3339(milliseconds: u64) -> Option<String> {
+    let milliseconds = i64::try_from(milliseconds).ok()?;
+    jiff::Timestamp::from_millisecond(milliseconds).ok().map(|instant| instant.to_string())
+}
+
+/// A duration in two units at the most: `2.01s`, `3m 4s`, `5h 6m`, `7d 8h`.
+pub(crate) fn duration(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    match seconds {
+        0 if duration < Duration::from_millis(10) => {
+            format!("{:.2}ms", duration.as_secs_f64() * 1e3)
+        }
+        0 => format!("{}ms", duration.as_millis()),
+        1..60 => seconds_exact(duration),
+        60..3600 => format!("{minutes}m {}s", seconds % 60),
+        3600..86_400 => format!("{hours}h {minutes}m"),
+        _ => format!("{days}d {hours}h"),
+    }
+}
+
+/// A duration in seconds with two decimals: `2.01s`.
+pub(crate) fn seconds_exact(duration: Duration) -> String {
+    format!("{:.2}s", duration.as_secs_f64())
+}
+
+/// A size in bytes: `17 B`, `1.5 MiB`.
+pub(crate) fn bytes(count: u64) -> String {
+    let mut unit = "B";
+    let (mut whole, mut tenths) = (count, 0);
+    for larger in ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"] {
+        if whole < 1024 {
+            break;
+        }
+        tenths = whole % 1024 * 10 / 1024;
+        whole /= 1024;
+        unit = larger;
+    }
+    if unit == "B" { format!("{whole} B") } else { format!("{whole}.{tenths} {unit}") }
+}
+
+/// A count with its noun: `1 entry`, `2 entries`.
+pub(crate) fn entries(count: u64) -> String {
+    if count == 1 { "1 entry".to_owned() } else { format!("{count} entries") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instants() {
+        assert_eq!(rfc3339(0).as_deref(), Some("1970-01-01T00:00:00Z"));
+        assert_eq!(rfc3339(1_795_000_000_250).as_deref(), Some("2026-11-18T11:06:40.25Z"));
+        assert_eq!(rfc3339(u64::MAX), None);
+    }
+
+    #[test]
+    fn durations() {
+        for (milliseconds, text) in [
+            (0, "0.00ms"),
+            (1, "1.00ms"),
+            (999, "999ms"),
+            (2010, "2.01s"),
+            (61_000, "1m 1s"),
+            (3_660_000, "1h 1m"),
+            (90_000_000, "1d 1h"),
+        ] {
+            assert_eq!(duration(Duration::from_millis(milliseconds)), text);
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        for (count, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (1_572_864, "1.5 MiB"),
+            (u64::MAX, "15.9 EiB"),
+        ] {
+            assert_eq!(bytes(count), text);
+        }
+    }
+
+    #[test]
+    fn counts() {
+        assert_eq!(entries(1), "1 entry");
+        assert_eq!(entries(0), "0 entries");
+    }
+}

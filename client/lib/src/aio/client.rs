@@ -1,0 +1,414 @@
+//! The async client.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Instant;
+
+use memod_protocol::{
+    Call, CallIdentity, EntryDetail, Filter, Key, PutOutcome, Selector, Stats, Status,
+};
+
+use super::connection::Connection;
+use super::hop::hop;
+use super::wire::Taker;
+use crate::address::{Address, Origin};
+use crate::builder::{Builder, Settings, Start};
+use crate::client::put_options;
+use crate::collect::Collector;
+use crate::connect::{Patience, sink_error};
+use crate::content::{Hit, HitOutput};
+use crate::error::Error;
+use crate::exchange::ask::{Ask, AskStats, AskStatus, Invalidate, List, Page, Ping, Show};
+use crate::exchange::hit::{HitSummary, Wanted, not_found, unread};
+use crate::exchange::put::PutExchange;
+use crate::mode::Mode;
+use crate::options::{Found, Lookup, LookupOptions, OutputSink, PutOptions};
+use crate::outputs::{Prepared, PutOutput, prepare};
+use crate::pool::Pool;
+
+/// A client for async programs: cheap to clone, and shared by tasks.
+///
+/// Set up by [`Builder::build_async`]. Methods are those of [`crate::Client`].
+#[derive(Debug, Clone)]
+pub struct Client {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    settings: Settings,
+    pool: Pool<Connection>,
+}
+
+/// What is done on a connection, perhaps a second time on a fresh one.
+trait Work: Send {
+    type Outcome: Send;
+
+    fn is_repeatable(&self) -> bool {
+        true
+    }
+
+    fn run(
+        &mut self,
+        connection: &mut Connection,
+        patience: Patience,
+    ) -> impl Future<Output = Result<Self::Outcome, Error>> + Send;
+}
+
+struct AskWork<'a, A>(&'a mut A);
+
+impl<A: Ask<Answer: Send> + Send> Work for AskWork<'_, A> {
+    type Outcome = A::Answer;
+
+    async fn run(
+        &mut self,
+        connection: &mut Connection,
+        patience: Patience,
+    ) -> Result<A::Answer, Error> {
+        connection.ask(self.0, patience).await
+    }
+}
+
+struct FetchWork<'a, 'b> {
+    wanted: Wanted<'a>,
+    options: &'a LookupOptions,
+    taker: &'a mut Taker<'b>,
+}
+
+impl Work for FetchWork<'_, '_> {
+    type Outcome = Found;
+
+    async fn run(
+        &mut self,
+        connection: &mut Connection,
+        patience: Patience,
+    ) -> Result<Found, Error> {
+        connection.fetch(self.wanted, self.options, self.taker, patience).await
+    }
+}
+
+struct PutWork<'a> {
+    call: &'a Call,
+    identity: &'a CallIdentity,
+    options: &'a PutOptions,
+    outputs: Vec<Prepared>,
+    repeatable: bool,
+}
+
+impl Work for PutWork<'_> {
+    type Outcome = PutOutcome;
+
+    fn is_repeatable(&self) -> bool {
+        self.repeatable
+    }
+
+    async fn run(
+        &mut self,
+        connection: &mut Connection,
+        patience: Patience,
+    ) -> Result<PutOutcome, Error> {
+        let offers: Vec<_> = self.outputs.iter().map(Prepared::offer).collect();
+        let limits = connection.limits();
+        let put = PutExchange::new(self.call, self.identity, self.options, &offers, limits)?;
+        connection.put(put, &mut self.outputs, patience).await
+    }
+}
+
+impl Client {
+    /// Sets up a client; end with [`Builder::build_async`].
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// As [`crate::Client::from_env`].
+    #[must_use]
+    pub fn from_env() -> Self {
+        Self::builder().start(Start::Own).build_async()
+    }
+
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self { shared: Arc::new(Shared { settings, pool: Pool::default() }) }
+    }
+
+    /// Whether the client reads, writes, both or neither.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.settings().mode
+    }
+
+    pub(super) fn settings(&self) -> &Settings {
+        &self.shared.settings
+    }
+
+    /// As [`crate::Client::lookup`].
+    ///
+    /// # Errors
+    /// As [`crate::Client::lookup`].
+    pub async fn lookup(&self, call: &Call, options: &LookupOptions) -> Result<Lookup, Error> {
+        let identity = call.identity()?;
+        if !self.mode().reads() {
+            return Ok(Lookup::Miss(unread(&identity)));
+        }
+        self.lookup_identified(call, &identity, options).await
+    }
+
+    /// As [`Client::lookup`], whatever the client's mode.
+    pub(super) async fn lookup_identified(
+        &self,
+        call: &Call,
+        identity: &CallIdentity,
+        options: &LookupOptions,
+    ) -> Result<Lookup, Error> {
+        let mut taker = self.collector();
+        match self.fetch(Wanted::Call { call, identity }, options, &mut taker).await? {
+            Found::Hit(summary) => Ok(Lookup::Hit(collected(taker, summary)?)),
+            Found::Miss(miss) => Ok(Lookup::Miss(miss)),
+        }
+    }
+
+    /// As [`crate::Client::lookup_into`]. The sink is called on an async thread and must not block.
+    ///
+    /// # Errors
+    /// As [`crate::Client::lookup_into`].
+    pub async fn lookup_into(
+        &self,
+        call: &Call,
+        options: &LookupOptions,
+        sink: &mut (dyn OutputSink + Send),
+    ) -> Result<Found, Error> {
+        let identity = call.identity()?;
+        if !self.mode().reads() {
+            return Ok(Found::Miss(unread(&identity)));
+        }
+        let wanted = Wanted::Call { call, identity: &identity };
+        self.fetch(wanted, options, &mut Taker::Sink(sink)).await
+    }
+
+    /// As [`crate::Client::put`].
+    ///
+    /// # Errors
+    /// As [`crate::Client::put`].
+    pub async fn put(
+        &self,
+        call: &Call,
+        outputs: Vec<PutOutput>,
+        options: &PutOptions,
+    ) -> Result<PutOutcome, Error> {
+        let identity = call.identity()?;
+        let options = put_options(self.mode(), options)?;
+        let outputs = prepare_outputs(call, outputs).await?;
+        self.put_prepared(call, &identity, outputs, &options).await
+    }
+
+    /// As [`Client::put`], whatever the client's mode.
+    pub(super) async fn put_prepared(
+        &self,
+        call: &Call,
+        identity: &CallIdentity,
+        outputs: Vec<Prepared>,
+        options: &PutOptions,
+    ) -> Result<PutOutcome, Error> {
+        options.run.check()?;
+        let repeatable = outputs.iter().all(Prepared::is_repeatable);
+        self.with_connection(PutWork { call, identity, options, outputs, repeatable }).await
+    }
+
+    /// As [`crate::Client::show`].
+    ///
+    /// # Errors
+    /// As [`crate::Client::show`].
+    pub async fn show(&self, key: &Key) -> Result<EntryDetail, Error> {
+        self.ask(&mut Show(*key)).await
+    }
+
+    /// As [`crate::Client::read`].
+    ///
+    /// # Errors
+    /// As [`crate::Client::read`].
+    pub async fn read(&self, key: &Key, output: &str) -> Result<HitOutput, Error> {
+        let mut taker = self.collector();
+        let summary = self.read_taken(key, output, &mut taker).await?;
+        let hit = collected(taker, summary)?;
+        Ok(hit.outputs.into_iter().next().expect("a read's hit has exactly one output"))
+    }
+
+    /// As [`crate::Client::read_into`]. The sink is called on an async thread and must not block.
+    ///
+    /// # Errors
+    /// As [`crate::Client::read_into`].
+    pub async fn read_into(
+        &self,
+        key: &Key,
+        output: &str,
+        sink: &mut (dyn OutputSink + Send),
+    ) -> Result<HitSummary, Error> {
+        self.read_taken(key, output, &mut Taker::Sink(sink)).await
+    }
+
+    async fn read_taken(
+        &self,
+        key: &Key,
+        output: &str,
+        taker: &mut Taker<'_>,
+    ) -> Result<HitSummary, Error> {
+        let wanted = Wanted::Output { key: *key, name: output };
+        match self.fetch(wanted, &LookupOptions::default(), taker).await? {
+            Found::Hit(summary) => Ok(summary),
+            Found::Miss(miss) => Err(not_found(&miss, output)),
+        }
+    }
+
+    /// As [`crate::Client::list`].
+    ///
+    /// # Errors
+    /// As [`crate::Client::list`].
+    pub async fn list(
+        &self,
+        filter: &Filter,
+        limit: u32,
+        cursor: Option<Vec<u8>>,
+    ) -> Result<Page, Error> {
+        self.ask(&mut List { filter: filter.clone(), limit, cursor }).await
+    }
+
+    /// As [`crate::Client::invalidate`].
+    ///
+    /// # Errors
+    /// As [`crate::Client::invalidate`].
+    pub async fn invalidate(
+        &self,
+        selector: &Selector,
+        dry_run: bool,
+        progress: impl FnMut(u64) + Send,
+    ) -> Result<u64, Error> {
+        self.ask(&mut Invalidate { selector: selector.clone(), dry_run, progress }).await
+    }
+
+    /// As [`crate::Client::stats`].
+    ///
+    /// # Errors
+    /// As [`crate::Client::stats`].
+    pub async fn stats(&self) -> Result<Stats, Error> {
+        self.ask(&mut AskStats).await
+    }
+
+    /// As [`crate::Client::status`].
+    ///
+    /// # Errors
+    /// As [`crate::Client::status`].
+    pub async fn status(&self) -> Result<Status, Error> {
+        self.ask(&mut AskStatus).await
+    }
+
+    /// As [`crate::Client::ping`].
+    ///
+    /// # Errors
+    /// As [`crate::Client::ping`].
+    pub async fn ping(&self) -> Result<(), Error> {
+        self.ask(&mut Ping).await
+    }
+
+    fn collector(&self) -> Taker<'static> {
+        Taker::Collector(Some(Collector::new(self.settings().memory_bytes_max)))
+    }
+
+    async fn ask<A: Ask<Answer: Send> + Send>(&self, ask: &mut A) -> Result<A::Answer, Error> {
+        self.with_connection(AskWork(ask)).await
+    }
+
+    async fn fetch(
+        &self,
+        wanted: Wanted<'_>,
+        options: &LookupOptions,
+        taker: &mut Taker<'_>,
+    ) -> Result<Found, Error> {
+        self.with_connection(FetchWork { wanted, options, taker }).await
+    }
+
+    async fn with_connection<W: Work>(&self, mut work: W) -> Result<W::Outcome, Error> {
+        if !self.shared.pool.admit(Instant::now()) {
+            return Err(Error::BreakerOpen);
+        }
+        let patience = Patience::within(self.settings().bounds.deadline);
+        while let Some(mut connection) = self.shared.pool.take() {
+            if !connection.is_usable() {
+                continue;
+            }
+            match work.run(&mut connection, patience).await {
+                Err(error) if work.is_repeatable() && connection.was_stale(&error) => break,
+                outcome => return self.finish(Some(connection), outcome),
+            }
+        }
+        match self.connect(patience).await {
+            Ok((mut connection, patience)) => {
+                let outcome = work.run(&mut connection, patience).await;
+                self.finish(Some(connection), outcome)
+            }
+            Err(error) => self.finish(None, Err(error)),
+        }
+    }
+
+    fn finish<R>(
+        &self,
+        connection: Option<Connection>,
+        outcome: Result<R, Error>,
+    ) -> Result<R, Error> {
+        let settled = connection.filter(Connection::is_settled);
+        self.shared.pool.finished(settled, outcome.as_ref().err(), Instant::now());
+        outcome
+    }
+
+    async fn connect(&self, patience: Patience) -> Result<(Connection, Patience), Error> {
+        let settings = self.settings();
+        let mut none: Option<Error> = None;
+        for address in settings.addresses() {
+            match self.open(&address, patience).await {
+                Ok(connection) => return Ok((connection, patience)),
+                Err(error) if settings.goes_on(&error) => {
+                    none.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let error = none.expect("there is at least one address");
+        if !settings.may_start(&error) {
+            return Err(error);
+        }
+        let shared = Arc::clone(&self.shared);
+        let address = hop(move || shared.settings.start()).await??;
+        let patience = Patience::within(settings.bounds.deadline);
+        Ok((self.open(&address, patience).await?, patience))
+    }
+
+    async fn open(&self, address: &Address, patience: Patience) -> Result<Connection, Error> {
+        let settings = self.settings();
+        let ours_only = address.origin == Origin::Own;
+        let (path, program) = (&address.path, &settings.program);
+        Connection::open(path, ours_only, program, settings.bounds, patience).await
+    }
+}
+
+/// The hit whose outputs the taker has collected.
+fn collected(taker: Taker<'_>, summary: HitSummary) -> Result<Hit, Error> {
+    let Taker::Collector(Some(collector)) = taker else {
+        return Err(sink_error(std::io::Error::other("the collector is away")));
+    };
+    collector.finish(summary).map_err(sink_error)
+}
+
+/// Brings outputs into the form in which they are sent, elsewhere if that may block.
+pub(super) async fn prepare_outputs(
+    call: &Call,
+    outputs: Vec<PutOutput>,
+) -> Result<Vec<Prepared>, Error> {
+    if !outputs.iter().any(|output| output.source.may_block()) {
+        return prepare(&call.interface, outputs);
+    }
+    let interface = call.interface.clone();
+    hop(move || prepare(&interface, outputs)).await?
+}
+
+#[cfg(test)]
+#[path = "client_tests.rs"]
+mod tests;

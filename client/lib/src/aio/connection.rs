@@ -1,0 +1,267 @@
+//! One connection of the async client: drives the exchanges over a [`Wire`].
+//!
+//! **Invariants.** As [`crate::connection`]; besides, a connection is used only on the runtime on
+//! which it was opened.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use memod_protocol::PutOutcome;
+use memod_protocol::handshake::{Agreement, PeerLimits};
+use tokio::runtime::{Handle, Id};
+
+use super::hop::hop;
+use super::wire::{Taker, Wire};
+use crate::connect::{Patience, sink_error};
+use crate::connection::{Bounds, check_ours};
+use crate::error::Error;
+use crate::exchange::ask::Ask;
+use crate::exchange::hit::{First, HitSummary, Step, Transfer, Wanted, first};
+use crate::exchange::put::{PutExchange, outcome};
+use crate::exchange::{self};
+use crate::options::{Found, LookupOptions};
+use crate::outputs::{Body, Prepared, Stream, unreadable};
+
+/// A connection on which both sides have agreed.
+#[derive(Debug)]
+pub(super) struct Connection {
+    wire: Wire,
+    agreement: Agreement,
+    bounds: Bounds,
+    runtime: Id,
+    last_id: u64,
+    settled: bool,
+}
+
+impl Connection {
+    /// Connects and greets.
+    pub(super) async fn open(
+        path: &Path,
+        ours_only: bool,
+        program: &str,
+        bounds: Bounds,
+        patience: Patience,
+    ) -> Result<Self, Error> {
+        let mut wire = Wire::open(path, patience).await?;
+        if ours_only {
+            check_ours(path, wire.peer_uid()?)?;
+        }
+        wire.send(&exchange::hello(program), &[], patience).await?;
+        let (header, payload_bytes) = wire.header(patience).await?;
+        let agreement = exchange::welcome(&header, payload_bytes)?;
+        let runtime = Handle::current().id();
+        Ok(Self { wire, agreement, bounds, runtime, last_id: 0, settled: true })
+    }
+
+    /// Whether it may be used for another request.
+    pub(super) fn is_usable(&self) -> bool {
+        self.settled && self.runtime == Handle::current().id() && self.wire.is_quiet()
+    }
+
+    /// Whether its last exchange came to its proper end.
+    pub(super) const fn is_settled(&self) -> bool {
+        self.settled
+    }
+
+    /// Whether a request that failed here may simply never have been seen.
+    pub(super) fn was_stale(&self, error: &Error) -> bool {
+        error.is_hang_up() && !self.wire.has_received()
+    }
+
+    /// The daemon's bounds.
+    pub(super) const fn limits(&self) -> PeerLimits {
+        self.agreement.limits
+    }
+
+    /// Asks, and reads answers until there is the last one.
+    pub(super) async fn ask<A: Ask + Send>(
+        &mut self,
+        ask: &mut A,
+        patience: Patience,
+    ) -> Result<A::Answer, Error> {
+        let id = self.begin();
+        let mut patience =
+            if ask.is_long() { Patience::Stall(self.bounds.stall) } else { patience };
+        self.send(&exchange::request(id, ask.request(), 0)?, &[], patience).await?;
+        loop {
+            let header = self.bare_header(patience).await?;
+            if let Some(answer) = ask.answer(exchange::response(id, &header)?)? {
+                self.settled = true;
+                return Ok(answer);
+            }
+            patience = Patience::Stall(self.bounds.stall);
+        }
+    }
+
+    /// Looks up, or reads one output; what there is goes to the taker.
+    pub(super) async fn fetch(
+        &mut self,
+        wanted: Wanted<'_>,
+        options: &LookupOptions,
+        taker: &mut Taker<'_>,
+        patience: Patience,
+    ) -> Result<Found, Error> {
+        let id = self.begin();
+        self.send(&exchange::request(id, wanted.request(options), 0)?, &[], patience).await?;
+        let (header, payload_bytes) = self.wire.header(patience).await?;
+        match first(id, wanted, &header, payload_bytes)? {
+            First::Miss { miss, settled } => {
+                self.settled = settled;
+                Ok(Found::Miss(miss))
+            }
+            First::Hit(transfer) => Ok(Found::Hit(self.take(transfer, taker).await?)),
+        }
+    }
+
+    async fn take(
+        &mut self,
+        mut transfer: Transfer,
+        taker: &mut Taker<'_>,
+    ) -> Result<HitSummary, Error> {
+        let patience = Patience::Stall(self.bounds.stall);
+        loop {
+            match transfer.step() {
+                Step::Begin(index) => {
+                    taker.begin(transfer.output(index), index).map_err(sink_error)?;
+                }
+                Step::Move(bytes) => self.wire.payload(bytes, patience, taker).await?,
+                Step::Receive => {
+                    let (header, payload_bytes) = self.wire.header(patience).await?;
+                    transfer.chunk(&header, payload_bytes)?;
+                }
+                Step::Done => break,
+            }
+        }
+        self.settled = true;
+        Ok(transfer.into_summary())
+    }
+
+    /// Stores a run's outputs. Streams are used up by it.
+    pub(super) async fn put(
+        &mut self,
+        mut put: PutExchange,
+        outputs: &mut [Prepared],
+        patience: Patience,
+    ) -> Result<PutOutcome, Error> {
+        let uploads = put.uploads();
+        for index in &uploads {
+            let output = outputs.get_mut(*index).expect("the plan is for these outputs");
+            self.upload(&mut put, *index, output).await?;
+        }
+        let id = self.begin();
+        let inline = inline(&put, outputs);
+        let inline: Vec<&[u8]> = inline.iter().map(Bytes::as_ref).collect();
+        let patience =
+            if uploads.is_empty() { patience } else { Patience::Stall(self.bounds.stall) };
+        self.send(&put.request(id)?, &inline, patience).await?;
+        let header = self.bare_header(patience).await?;
+        let outcome = outcome(id, &header)?;
+        self.settled = true;
+        Ok(outcome)
+    }
+
+    async fn upload(
+        &mut self,
+        put: &mut PutExchange,
+        index: usize,
+        output: &mut Prepared,
+    ) -> Result<(), Error> {
+        let patience = Patience::Stall(self.bounds.stall);
+        let body = std::mem::replace(&mut output.body, Body::Memory(Bytes::new()));
+        let sent = match body {
+            Body::Memory(bytes) => {
+                let mut sent: u64 = 0;
+                for piece in bytes.chunks(put.chunk_bytes()) {
+                    self.upload_piece(put, index, &mut sent, piece).await?;
+                }
+                output.body = Body::Memory(bytes);
+                sent
+            }
+            Body::Stream(stream) => self.upload_stream(put, index, stream, &output.name).await?,
+        };
+        let id = self.begin();
+        self.send(&put.upload_end(id, index)?, &[], patience).await?;
+        let header = self.bare_header(patience).await?;
+        put.uploaded(id, index, sent, &header)
+    }
+
+    async fn upload_stream(
+        &mut self,
+        put: &PutExchange,
+        index: usize,
+        mut stream: Stream,
+        name: &str,
+    ) -> Result<u64, Error> {
+        let mut sent = 0;
+        let mut buffer = vec![0; put.chunk_bytes()];
+        loop {
+            let (back, filled_buffer, filled) = hop(move || {
+                let filled = stream.fill(&mut buffer);
+                (stream, buffer, filled)
+            })
+            .await?;
+            (stream, buffer) = (back, filled_buffer);
+            let filled = filled.map_err(|error| unreadable(name, error))?;
+            let piece = buffer.get(..filled).unwrap_or_default();
+            if piece.is_empty() {
+                return Ok(sent);
+            }
+            self.upload_piece(put, index, &mut sent, piece).await?;
+        }
+    }
+
+    async fn upload_piece(
+        &mut self,
+        put: &PutExchange,
+        index: usize,
+        sent: &mut u64,
+        piece: &[u8],
+    ) -> Result<(), Error> {
+        let id = self.begin();
+        let head = put.upload_data(id, index, *sent, piece.len())?;
+        self.send(&head, &[piece], Patience::Stall(self.bounds.stall)).await?;
+        *sent += piece.len() as u64;
+        Ok(())
+    }
+
+    fn begin(&mut self) -> u64 {
+        self.settled = false;
+        self.wire.begin();
+        self.last_id += 1;
+        self.last_id
+    }
+
+    /// Sends; if the daemon has hung up, finds out whether it said why.
+    async fn send(
+        &mut self,
+        head: &[u8],
+        payload: &[&[u8]],
+        patience: Patience,
+    ) -> Result<(), Error> {
+        let error = match self.wire.send(head, payload, patience).await {
+            Err(error) if error.is_hang_up() => error,
+            other => return other,
+        };
+        match self.bare_header(patience).await {
+            Ok(header) => match exchange::response(self.last_id, &header) {
+                Err(said @ Error::Daemon(_)) => Err(said),
+                _ => Err(error),
+            },
+            Err(_) => Err(error),
+        }
+    }
+
+    async fn bare_header(&mut self, patience: Patience) -> Result<Vec<u8>, Error> {
+        exchange::bare(self.wire.header(patience).await?)
+    }
+}
+
+/// The bytes that travel inside the put's own frame, in order.
+fn inline(put: &PutExchange, outputs: &[Prepared]) -> Vec<Bytes> {
+    put.inline()
+        .filter_map(|index| match outputs.get(index).map(|output| &output.body) {
+            Some(Body::Memory(bytes)) => Some(bytes.clone()),
+            _ => None,
+        })
+        .collect()
+}

@@ -1,0 +1,124 @@
+//! Memoizing a call with the async client: the task runs whatever happens to the daemon.
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use memod_protocol::Call;
+
+use super::client::{Client, prepare_outputs};
+use super::hop::hop;
+use crate::content::HitOutput;
+use crate::error::Error;
+use crate::memo::{MemoizeError, Memoized, Recall};
+use crate::memoize::read_all;
+use crate::options::MemoizeOptions;
+use crate::outputs::{self, Prepared, PutOutput};
+
+impl Client {
+    /// As [`crate::Client::memoize`]; `compute` is called, and its future polled, only on a miss.
+    ///
+    /// # Errors
+    /// As [`crate::Client::memoize`].
+    pub async fn memoize<E, F>(
+        &self,
+        call: &Call,
+        options: &MemoizeOptions,
+        compute: impl FnOnce() -> F,
+    ) -> Result<Memoized, MemoizeError<E>>
+    where
+        F: Future<Output = Result<Vec<PutOutput>, E>>,
+    {
+        let recall = match self.recall(call, options).await.into_hit() {
+            Ok(hit) => return Ok(hit),
+            Err(recall) => recall,
+        };
+        let begun = Instant::now();
+        let computed = compute().await.map_err(MemoizeError::Compute)?;
+        let took = begun.elapsed();
+        let memory_bytes_max = self.settings().memory_bytes_max;
+        let read = hop(move || read_all(computed, memory_bytes_max)).await;
+        let outputs = read.and_then(|read| read).map_err(MemoizeError::Outputs)?;
+        let interface = call.interface.clone();
+        let prepared = hop(move || {
+            let prepared = outputs::prepare_read(&interface, &outputs);
+            (outputs, prepared)
+        });
+        let (outputs, prepared) = prepared.await.map_err(MemoizeError::Outputs)?;
+        let report = self.store_with(call, recall, took, async { prepared }).await;
+        Ok(report.map(|()| outputs))
+    }
+
+    /// As [`crate::Client::memoize_value`].
+    ///
+    /// # Errors
+    /// What `compute` returned.
+    pub async fn memoize_value<T, E, F>(
+        &self,
+        call: &Call,
+        options: &MemoizeOptions,
+        compute: impl FnOnce() -> F,
+        encode: impl FnOnce(&T) -> Result<Vec<PutOutput>, Error>,
+        decode: impl FnOnce(&[HitOutput]) -> Result<T, Error>,
+    ) -> Result<Memoized<T>, E>
+    where
+        F: Future<Output = Result<T, E>>,
+    {
+        let mut recall = self.recall(call, options).await;
+        match recall.outputs().map(decode) {
+            Some(Ok(value)) => {
+                let hit = recall.into_hit().expect("it has outputs");
+                return Ok(hit.map(|_| value));
+            }
+            Some(Err(error)) => recall.reject(error.to_string()),
+            None => {}
+        }
+        let begun = Instant::now();
+        let value = compute().await?;
+        let took = begun.elapsed();
+        let encoded = encode(&value);
+        let prepare = async { prepare_outputs(call, encoded?).await };
+        let report = self.store_with(call, recall, took, prepare).await;
+        Ok(report.map(|()| value))
+    }
+
+    /// As [`crate::Client::recall`].
+    pub async fn recall(&self, call: &Call, options: &MemoizeOptions) -> Recall {
+        let mode = options.mode.unwrap_or(self.mode());
+        let (mut recall, lookup) = Recall::begin(call, options, mode);
+        if let (Some(options), Some(identity)) = (lookup, recall.identity()) {
+            let begun = Instant::now();
+            let outcome = self.lookup_identified(call, identity, &options).await;
+            recall.looked_up(outcome, begun.elapsed());
+        }
+        recall
+    }
+
+    /// As [`crate::Client::store`].
+    pub async fn store(
+        &self,
+        call: &Call,
+        recall: Recall,
+        outputs: Vec<PutOutput>,
+        took: Duration,
+    ) -> Memoized<()> {
+        self.store_with(call, recall, took, prepare_outputs(call, outputs)).await
+    }
+
+    async fn store_with(
+        &self,
+        call: &Call,
+        mut recall: Recall,
+        took: Duration,
+        prepare: impl Future<Output = Result<Vec<Prepared>, Error>>,
+    ) -> Memoized<()> {
+        let options = recall.computed(took);
+        let outcome = match options.zip(recall.identity()) {
+            None => None,
+            Some((options, identity)) => Some(match prepare.await {
+                Ok(outputs) => self.put_prepared(call, identity, outputs, &options).await,
+                Err(error) => Err(error),
+            }),
+        };
+        recall.stored(outcome)
+    }
+}

@@ -1,0 +1,15 @@
+//! The same client for async programs, on tokio.
+//!
+//! **Invariants.** The exchanges, the memoizing decisions, the breaker and the pool are those of
+//! the blocking client; only the moving of bytes is written anew. A future that is dropped closes
+//! its connection. What blocks leaves the async threads in [`hop`].
+//!
+//! **Does not** survive a fork: neither does the runtime.
+
+mod client;
+mod connection;
+mod hop;
+mod memoize;
+mod wire;
+
+pub use client::Client;

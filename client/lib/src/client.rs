@@ -1,0 +1,339 @@
+//! The blocking client.
+//!
+//! **Invariants.** Every request has a bound on its time. A connection on which anything went
+//! wrong is closed, never used again.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use memod_protocol::{
+    Call, CallIdentity, EntryDetail, Filter, InvalidArgument, Key, PutOutcome, Selector, Stats,
+    Status,
+};
+
+use crate::address::{Address, Origin};
+use crate::builder::{Builder, Settings, Start};
+use crate::collect::Collector;
+use crate::connect::{Patience, sink_error};
+use crate::connection::Connection;
+use crate::content::HitOutput;
+use crate::error::Error;
+use crate::exchange::ask::{Ask, AskStats, AskStatus, Invalidate, List, Page, Ping, Show};
+use crate::exchange::hit::{HitSummary, Wanted, not_found, unread};
+use crate::exchange::put::PutExchange;
+use crate::mode::Mode;
+use crate::options::{Found, Lookup, LookupOptions, OutputSink, PutOptions};
+use crate::outputs::{Prepared, PutOutput, prepare};
+use crate::pool::Pool;
+
+/// A client: cheap to clone, and shared by threads.
+#[derive(Debug, Clone)]
+pub struct Client {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    settings: Settings,
+    pool: Pool<Connection>,
+}
+
+impl Client {
+    /// Sets up a client.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// The client that a program uses unless it is told otherwise: finds the daemon as
+    /// [`crate::address`] says, and starts the user's own if none answers.
+    #[must_use]
+    pub fn from_env() -> Self {
+        Self::builder().start(Start::Own).build()
+    }
+
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self { shared: Arc::new(Shared { settings, pool: Pool::default() }) }
+    }
+
+    /// The sockets at which the client looks for a daemon, in order.
+    #[must_use]
+    pub fn sockets(&self) -> Vec<PathBuf> {
+        self.settings().addresses().into_iter().map(|address| address.path).collect()
+    }
+
+    /// Whether the client reads, writes, both or neither.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.settings().mode
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.shared.settings
+    }
+
+    /// Has this call been run before? A client that does not read is told "disabled".
+    ///
+    /// # Errors
+    /// If the call is wrong, or the daemon could not be asked.
+    pub fn lookup(&self, call: &Call, options: &LookupOptions) -> Result<Lookup, Error> {
+        let identity = call.identity()?;
+        if !self.mode().reads() {
+            return Ok(Lookup::Miss(unread(&identity)));
+        }
+        self.lookup_identified(call, &identity, options)
+    }
+
+    /// As [`Client::lookup`], whatever the client's mode.
+    pub(crate) fn lookup_identified(
+        &self,
+        call: &Call,
+        identity: &CallIdentity,
+        options: &LookupOptions,
+    ) -> Result<Lookup, Error> {
+        let mut collector = Collector::new(self.settings().memory_bytes_max);
+        match self.fetch(Wanted::Call { call, identity }, options, &mut collector)? {
+            Found::Hit(summary) => Ok(Lookup::Hit(collector.finish(summary).map_err(sink_error)?)),
+            Found::Miss(miss) => Ok(Lookup::Miss(miss)),
+        }
+    }
+
+    /// As [`Client::lookup`], with the outputs going into the sink as they come.
+    ///
+    /// # Errors
+    /// As [`Client::lookup`], or with what the sink fails. What the sink has taken is void then.
+    pub fn lookup_into(
+        &self,
+        call: &Call,
+        options: &LookupOptions,
+        sink: &mut dyn OutputSink,
+    ) -> Result<Found, Error> {
+        let identity = call.identity()?;
+        if !self.mode().reads() {
+            return Ok(Found::Miss(unread(&identity)));
+        }
+        self.fetch(Wanted::Call { call, identity: &identity }, options, sink)
+    }
+
+    /// Remembers a run: its outputs are exactly those that the call declares.
+    ///
+    /// # Errors
+    /// If the call or the outputs are wrong, the client does not write, an output cannot be read,
+    /// or the daemon does not store it.
+    pub fn put(
+        &self,
+        call: &Call,
+        outputs: Vec<PutOutput>,
+        options: &PutOptions,
+    ) -> Result<PutOutcome, Error> {
+        let identity = call.identity()?;
+        let options = put_options(self.mode(), options)?;
+        self.put_prepared(call, &identity, prepare(&call.interface, outputs)?, &options)
+    }
+
+    /// As [`Client::put`], whatever the client's mode.
+    pub(crate) fn put_prepared(
+        &self,
+        call: &Call,
+        identity: &CallIdentity,
+        mut outputs: Vec<Prepared>,
+        options: &PutOptions,
+    ) -> Result<PutOutcome, Error> {
+        options.run.check()?;
+        let offers: Vec<_> = outputs.iter().map(Prepared::offer).collect();
+        let repeatable = outputs.iter().all(Prepared::is_repeatable);
+        self.with_connection(repeatable, |connection, patience| {
+            connection.put(
+                |agreement| PutExchange::new(call, identity, options, &offers, agreement.limits),
+                &mut outputs,
+                patience,
+            )
+        })
+    }
+
+    /// Everything about an entry but its outputs' bytes.
+    ///
+    /// # Errors
+    /// If there is none that the user may read, or the daemon could not be asked.
+    pub fn show(&self, key: &Key) -> Result<EntryDetail, Error> {
+        self.ask(&mut Show(*key))
+    }
+
+    /// One output of an entry.
+    ///
+    /// # Errors
+    /// If there is none that the user may read, or the daemon could not be asked.
+    pub fn read(&self, key: &Key, output: &str) -> Result<HitOutput, Error> {
+        let mut collector = Collector::new(self.settings().memory_bytes_max);
+        let summary = self.read_into(key, output, &mut collector)?;
+        let hit = collector.finish(summary).map_err(sink_error)?;
+        Ok(hit.outputs.into_iter().next().expect("a read's hit has exactly one output"))
+    }
+
+    /// As [`Client::read`], with the bytes going into the sink as they come.
+    ///
+    /// # Errors
+    /// As [`Client::read`], or with what the sink fails.
+    pub fn read_into(
+        &self,
+        key: &Key,
+        output: &str,
+        sink: &mut dyn OutputSink,
+    ) -> Result<HitSummary, Error> {
+        let wanted = Wanted::Output { key: *key, name: output };
+        match self.fetch(wanted, &LookupOptions::default(), sink)? {
+            Found::Hit(summary) => Ok(summary),
+            Found::Miss(miss) => Err(not_found(&miss, output)),
+        }
+    }
+
+    /// What is stored, at most `limit` entries at a time; `cursor` is that of the page before.
+    ///
+    /// # Errors
+    /// If the daemon could not be asked.
+    pub fn list(
+        &self,
+        filter: &Filter,
+        limit: u32,
+        cursor: Option<Vec<u8>>,
+    ) -> Result<Page, Error> {
+        self.ask(&mut List { filter: filter.clone(), limit, cursor })
+    }
+
+    /// Forgets entries, or with `dry_run` only counts them; gives how many. `progress` is told how
+    /// many so far whenever the daemon says.
+    ///
+    /// # Errors
+    /// If the user may not, or the daemon could not be asked.
+    pub fn invalidate(
+        &self,
+        selector: &Selector,
+        dry_run: bool,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<u64, Error> {
+        self.ask(&mut Invalidate { selector: selector.clone(), dry_run, progress })
+    }
+
+    /// The daemon's counters.
+    ///
+    /// # Errors
+    /// If the daemon could not be asked.
+    pub fn stats(&self) -> Result<Stats, Error> {
+        self.ask(&mut AskStats)
+    }
+
+    /// Who the daemon is and how it is set up.
+    ///
+    /// # Errors
+    /// If the daemon could not be asked.
+    pub fn status(&self) -> Result<Status, Error> {
+        self.ask(&mut AskStatus)
+    }
+
+    /// Is the daemon there?
+    ///
+    /// # Errors
+    /// If it is not.
+    pub fn ping(&self) -> Result<(), Error> {
+        self.ask(&mut Ping)
+    }
+
+    fn ask<A: Ask>(&self, ask: &mut A) -> Result<A::Answer, Error> {
+        self.with_connection(true, |connection, patience| connection.ask(ask, patience))
+    }
+
+    fn fetch(
+        &self,
+        wanted: Wanted<'_>,
+        options: &LookupOptions,
+        sink: &mut dyn OutputSink,
+    ) -> Result<Found, Error> {
+        self.with_connection(true, |connection, patience| {
+            connection.fetch(wanted, options, sink, patience)
+        })
+    }
+
+    /// Does something on a connection: a pooled one if there is one, and a fresh one if that turns
+    /// out to be from before a restart of the daemon.
+    fn with_connection<R>(
+        &self,
+        repeatable: bool,
+        mut work: impl FnMut(&mut Connection, Patience) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        if !self.shared.pool.admit(Instant::now()) {
+            return Err(Error::BreakerOpen);
+        }
+        let patience = Patience::within(self.settings().bounds.deadline);
+        while let Some(mut connection) = self.shared.pool.take() {
+            if !connection.is_usable() {
+                continue;
+            }
+            match work(&mut connection, patience) {
+                Err(error) if repeatable && connection.was_stale(&error) => break,
+                outcome => return self.finish(Some(connection), outcome),
+            }
+        }
+        match self.connect(patience) {
+            Ok((mut connection, patience)) => {
+                let outcome = work(&mut connection, patience);
+                self.finish(Some(connection), outcome)
+            }
+            Err(error) => self.finish(None, Err(error)),
+        }
+    }
+
+    fn finish<R>(
+        &self,
+        connection: Option<Connection>,
+        outcome: Result<R, Error>,
+    ) -> Result<R, Error> {
+        let settled = connection.filter(Connection::is_settled);
+        self.shared.pool.finished(settled, outcome.as_ref().err(), Instant::now());
+        outcome
+    }
+
+    /// Connects to the first daemon that answers, or starts one if that is wanted. Starting takes
+    /// longer than asking, so the time begins anew then.
+    fn connect(&self, patience: Patience) -> Result<(Connection, Patience), Error> {
+        let mut none: Option<Error> = None;
+        for address in self.settings().addresses() {
+            match self.open(&address, patience) {
+                Ok(connection) => return Ok((connection, patience)),
+                Err(error) if self.settings().goes_on(&error) => {
+                    none.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let error = none.expect("there is at least one address");
+        if !self.settings().may_start(&error) {
+            return Err(error);
+        }
+        let address = self.settings().start()?;
+        let patience = Patience::within(self.settings().bounds.deadline);
+        Ok((self.open(&address, patience)?, patience))
+    }
+
+    fn open(&self, address: &Address, patience: Patience) -> Result<Connection, Error> {
+        let settings = self.settings();
+        let ours_only = address.origin == Origin::Own;
+        Connection::open(&address.path, ours_only, &settings.program, settings.bounds, patience)
+    }
+}
+
+/// A put's options in a mode.
+///
+/// # Errors
+/// If the mode does not write.
+pub(crate) fn put_options(mode: Mode, options: &PutOptions) -> Result<PutOptions, Error> {
+    if !mode.writes() {
+        return Err(Error::Invalid(InvalidArgument::new("mode", "does not allow to store")));
+    }
+    let overwrite = options.overwrite || mode == Mode::Overwrite;
+    Ok(PutOptions { overwrite, ..options.clone() })
+}
+
+#[cfg(test)]
+#[path = "client_tests.rs"]
+mod tests;

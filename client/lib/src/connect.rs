@@ -1,0 +1,353 @@
+//! The socket: frames out and in, with a bound on every wait.
+//!
+//! **Invariants.** No send raises SIGPIPE. A large payload is neither joined to its header nor
+//! copied on its way out, and on its way in passes through one buffer that is used again. No
+//! length is believed before [`Prefix::parse`] has checked it.
+
+use std::io::{self, IoSlice, Read};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use memod_protocol::frame::{PREFIX_BYTES, Prefix};
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, getsockopt, recv, sendmsg, setsockopt,
+    sockopt,
+};
+use nix::sys::time::{TimeVal, TimeValLike};
+
+use crate::error::{Error, SOCKET_PATH_BYTES_MAX};
+
+/// The receive buffer: as much as the kernel hands over at a time.
+const BUFFER_BYTES: usize = 256 * 1024;
+/// Pieces given to one `sendmsg`; the kernel's own bound is 1024.
+const SLICES_MAX: usize = 512;
+
+/// How long to wait.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Patience {
+    /// Until then, whatever happens; `of` is how long that was when it began.
+    Until { deadline: Instant, of: Duration },
+    /// As long as something happens at least this often.
+    Stall(Duration),
+}
+
+impl Patience {
+    /// So long from now on.
+    pub(crate) fn within(of: Duration) -> Self {
+        // A bound that the clock cannot express is no bound that matters: a year will do.
+        let now = Instant::now();
+        let deadline = now.checked_add(of).unwrap_or(now + Duration::from_secs(365 * 86400));
+        Self::Until { deadline, of }
+    }
+
+    /// How long one more step may take; nothing if the time is up.
+    pub(crate) fn left(self) -> Option<Duration> {
+        match self {
+            Self::Stall(of) => Some(of),
+            Self::Until { deadline, .. } => {
+                Some(deadline.saturating_duration_since(Instant::now()))
+            }
+        }
+        .filter(|left| !left.is_zero())
+    }
+
+    /// The bound, for messages.
+    pub(crate) const fn bound(self) -> Duration {
+        match self {
+            Self::Stall(of) | Self::Until { of, .. } => of,
+        }
+    }
+}
+
+/// A connected socket.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    socket: UnixStream,
+    path: PathBuf,
+    /// Received bytes that have not been looked at stand between `start` and `end`.
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+    receive_timeout: Option<Duration>,
+    send_timeout: Option<Duration>,
+    received: bool,
+}
+
+/// The address of a socket.
+///
+/// # Errors
+/// If the path is too long for one.
+pub(crate) fn address(path: &Path) -> Result<UnixAddr, Error> {
+    let bytes = path.as_os_str().as_bytes().len();
+    if bytes > SOCKET_PATH_BYTES_MAX {
+        let max = SOCKET_PATH_BYTES_MAX;
+        return Err(Error::PathTooLong { path: path.to_owned(), bytes, max });
+    }
+    UnixAddr::new(path).map_err(|errno| io_error(path, errno.into()))
+}
+
+/// The error for a socket that failed.
+pub(crate) fn io_error(path: &Path, source: io::Error) -> Error {
+    Error::Io { path: path.to_owned(), source }
+}
+
+/// The error for a socket to which there is no connection: nobody may be there.
+pub(crate) fn connect_error(path: &Path, source: io::Error) -> Error {
+    match source.kind() {
+        io::ErrorKind::NotFound
+        | io::ErrorKind::NotADirectory
+        | io::ErrorKind::ConnectionRefused => Error::NoDaemon { path: path.to_owned(), source },
+        _ => io_error(path, source),
+    }
+}
+
+/// The error for a sink or a temporary file that failed.
+pub(crate) fn sink_error(source: io::Error) -> Error {
+    Error::Local { what: "cannot take an output".into(), source }
+}
+
+/// Who serves the socket, by the kernel's word.
+pub(crate) fn peer_uid(socket: &impl AsFd, path: &Path) -> Result<u32, Error> {
+    let credentials = getsockopt(socket, sockopt::PeerCredentials);
+    credentials.map(|c| c.uid()).map_err(|errno| io_error(path, errno.into()))
+}
+
+/// Whether the peer is there and has said nothing.
+pub(crate) fn is_quiet(socket: &impl AsRawFd) -> bool {
+    let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+    recv(socket.as_raw_fd(), &mut [0], flags) == Err(Errno::EAGAIN)
+}
+
+/// Sends head and payload as far as the kernel takes them at once; gives how many bytes that were.
+/// `sent` have gone already.
+pub(crate) fn send_some(
+    socket: &impl AsRawFd,
+    head: &[u8],
+    payload: &[&[u8]],
+    sent: usize,
+) -> nix::Result<usize> {
+    let mut skip = sent;
+    let mut slices = Vec::with_capacity((payload.len() + 1).min(SLICES_MAX));
+    for piece in std::iter::once(&head).chain(payload) {
+        if slices.len() == SLICES_MAX {
+            break;
+        }
+        let rest = piece.get(skip..).unwrap_or_default();
+        skip = skip.saturating_sub(piece.len());
+        if !rest.is_empty() {
+            slices.push(IoSlice::new(rest));
+        }
+    }
+    sendmsg::<()>(socket.as_raw_fd(), &slices, &[], MsgFlags::MSG_NOSIGNAL, None)
+}
+
+impl Wire {
+    /// Connects.
+    ///
+    /// # Errors
+    /// [`Error::NoDaemon`] if nobody listens, [`Error::Timeout`] if nobody accepts in time.
+    pub(crate) fn open(path: &Path, patience: Patience) -> Result<Self, Error> {
+        let address = address(path)?;
+        let failed = |errno: Errno| io_error(path, errno.into());
+        let socket: OwnedFd = nix::sys::socket::socket(
+            AddressFamily::Unix,
+            SockType::Stream,
+            SockFlag::SOCK_CLOEXEC,
+            None,
+        )
+        .map_err(failed)?;
+        let timeout = |what| timeout(path, what, patience);
+        loop {
+            // The send timeout also bounds the wait for a place in the listener's queue.
+            let left = patience.left().ok_or_else(|| timeout("accept a connection"))?;
+            setsockopt(&socket, sockopt::SendTimeout, &time_value(left)).map_err(failed)?;
+            match nix::sys::socket::connect(socket.as_raw_fd(), &address) {
+                Ok(()) => break,
+                Err(Errno::EAGAIN) => return Err(timeout("accept a connection")),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(connect_error(path, errno.into())),
+            }
+        }
+        Ok(Self::over(socket.into(), path))
+    }
+
+    /// Speaks over a connected socket.
+    pub(crate) fn over(socket: UnixStream, path: &Path) -> Self {
+        Self {
+            socket,
+            path: path.to_owned(),
+            buffer: Vec::new(),
+            start: 0,
+            end: 0,
+            receive_timeout: None,
+            send_timeout: None,
+            received: false,
+        }
+    }
+
+    /// Who serves it.
+    pub(crate) fn peer_uid(&self) -> Result<u32, Error> {
+        peer_uid(&self.socket, &self.path)
+    }
+
+    /// Whether the peer is there and has said nothing unasked.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.start == self.end && is_quiet(&self.socket)
+    }
+
+    /// Forgets whether anything was received: a new request begins.
+    pub(crate) fn begin(&mut self) {
+        self.received = false;
+    }
+
+    /// Whether anything was received since the request began.
+    pub(crate) const fn has_received(&self) -> bool {
+        self.received
+    }
+
+    /// Sends a frame: prefix and header, then the payload.
+    ///
+    /// # Errors
+    /// If the socket fails or the peer does not take the bytes in time.
+    pub(crate) fn send(
+        &mut self,
+        head: &[u8],
+        payload: &[&[u8]],
+        patience: Patience,
+    ) -> Result<(), Error> {
+        let whole = head.len() + payload.iter().map(|piece| piece.len()).sum::<usize>();
+        let mut sent = 0;
+        while sent < whole {
+            let late = || timeout(&self.path, "take a request", patience);
+            let left = patience.left().ok_or_else(late)?;
+            if needs_setting(self.send_timeout, left, patience) {
+                let set = self.socket.set_write_timeout(Some(left));
+                set.map_err(|error| io_error(&self.path, error))?;
+                self.send_timeout = Some(left);
+            }
+            match send_some(&self.socket, head, payload, sent) {
+                Ok(0) => return Err(io_error(&self.path, io::ErrorKind::WriteZero.into())),
+                Ok(more) => sent += more,
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) if matches!(patience, Patience::Stall(_)) => {
+                    return Err(late());
+                }
+                Err(Errno::EAGAIN) => self.send_timeout = None,
+                Err(errno) => return Err(io_error(&self.path, errno.into())),
+            }
+        }
+        Ok(())
+    }
+
+    /// Receives the next frame's header; gives it with the length of the payload, which has to be
+    /// taken by [`Wire::payload`] before the next frame.
+    ///
+    /// # Errors
+    /// If the socket fails or ends, nothing comes in time, or what comes is no frame.
+    pub(crate) fn header(&mut self, patience: Patience) -> Result<(Vec<u8>, usize), Error> {
+        let mut prefix = [0; PREFIX_BYTES];
+        self.exactly(&mut prefix, patience)?;
+        let prefix = Prefix::parse(prefix)?;
+        let mut header = vec![0; prefix.header_bytes];
+        self.exactly(&mut header, patience)?;
+        Ok((header, prefix.payload_bytes))
+    }
+
+    /// Takes the next bytes of the payload and hands them on in pieces.
+    ///
+    /// # Errors
+    /// As [`Wire::header`], or with what the taker fails.
+    pub(crate) fn payload(
+        &mut self,
+        bytes: usize,
+        patience: Patience,
+        mut taker: impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> Result<(), Error> {
+        let mut left = bytes;
+        while left > 0 {
+            self.fill(patience)?;
+            let to = self.end.min(self.start.saturating_add(left));
+            let piece = self.buffer.get(self.start..to).expect("start <= to <= end <= length");
+            taker(piece).map_err(sink_error)?;
+            left -= to - self.start;
+            self.start = to;
+        }
+        Ok(())
+    }
+
+    fn exactly(&mut self, mut wanted: &mut [u8], patience: Patience) -> Result<(), Error> {
+        while !wanted.is_empty() {
+            self.fill(patience)?;
+            let mut held = self.buffer.get(self.start..self.end).expect("start <= end <= length");
+            let read = Read::read(&mut held, wanted).expect("memory can be read");
+            wanted = wanted.get_mut(read..).expect("no more is read than is wanted");
+            self.start += read;
+        }
+        Ok(())
+    }
+
+    /// Receives something unless something is held already.
+    fn fill(&mut self, patience: Patience) -> Result<(), Error> {
+        if self.start < self.end {
+            return Ok(());
+        }
+        if self.buffer.is_empty() {
+            self.buffer = vec![0; BUFFER_BYTES];
+        }
+        (self.start, self.end) = (0, 0);
+        loop {
+            let late = || timeout(&self.path, "answer", patience);
+            let left = patience.left().ok_or_else(late)?;
+            if needs_setting(self.receive_timeout, left, patience) {
+                let set = self.socket.set_read_timeout(Some(left));
+                set.map_err(|error| io_error(&self.path, error))?;
+                self.receive_timeout = Some(left);
+            }
+            match recv(self.socket.as_raw_fd(), &mut self.buffer, MsgFlags::empty()) {
+                Ok(0) => return Err(io_error(&self.path, io::ErrorKind::UnexpectedEof.into())),
+                Ok(read) => {
+                    self.end = read;
+                    self.received = true;
+                    return Ok(());
+                }
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) if matches!(patience, Patience::Stall(_)) => {
+                    return Err(late());
+                }
+                // The kernel's timer was set for an earlier wait; the clock decides.
+                Err(Errno::EAGAIN) => self.receive_timeout = None,
+                Err(errno) => return Err(io_error(&self.path, errno.into())),
+            }
+        }
+    }
+}
+
+/// Whether the kernel's timeout has to be set anew. One that is a little long is good enough, so
+/// that a request does not cost two more system calls.
+fn needs_setting(set: Option<Duration>, left: Duration, patience: Patience) -> bool {
+    match patience {
+        Patience::Stall(_) => set != Some(left),
+        Patience::Until { .. } => {
+            set.is_none_or(|set| set < left / 2 || set > left.saturating_add(left / 16))
+        }
+    }
+}
+
+/// The error for a daemon that is late.
+pub(crate) fn timeout(path: &Path, what: &'static str, patience: Patience) -> Error {
+    Error::Timeout { path: path.to_owned(), what, after: patience.bound() }
+}
+
+/// For the kernel, for which zero means "for ever".
+fn time_value(duration: Duration) -> TimeVal {
+    let microseconds = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+    TimeVal::microseconds(microseconds.clamp(1, 365 * 86400 * 1_000_000))
+}
+
+#[cfg(test)]
+#[path = "connect_tests.rs"]
+mod tests;

@@ -1,0 +1,252 @@
+//! One connection of the blocking client: drives the exchanges over a [`Wire`].
+//!
+//! **Invariants.** A connection is settled exactly if its last exchange came to its proper end;
+//! only then may it be used again.
+
+use std::path::Path;
+use std::time::Duration;
+
+use memod_protocol::PutOutcome;
+use memod_protocol::handshake::Agreement;
+
+use crate::connect::{Patience, Wire, sink_error};
+use crate::error::Error;
+use crate::exchange::ask::Ask;
+use crate::exchange::hit::{First, Step, Transfer, Wanted, first};
+use crate::exchange::put::{PutExchange, outcome};
+use crate::exchange::{self, hit::HitSummary};
+use crate::options::{Found, LookupOptions, OutputSink};
+use crate::outputs::{Body, Prepared, unreadable};
+
+/// How long the daemon may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// Until the first frame of an answer.
+    pub(crate) deadline: Duration,
+    /// Between two signs of life of a stream.
+    pub(crate) stall: Duration,
+}
+
+/// A connection on which both sides have agreed.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    wire: Wire,
+    agreement: Agreement,
+    bounds: Bounds,
+    last_id: u64,
+    settled: bool,
+}
+
+impl Connection {
+    /// Connects and greets.
+    ///
+    /// # Errors
+    /// If nobody answers in time, or not as memod does. With `ours_only`, also if the socket is
+    /// served by another user.
+    pub(crate) fn open(
+        path: &Path,
+        ours_only: bool,
+        program: &str,
+        bounds: Bounds,
+        patience: Patience,
+    ) -> Result<Self, Error> {
+        let mut wire = Wire::open(path, patience)?;
+        if ours_only {
+            check_ours(path, wire.peer_uid()?)?;
+        }
+        wire.send(&exchange::hello(program), &[], patience)?;
+        let (header, payload_bytes) = wire.header(patience)?;
+        let agreement = exchange::welcome(&header, payload_bytes)?;
+        Ok(Self { wire, agreement, bounds, last_id: 0, settled: true })
+    }
+
+    /// Whether it may be used for another request.
+    pub(crate) fn is_usable(&self) -> bool {
+        self.settled && self.wire.is_quiet()
+    }
+
+    /// Whether its last exchange came to its proper end.
+    pub(crate) const fn is_settled(&self) -> bool {
+        self.settled
+    }
+
+    /// Whether a request that failed here may simply never have been seen: the peer hung up
+    /// before it had said a word.
+    pub(crate) fn was_stale(&self, error: &Error) -> bool {
+        error.is_hang_up() && !self.wire.has_received()
+    }
+
+    /// Asks, and reads answers until there is the last one.
+    pub(crate) fn ask<A: Ask>(
+        &mut self,
+        ask: &mut A,
+        patience: Patience,
+    ) -> Result<A::Answer, Error> {
+        let id = self.begin();
+        let mut patience =
+            if ask.is_long() { Patience::Stall(self.bounds.stall) } else { patience };
+        self.send(&exchange::request(id, ask.request(), 0)?, &[], patience)?;
+        loop {
+            let header = self.bare_header(patience)?;
+            if let Some(answer) = ask.answer(exchange::response(id, &header)?)? {
+                self.settled = true;
+                return Ok(answer);
+            }
+            patience = Patience::Stall(self.bounds.stall);
+        }
+    }
+
+    /// Looks up, or reads one output; what there is goes into the sink.
+    pub(crate) fn fetch(
+        &mut self,
+        wanted: Wanted<'_>,
+        options: &LookupOptions,
+        sink: &mut dyn OutputSink,
+        patience: Patience,
+    ) -> Result<Found, Error> {
+        let id = self.begin();
+        self.send(&exchange::request(id, wanted.request(options), 0)?, &[], patience)?;
+        let (header, payload_bytes) = self.wire.header(patience)?;
+        match first(id, wanted, &header, payload_bytes)? {
+            First::Miss { miss, settled } => {
+                self.settled = settled;
+                Ok(Found::Miss(miss))
+            }
+            First::Hit(transfer) => Ok(Found::Hit(self.take(transfer, sink)?)),
+        }
+    }
+
+    fn take(
+        &mut self,
+        mut transfer: Transfer,
+        sink: &mut dyn OutputSink,
+    ) -> Result<HitSummary, Error> {
+        let patience = Patience::Stall(self.bounds.stall);
+        loop {
+            match transfer.step() {
+                Step::Begin(index) => {
+                    sink.begin(transfer.output(index), index).map_err(sink_error)?;
+                }
+                Step::Move(bytes) => self.wire.payload(bytes, patience, |data| sink.data(data))?,
+                Step::Receive => {
+                    let (header, payload_bytes) = self.wire.header(patience)?;
+                    transfer.chunk(&header, payload_bytes)?;
+                }
+                Step::Done => break,
+            }
+        }
+        self.settled = true;
+        Ok(transfer.into_summary())
+    }
+
+    /// Stores a run's outputs. Streams are used up by it.
+    pub(crate) fn put(
+        &mut self,
+        plan: impl FnOnce(&Agreement) -> Result<PutExchange, Error>,
+        outputs: &mut [Prepared],
+        patience: Patience,
+    ) -> Result<PutOutcome, Error> {
+        let mut put = plan(&self.agreement)?;
+        let uploads = put.uploads();
+        for index in &uploads {
+            let output = outputs.get_mut(*index).expect("the plan is for these outputs");
+            self.upload(&mut put, *index, output)?;
+        }
+        let id = self.begin();
+        let inline: Vec<&[u8]> = put
+            .inline()
+            .filter_map(|index| match outputs.get(index).map(|output| &output.body) {
+                Some(Body::Memory(bytes)) => Some(bytes.as_ref()),
+                _ => None,
+            })
+            .collect();
+        let patience =
+            if uploads.is_empty() { patience } else { Patience::Stall(self.bounds.stall) };
+        self.send(&put.request(id)?, &inline, patience)?;
+        let header = self.bare_header(patience)?;
+        let outcome = outcome(id, &header)?;
+        self.settled = true;
+        Ok(outcome)
+    }
+
+    fn upload(
+        &mut self,
+        put: &mut PutExchange,
+        index: usize,
+        output: &mut Prepared,
+    ) -> Result<(), Error> {
+        let patience = Patience::Stall(self.bounds.stall);
+        let id = self.begin();
+        let mut sent: u64 = 0;
+        match &mut output.body {
+            Body::Memory(bytes) => {
+                for piece in bytes.chunks(put.chunk_bytes()) {
+                    let head = put.upload_data(id, index, sent, piece.len())?;
+                    self.send(&head, &[piece], patience)?;
+                    sent += piece.len() as u64;
+                }
+            }
+            Body::Stream(stream) => {
+                let mut buffer = vec![0; put.chunk_bytes()];
+                loop {
+                    let filled = stream.fill(&mut buffer);
+                    let filled = filled.map_err(|error| unreadable(&output.name, error))?;
+                    let piece = buffer.get(..filled).unwrap_or_default();
+                    if piece.is_empty() {
+                        break;
+                    }
+                    let head = put.upload_data(id, index, sent, piece.len())?;
+                    self.send(&head, &[piece], patience)?;
+                    sent += piece.len() as u64;
+                }
+            }
+        }
+        let id = self.begin();
+        self.send(&put.upload_end(id, index)?, &[], patience)?;
+        let header = self.bare_header(patience)?;
+        put.uploaded(id, index, sent, &header)
+    }
+
+    /// The number of a new request.
+    fn begin(&mut self) -> u64 {
+        self.settled = false;
+        self.wire.begin();
+        self.last_id += 1;
+        self.last_id
+    }
+
+    /// Sends; if the daemon has hung up, finds out whether it said why.
+    fn send(&mut self, head: &[u8], payload: &[&[u8]], patience: Patience) -> Result<(), Error> {
+        let error = match self.wire.send(head, payload, patience) {
+            Err(error) if error.is_hang_up() => error,
+            other => return other,
+        };
+        // The connection has ended, so this does not wait.
+        match self.bare_header(patience) {
+            Ok(header) => match exchange::response(self.last_id, &header) {
+                Err(said @ Error::Daemon(_)) => Err(said),
+                _ => Err(error),
+            },
+            Err(_) => Err(error),
+        }
+    }
+
+    /// The header of a frame that must have no payload.
+    fn bare_header(&mut self, patience: Patience) -> Result<Vec<u8>, Error> {
+        exchange::bare(self.wire.header(patience)?)
+    }
+}
+
+/// Refuses a socket in the user's own place that somebody else serves.
+pub(crate) fn check_ours(path: &Path, uid: u32) -> Result<(), Error> {
+    let ours = nix::unistd::geteuid().as_raw();
+    if uid == ours {
+        return Ok(());
+    }
+    Err(Error::NotOurs {
+        path: path.to_owned(),
+        problem: format!(
+            "user {uid} listens there, not {ours}; remove it, or name it with $MEMOD_SOCKET"
+        ),
+    })
+}

@@ -1,0 +1,296 @@
+//! A hit on its way in: which bytes belong to which output.
+//!
+//! **Invariants.** An output gets exactly as many bytes as the hit says, no more than
+//! [`BLOB_BYTES_MAX`]; a frame that would bring others, or in another order, ends the transfer. A
+//! hit whose outputs are not those that the call declares is a miss (semantics 22).
+
+use std::time::Duration;
+
+use memod_protocol::limits::{BLOB_BYTES_MAX, OUTPUTS_MAX};
+use memod_protocol::{
+    Call, CallIdentity, Delivery, Digest, ErrorCode, Hit, Key, Lookup, Miss, MissReason, Output,
+    Provenance, Request, Response, WireError,
+};
+
+use super::{response, unexpected};
+use crate::error::Error;
+use crate::options::{LookupOptions, milliseconds};
+
+/// What is known of an output before its bytes come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutputDescription {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub literal_type: memod_protocol::LiteralType,
+    /// BLAKE3 of its bytes.
+    pub digest: Digest,
+    /// Its length in bytes.
+    pub bytes: u64,
+}
+
+/// A hit without its outputs' bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HitSummary {
+    /// The entry's key.
+    pub key: Key,
+    /// How long ago the entry was written.
+    pub age: Duration,
+    /// Who made the outputs.
+    pub provenance: Provenance,
+    /// The outputs, in ascending order of their names.
+    pub outputs: Vec<OutputDescription>,
+}
+
+/// What outputs a hit must have.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Wanted<'a> {
+    /// Those that the call declares.
+    Call { call: &'a Call, identity: &'a CallIdentity },
+    /// One output of an entry.
+    Output { key: Key, name: &'a str },
+}
+
+impl Wanted<'_> {
+    /// The request for it.
+    pub(crate) fn request(&self, options: &LookupOptions) -> Request {
+        match *self {
+            Self::Call { identity, .. } => Request::Lookup(Lookup {
+                call: identity.clone(),
+                max_age_ms: milliseconds(options.max_age),
+            }),
+            Self::Output { key, name } => Request::Read { key, output: name.to_owned() },
+        }
+    }
+
+    fn key(&self) -> Key {
+        match *self {
+            Self::Call { identity, .. } => identity.key(),
+            Self::Output { key, .. } => key,
+        }
+    }
+
+    /// What is wrong with the outputs, if anything is.
+    fn mismatch(&self, outputs: &[OutputDescription]) -> Option<String> {
+        match *self {
+            Self::Call { call, .. } => {
+                let declared = &call.interface.outputs;
+                let stored = outputs.iter().map(|output| (&output.name, &output.literal_type));
+                (!declared.iter().eq(stored))
+                    .then(|| "the stored outputs are not those that the call declares".into())
+            }
+            Self::Output { name, .. } => {
+                let alone = matches!(outputs, [output] if output.name == name);
+                (!alone).then(|| format!("what is stored is not an output `{name}` alone"))
+            }
+        }
+    }
+}
+
+/// The miss of a client that does not read.
+pub(crate) fn unread(identity: &CallIdentity) -> Miss {
+    miss(identity.key(), MissReason::Disabled, None)
+}
+
+fn miss(key: Key, reason: MissReason, detail: Option<String>) -> Miss {
+    Miss { key, reason, at_ms: None, by_uid: None, detail }
+}
+
+/// The error for one output that was asked for by name and is not there.
+pub(crate) fn not_found(miss: &Miss, output: &str) -> Error {
+    let reason = miss.detail.as_deref().unwrap_or(miss.reason.name());
+    Error::Daemon(WireError::new(
+        ErrorCode::NotFound,
+        format!("output `{output}` of entry {} cannot be had: {reason}", miss.key),
+    ))
+}
+
+/// The first frame of the answer.
+#[derive(Debug)]
+pub(crate) enum First {
+    /// There is nothing, or nothing that can be used. If `settled` is false, bytes of a hit that
+    /// cannot be used may follow, and the connection is spent.
+    Miss { miss: Miss, settled: bool },
+    /// There is: move its bytes as [`Transfer::step`] says.
+    Hit(Transfer),
+}
+
+/// What to do next with the connection and the sink.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Begin the output of this index.
+    Begin(usize),
+    /// Move so many bytes of the current payload into the sink.
+    Move(usize),
+    /// Read the next frame's header and give it to [`Transfer::chunk`].
+    Receive,
+    /// All outputs are there.
+    Done,
+}
+
+/// A hit on its way in.
+#[derive(Debug)]
+pub(crate) struct Transfer {
+    id: u64,
+    summary: HitSummary,
+    /// Outputs in the order in which they come, with the way they come.
+    order: Vec<(usize, Delivery)>,
+    /// Where in `order` the transfer is, and whether that output has been begun.
+    at: usize,
+    begun: bool,
+    /// Bytes of the current output that have been moved.
+    moved: u64,
+    /// Bytes of the current frame's payload that have not.
+    in_frame: usize,
+}
+
+/// Reads the first frame of the answer to a lookup or read.
+pub(crate) fn first(
+    id: u64,
+    wanted: Wanted<'_>,
+    header: &[u8],
+    payload_bytes: usize,
+) -> Result<First, Error> {
+    let hit = match response(id, header)? {
+        Response::Miss(miss) if payload_bytes == 0 && miss.key == wanted.key() => {
+            return Ok(First::Miss { miss, settled: true });
+        }
+        Response::Hit(hit) => *hit,
+        other => return Err(unexpected("a lookup", &other)),
+    };
+    if hit.key != wanted.key() {
+        return Err(Error::Protocol("it answered with the entry of another key".into()));
+    }
+    if hit.outputs.len() > OUTPUTS_MAX {
+        return Err(Error::Protocol(format!("a hit with {} outputs", hit.outputs.len())));
+    }
+    let described: Result<Vec<_>, String> = hit.outputs.iter().map(describe).collect();
+    let mismatch = match described {
+        Ok(outputs) => match wanted.mismatch(&outputs) {
+            None => return Ok(First::Hit(Transfer::new(id, &hit, outputs, payload_bytes)?)),
+            Some(mismatch) => mismatch,
+        },
+        Err(problem) => problem,
+    };
+    let miss = miss(wanted.key(), MissReason::Corrupt, Some(mismatch));
+    Ok(First::Miss { miss, settled: false })
+}
+
+fn describe(output: &Output) -> Result<OutputDescription, String> {
+    let literal_type = output.literal_type.parse();
+    Ok(OutputDescription {
+        name: output.name.clone(),
+        literal_type: literal_type.map_err(|error| format!("output `{}`, {error}", output.name))?,
+        digest: output.digest,
+        bytes: output.bytes,
+    })
+}
+
+impl Transfer {
+    fn new(
+        id: u64,
+        hit: &Hit,
+        outputs: Vec<OutputDescription>,
+        payload_bytes: usize,
+    ) -> Result<Self, Error> {
+        let mut inline: u64 = 0;
+        for output in &hit.outputs {
+            if output.bytes > BLOB_BYTES_MAX {
+                return Err(Error::Protocol(format!("an output of {} bytes", output.bytes)));
+            }
+            match output.delivery {
+                Delivery::Inline => inline = inline.saturating_add(output.bytes),
+                Delivery::Stream => {}
+                Delivery::Withheld => {
+                    return Err(Error::Protocol("a hit that withholds its outputs".into()));
+                }
+            }
+        }
+        if inline != payload_bytes as u64 {
+            return Err(Error::Protocol(format!(
+                "a hit of {inline} inline bytes in a payload of {payload_bytes}"
+            )));
+        }
+        let all = || hit.outputs.iter().map(|output| output.delivery).enumerate();
+        let order = all()
+            .filter(|(_, delivery)| *delivery == Delivery::Inline)
+            .chain(all().filter(|(_, delivery)| *delivery == Delivery::Stream))
+            .collect();
+        let summary = HitSummary {
+            key: hit.key,
+            age: Duration::from_millis(hit.age_ms),
+            provenance: hit.provenance.clone(),
+            outputs,
+        };
+        Ok(Self { id, summary, order, at: 0, begun: false, moved: 0, in_frame: payload_bytes })
+    }
+
+    /// The hit without its outputs' bytes.
+    pub(crate) fn into_summary(self) -> HitSummary {
+        self.summary
+    }
+
+    /// The output of this index, which a step named.
+    pub(crate) fn output(&self, index: usize) -> &OutputDescription {
+        self.summary.outputs.get(index).expect("a step names only outputs that there are")
+    }
+
+    /// Bytes of the current output that have not come yet.
+    fn left(&self, index: usize) -> u64 {
+        self.output(index).bytes.saturating_sub(self.moved)
+    }
+
+    /// What to do next. Whoever is told to move bytes has moved them before asking again.
+    pub(crate) fn step(&mut self) -> Step {
+        loop {
+            let Some(&(index, delivery)) = self.order.get(self.at) else { return Step::Done };
+            if !self.begun {
+                self.begun = true;
+                return Step::Begin(index);
+            }
+            let left = self.left(index);
+            if left == 0 {
+                self.at += 1;
+                self.begun = false;
+                self.moved = 0;
+                continue;
+            }
+            if delivery == Delivery::Stream && self.in_frame == 0 {
+                return Step::Receive;
+            }
+            // Both lengths have been compared: the frame holds no more than the output lacks, or
+            // it is the hit's own and holds all that is inline.
+            let bytes = usize::try_from(left).unwrap_or(usize::MAX).min(self.in_frame);
+            self.in_frame -= bytes;
+            self.moved += bytes as u64;
+            return Step::Move(bytes);
+        }
+    }
+
+    /// Takes the header of the frame that [`Step::Receive`] asked for.
+    pub(crate) fn chunk(&mut self, header: &[u8], payload_bytes: usize) -> Result<(), Error> {
+        let (output, offset) = match response(self.id, header)? {
+            Response::Chunk { output, offset } => (output, offset),
+            other => return Err(unexpected("a hit's stream", &other)),
+        };
+        let wanted = self.order.get(self.at).map_or(usize::MAX, |(index, _)| *index);
+        if usize::try_from(output).ok() != Some(wanted) || offset != self.moved {
+            return Err(Error::Protocol(format!(
+                "it sent output {output} from {offset} on, output {wanted} from {} on was due",
+                self.moved
+            )));
+        }
+        if payload_bytes == 0 || payload_bytes as u64 > self.left(wanted) {
+            return Err(Error::Protocol(format!(
+                "a chunk of {payload_bytes} bytes, the output lacks {}",
+                self.left(wanted)
+            )));
+        }
+        self.in_frame = payload_bytes;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[path = "hit_tests.rs"]
+mod tests;

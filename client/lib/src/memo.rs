@@ -1,0 +1,355 @@
+//! What memoizing a call decides and reports; the same for both clients.
+//!
+//! **Invariants.** Nothing here is an error of the task: whatever went wrong with the cache is a
+//! status and stands in the report.
+//!
+//! **Does not** do I/O.
+
+use std::time::Duration;
+
+use memod_protocol::{Call, CallIdentity, Key, Miss, MissReason, Provenance, PutOutcome, RunClaim};
+
+use crate::content::HitOutput;
+use crate::error::Error;
+use crate::mode::Mode;
+use crate::options::{Lookup, LookupOptions, MemoizeOptions, PutOptions};
+
+/// How the cache was involved, in Flyte's words (semantics 25).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CacheStatus {
+    /// The mode does not allow it.
+    Disabled,
+    /// The call had not been run before.
+    Miss,
+    /// The outputs came from the cache.
+    Hit,
+    /// The outputs are in the cache now. [`Memoized::put`] tells whether they were there before.
+    Populated,
+    /// The daemon could not be asked; the call was run.
+    LookupFailure,
+    /// The outputs could not be stored.
+    PutFailure,
+    /// Not tried: the lookup of an overwriting call, or storing what came from the cache.
+    Skipped,
+    /// The entry was removed.
+    Evicted,
+}
+
+impl CacheStatus {
+    /// The stable name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Disabled => "DISABLED",
+            Self::Miss => "MISS",
+            Self::Hit => "HIT",
+            Self::Populated => "POPULATED",
+            Self::LookupFailure => "LOOKUP_FAILURE",
+            Self::PutFailure => "PUT_FAILURE",
+            Self::Skipped => "SKIPPED",
+            Self::Evicted => "EVICTED",
+        }
+    }
+}
+
+impl std::fmt::Display for CacheStatus {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+/// The outputs of a call, from the cache or just computed, and how they came to be.
+#[derive(Debug)]
+pub struct Memoized<T = Vec<HitOutput>> {
+    /// The outputs.
+    pub outputs: T,
+    /// What came of the lookup.
+    pub status: CacheStatus,
+    /// What came of storing.
+    pub store: CacheStatus,
+    /// The call's key; absent if the call is wrong, which [`Memoized::lookup_error`] tells.
+    pub key: Option<Key>,
+    /// How long the run took that made the outputs: as measured here, or on a hit as its writer
+    /// said.
+    pub compute_time: Option<Duration>,
+    /// How long the lookup took, with all outputs.
+    pub lookup_time: Duration,
+    /// On a hit, how long ago the entry was written.
+    pub age: Option<Duration>,
+    /// On a hit, who made the outputs.
+    pub provenance: Option<Provenance>,
+    /// On a miss, why.
+    pub miss: Option<Miss>,
+    /// What became of the put, if it succeeded.
+    pub put: Option<PutOutcome>,
+    /// Why the lookup failed, if it did.
+    pub lookup_error: Option<Error>,
+    /// Why storing failed, if it did.
+    pub store_error: Option<Error>,
+}
+
+impl<T> Memoized<T> {
+    /// The time that was saved: that of the run which was spared, net of the lookup.
+    #[must_use]
+    pub fn saved(&self) -> Option<Duration> {
+        let compute_time = self.compute_time.filter(|_| self.status == CacheStatus::Hit)?;
+        Some(compute_time.saturating_sub(self.lookup_time))
+    }
+
+    /// The same report with other outputs.
+    pub fn map<U>(self, outputs: impl FnOnce(T) -> U) -> Memoized<U> {
+        Memoized {
+            outputs: outputs(self.outputs),
+            status: self.status,
+            store: self.store,
+            key: self.key,
+            compute_time: self.compute_time,
+            lookup_time: self.lookup_time,
+            age: self.age,
+            provenance: self.provenance,
+            miss: self.miss,
+            put: self.put,
+            lookup_error: self.lookup_error,
+            store_error: self.store_error,
+        }
+    }
+}
+
+/// Why there are no outputs. The daemon is never the reason.
+#[derive(Debug, thiserror::Error)]
+pub enum MemoizeError<E> {
+    /// The computation failed; this is what it returned, unchanged.
+    #[error(transparent)]
+    Compute(E),
+    /// The computation returned outputs that cannot be read: a value that is not of its type, a
+    /// file that is not there, a reader that failed.
+    #[error(transparent)]
+    Outputs(Error),
+}
+
+/// A call that has been looked up: the outputs, or the right to compute them.
+///
+/// [`crate::Client::memoize`] in steps, for callers that cannot put the computation into a
+/// closure.
+#[derive(Debug)]
+pub struct Recall {
+    report: Memoized<Option<Vec<HitOutput>>>,
+    identity: Option<CallIdentity>,
+    mode: Mode,
+    max_age: Option<Duration>,
+    run: RunClaim,
+}
+
+impl Recall {
+    /// Before the lookup; with its options, if there is to be one.
+    pub(crate) fn begin(
+        call: &Call,
+        options: &MemoizeOptions,
+        mode: Mode,
+    ) -> (Self, Option<LookupOptions>) {
+        let (identity, lookup_error) = match call.identity() {
+            Ok(identity) => (Some(identity), None),
+            Err(error) => (None, Some(Error::Invalid(error))),
+        };
+        let status = match mode {
+            Mode::Disabled => CacheStatus::Disabled,
+            Mode::Overwrite => CacheStatus::Skipped,
+            Mode::Enabled | Mode::ReadOnly => CacheStatus::LookupFailure,
+        };
+        let asks = mode.reads() && identity.is_some();
+        let report = Memoized {
+            outputs: None,
+            status,
+            store: if mode.writes() { CacheStatus::PutFailure } else { CacheStatus::Disabled },
+            key: identity.as_ref().map(CallIdentity::key),
+            compute_time: None,
+            lookup_time: Duration::ZERO,
+            age: None,
+            provenance: None,
+            miss: None,
+            put: None,
+            lookup_error,
+            store_error: None,
+        };
+        let (max_age, run) = (options.max_age, options.run.clone());
+        (Self { report, identity, mode, max_age, run }, asks.then_some(LookupOptions { max_age }))
+    }
+
+    /// What the lookup gave.
+    pub(crate) fn looked_up(&mut self, outcome: Result<Lookup, Error>, took: Duration) {
+        let report = &mut self.report;
+        report.lookup_time = took;
+        match outcome {
+            Ok(Lookup::Hit(hit)) => {
+                report.status = CacheStatus::Hit;
+                report.store = CacheStatus::Skipped;
+                report.compute_time = hit.provenance.run.compute_ns.map(Duration::from_nanos);
+                report.age = Some(hit.age);
+                report.provenance = Some(hit.provenance);
+                report.outputs = Some(hit.outputs);
+            }
+            Ok(Lookup::Miss(miss)) => {
+                report.status = CacheStatus::Miss;
+                report.miss = Some(miss);
+            }
+            Err(error) => {
+                report.status = CacheStatus::LookupFailure;
+                report.lookup_error = Some(error);
+            }
+        }
+    }
+
+    pub(crate) const fn identity(&self) -> Option<&CallIdentity> {
+        self.identity.as_ref()
+    }
+
+    /// What came of the lookup.
+    #[must_use]
+    pub const fn status(&self) -> CacheStatus {
+        self.report.status
+    }
+
+    /// The call's key; absent if the call is wrong.
+    #[must_use]
+    pub const fn key(&self) -> Option<Key> {
+        self.report.key
+    }
+
+    /// Takes the outputs of a hit, or gives back the right to compute them.
+    ///
+    /// # Errors
+    /// `self`, unless there was a hit.
+    pub fn into_hit(mut self) -> Result<Memoized, Self> {
+        match self.report.outputs.take() {
+            Some(outputs) => Ok(self.report.map(|_| outputs)),
+            None => Err(self),
+        }
+    }
+
+    /// The outputs of a hit.
+    #[must_use]
+    pub fn outputs(&self) -> Option<&[HitOutput]> {
+        self.report.outputs.as_deref()
+    }
+
+    /// Turns a hit whose outputs the caller cannot use into a miss; what is stored next replaces
+    /// the entry.
+    pub fn reject(&mut self, detail: impl Into<String>) {
+        let report = &mut self.report;
+        let Some(key) = report.key.filter(|_| report.status == CacheStatus::Hit) else { return };
+        report.status = CacheStatus::Miss;
+        report.outputs = None;
+        report.compute_time = None;
+        report.age = None;
+        report.provenance = None;
+        report.store =
+            if self.mode.writes() { CacheStatus::PutFailure } else { CacheStatus::Disabled };
+        report.miss = Some(Miss {
+            key,
+            reason: MissReason::Corrupt,
+            at_ms: None,
+            by_uid: None,
+            detail: Some(detail.into()),
+        });
+    }
+
+    /// The call was run, which took so long. With how to store it, if that is wanted.
+    pub(crate) fn computed(&mut self, took: Duration) -> Option<PutOptions> {
+        self.report.compute_time = Some(took);
+        if !self.mode.writes() {
+            return None;
+        }
+        // An entry that is there but cannot be used would otherwise stay for ever.
+        let corrupt = |miss: &Miss| miss.reason == MissReason::Corrupt;
+        let overwrite =
+            self.mode == Mode::Overwrite || self.report.miss.as_ref().is_some_and(corrupt);
+        let mut run = self.run.clone();
+        run.compute_ns.get_or_insert(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+        Some(PutOptions { overwrite, max_age: self.max_age, run })
+    }
+
+    /// What storing gave; nothing if it was not tried.
+    pub(crate) fn stored(mut self, outcome: Option<Result<PutOutcome, Error>>) -> Memoized<()> {
+        match outcome {
+            None => {}
+            Some(Ok(outcome)) => {
+                self.report.store = CacheStatus::Populated;
+                self.report.put = Some(outcome);
+            }
+            Some(Err(error)) => {
+                self.report.store = CacheStatus::PutFailure;
+                self.report.store_error = Some(error);
+            }
+        }
+        self.report.map(|_| ())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
+
+    use memod_protocol::LiteralType;
+
+    use super::*;
+    use crate::testing::call_with_outputs;
+
+    fn begin(mode: Mode) -> (Recall, Option<LookupOptions>) {
+        let call = call_with_outputs(&["o0"], &LiteralType::Bytes);
+        let max_age = Some(Duration::from_secs(60));
+        Recall::begin(&call, &MemoizeOptions { max_age, ..MemoizeOptions::default() }, mode)
+    }
+
+    fn miss(reason: MissReason) -> Miss {
+        Miss { key: Key::from_bytes([0; 32]), reason, at_ms: None, by_uid: None, detail: None }
+    }
+
+    #[test]
+    fn the_mode_decides_what_is_done() {
+        for (mode, status, reads, writes, overwrites) in [
+            (Mode::Enabled, CacheStatus::LookupFailure, true, true, false),
+            (Mode::ReadOnly, CacheStatus::LookupFailure, true, false, false),
+            (Mode::Disabled, CacheStatus::Disabled, false, false, false),
+            (Mode::Overwrite, CacheStatus::Skipped, false, true, true),
+        ] {
+            let (mut recall, lookup) = begin(mode);
+            assert_eq!((recall.status(), lookup.is_some()), (status, reads), "{mode:?}");
+            let put = recall.computed(Duration::from_secs(1));
+            assert_eq!(put.is_some(), writes, "{mode:?}");
+            assert_eq!(put.is_some_and(|put| put.overwrite), overwrites, "{mode:?}");
+            if !writes {
+                assert_eq!(recall.stored(None).store, CacheStatus::Disabled, "{mode:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_miss_is_stored_with_the_same_age_and_the_measured_time() {
+        let (mut recall, _) = begin(Mode::Enabled);
+        recall.looked_up(Ok(Lookup::Miss(miss(MissReason::Expired))), Duration::ZERO);
+        let put = recall.computed(Duration::from_secs(3)).unwrap();
+        assert_eq!(put.max_age, Some(Duration::from_secs(60)));
+        assert_eq!(put.run.compute_ns, Some(3_000_000_000));
+        assert!(!put.overwrite);
+        let report = recall.stored(Some(Ok(PutOutcome::Populated)));
+        assert_eq!((report.status, report.store), (CacheStatus::Miss, CacheStatus::Populated));
+        assert_eq!(report.saved(), None);
+    }
+
+    #[test]
+    fn an_entry_that_cannot_be_used_is_replaced() {
+        let (mut recall, _) = begin(Mode::Enabled);
+        recall.looked_up(Ok(Lookup::Miss(miss(MissReason::Corrupt))), Duration::ZERO);
+        assert!(recall.computed(Duration::ZERO).unwrap().overwrite);
+    }
+
+    #[test]
+    fn a_wrong_call_is_not_looked_up_and_says_why() {
+        let mut call = call_with_outputs(&["o0"], &LiteralType::Bytes);
+        call.cache_version = " ".into();
+        let (recall, lookup) = Recall::begin(&call, &MemoizeOptions::default(), Mode::Enabled);
+        assert!(lookup.is_none());
+        assert_eq!(recall.status(), CacheStatus::LookupFailure);
+        assert!(matches!(recall.report.lookup_error, Some(Error::Invalid(_))));
+    }
+}

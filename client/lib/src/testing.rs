@@ -1,0 +1,191 @@
+//! A small fake daemon and calls for this crate's tests.
+#![allow(clippy::unwrap_used, reason = "a failed test may panic")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use memod_protocol::frame::{Frame, PREFIX_BYTES, Prefix};
+use memod_protocol::handshake::{self, Hello, Welcome};
+use memod_protocol::wire::{self, Encode};
+use memod_protocol::{
+    Call, Delivery, Digest, Hit, Interface, LiteralType, Output, Provenance, Request,
+    RequestHeader, Response, ResponseHeader, RunClaim, Scope,
+};
+
+use crate::address::Environment;
+use crate::builder::Builder;
+use crate::client::Client;
+
+/// A call with these outputs, all of one type, and no inputs.
+pub(crate) fn call_with_outputs(names: &[&str], literal_type: &LiteralType) -> Call {
+    let outputs = names.iter().map(|name| ((*name).to_owned(), literal_type.clone())).collect();
+    Call {
+        scope: Scope::new("project", "development"),
+        task: "task".into(),
+        cache_version: "1.0".into(),
+        interface: Interface { inputs: BTreeMap::new(), outputs },
+        inputs: BTreeMap::new(),
+        ignored: BTreeSet::new(),
+    }
+}
+
+/// Provenance in which nothing is known.
+pub(crate) fn provenance() -> Provenance {
+    Provenance {
+        writer_uid: 1000,
+        writer_pid: None,
+        program: None,
+        host: None,
+        created_at_ms: 1,
+        run: RunClaim { compute_ns: Some(5_000_000_000), ..RunClaim::default() },
+    }
+}
+
+/// A hit of this call with these contents, each with the way it travels.
+pub(crate) fn hit(call: &Call, contents: &[(&str, &[u8], Delivery)]) -> Response {
+    let output = |(name, bytes, delivery): &(&str, &[u8], Delivery)| Output {
+        name: (*name).into(),
+        literal_type: call.interface.outputs.get(*name).map_or("bytes".into(), ToString::to_string),
+        digest: Digest::of(bytes),
+        bytes: bytes.len() as u64,
+        delivery: *delivery,
+    };
+    Response::Hit(Box::new(Hit {
+        key: call.key().unwrap(),
+        age_ms: 1500,
+        outputs: contents.iter().map(output).collect(),
+        provenance: provenance(),
+    }))
+}
+
+/// One connection as the fake daemon has it.
+pub(crate) struct Peer {
+    pub(crate) socket: UnixStream,
+}
+
+impl Peer {
+    /// The next frame, or nothing at the end.
+    pub(crate) fn frame(&mut self) -> Option<Frame> {
+        let mut prefix = [0; PREFIX_BYTES];
+        self.socket.read_exact(&mut prefix).ok()?;
+        let prefix = Prefix::parse(prefix).unwrap();
+        let mut body = vec![0; prefix.body_bytes()];
+        self.socket.read_exact(&mut body).ok()?;
+        Some(Frame::from_body(prefix, body.into()))
+    }
+
+    /// Sends a frame; whether the client is there does not matter.
+    pub(crate) fn send<T: Encode>(&mut self, message: &T, payload: &[u8]) {
+        let frame = Frame::new(message, vec![Bytes::copy_from_slice(payload)]).unwrap();
+        let _ = self.socket.write_all(&frame.head());
+        let _ = self.socket.write_all(payload);
+    }
+
+    /// Greets.
+    pub(crate) fn greet(&mut self) -> Option<Hello> {
+        let hello: Hello = wire::decode(&self.frame()?.header).unwrap();
+        let agreement = handshake::agree(&hello, "fake daemon").unwrap();
+        self.send(&Welcome::Agreed(agreement), &[]);
+        Some(hello)
+    }
+
+    /// The next request with its number and payload, or nothing at the end.
+    pub(crate) fn request(&mut self) -> Option<(u64, Request, Bytes)> {
+        let frame = self.frame()?;
+        let RequestHeader { id, request } = wire::decode(&frame.header).unwrap();
+        Some((id, request, frame.into_payload()))
+    }
+
+    /// Answers.
+    pub(crate) fn respond(&mut self, id: u64, response: Response, payload: &[u8]) {
+        self.send(&ResponseHeader { id, response }, payload);
+    }
+
+    /// Reads until the client is gone.
+    pub(crate) fn until_end(&mut self) {
+        let _ = self.socket.read_to_end(&mut Vec::new());
+    }
+}
+
+/// A fake daemon: each connection is served by a thread that runs the given function.
+pub(crate) struct FakeDaemon {
+    directory: tempfile::TempDir,
+    connections: Arc<AtomicUsize>,
+}
+
+impl FakeDaemon {
+    /// Listens, and serves each connection as told, without greeting.
+    pub(crate) fn raw(serve: impl Fn(Peer) + Send + Sync + 'static) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let daemon = Self { directory, connections };
+        daemon.listen(serve);
+        daemon
+    }
+
+    /// Listens, greets, and serves each connection as told.
+    pub(crate) fn new(serve: impl Fn(&mut Peer) + Send + Sync + 'static) -> Self {
+        Self::raw(move |mut peer| {
+            if peer.greet().is_some() {
+                serve(&mut peer);
+            }
+        })
+    }
+
+    /// Greets, and answers every request as told, with a payload.
+    pub(crate) fn answering(
+        answer: impl Fn(Request, Bytes) -> Option<(Response, Vec<u8>)> + Send + Sync + 'static,
+    ) -> Self {
+        Self::new(move |peer| {
+            while let Some((id, request, payload)) = peer.request() {
+                if let Some((response, payload)) = answer(request, payload) {
+                    peer.respond(id, response, &payload);
+                }
+            }
+        })
+    }
+
+    fn listen(&self, serve: impl Fn(Peer) + Send + Sync + 'static) {
+        let listener = UnixListener::bind(self.socket()).unwrap();
+        let connections = Arc::clone(&self.connections);
+        let serve = Arc::new(serve);
+        std::thread::spawn(move || {
+            for socket in listener.incoming() {
+                let Ok(socket) = socket else { return };
+                connections.fetch_add(1, Ordering::SeqCst);
+                let serve = Arc::clone(&serve);
+                std::thread::spawn(move || serve(Peer { socket }));
+            }
+        });
+    }
+
+    /// Where it listens.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.directory.path().join("memod.sock")
+    }
+
+    /// How many connections it has accepted.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+
+    /// A builder of clients of it.
+    pub(crate) fn builder(&self) -> Builder {
+        builder(&self.socket())
+    }
+
+    /// A client of it.
+    pub(crate) fn client(&self) -> Client {
+        self.builder().build()
+    }
+}
+
+/// A builder of clients of this socket, untouched by the environment.
+pub(crate) fn builder(socket: &Path) -> Builder {
+    Client::builder().environment(Environment::default()).socket(socket)
+}

@@ -1,0 +1,53 @@
+//! The daemon's command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+
+/// The memoization daemon: remembers what tasks have computed.
+///
+/// Runs in the foreground and logs to standard error. SIGTERM and SIGINT let requests in flight
+/// finish; a second one ends at once.
+#[derive(Debug, Parser)]
+#[command(name = "memod", version, args_conflicts_with_subcommands = false)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// Configuration file (TOML); `memod check-config` says whether it is good.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Unix socket to listen on.
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(crate) socket: Option<PathBuf>,
+    /// Directory of the store.
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// What an acknowledged put survives: the death of the process, or of the machine.
+    #[arg(long, global = true, value_name = "process|power")]
+    pub(crate) durability: Option<String>,
+    /// End after this long without a connection, for a daemon that clients start themselves.
+    #[arg(long, global = true, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub(crate) idle_exit: Option<Duration>,
+}
+
+/// What to do.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub(crate) enum Command {
+    /// Serve clients; the default.
+    Serve,
+    /// Check the configuration, report every mistake, and print the settings that result.
+    CheckConfig,
+}
+
+impl Arguments {
+    /// The command, `serve` if none is given.
+    pub(crate) fn command(&self) -> Command {
+        self.command.unwrap_or(Command::Serve)
+    }
+}
+
+/// The arguments of this process; ends it with code 2 if they are wrong.
+pub(crate) fn parse() -> Arguments {
+    Arguments::parse()
+}

@@ -1,0 +1,220 @@
+//! One connection: greeting, then requests until either side ends it.
+//!
+//! **Invariants.** At most `REQUESTS_IN_FLIGHT_MAX` requests are at work; the peer is not read
+//! further until one is done. Bytes that are no message end the connection with an error that says
+//! so. When the daemon stops, requests that have begun are answered.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use memod_protocol::handshake::{self, Agreement, Hello, MAGIC, VERSIONS, Welcome};
+use memod_protocol::limits::REQUESTS_IN_FLIGHT_MAX;
+use memod_protocol::{ErrorCode, Frame, RequestHeader, Response, WireError, wire};
+use tokio::net::UnixStream;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::dispatch::{self, Job};
+use super::frames::{BufferBudget, FrameReader, ReadError};
+use super::peer::Peer;
+use super::replies::Replies;
+use super::uploads::Uploads;
+use crate::service::Service;
+
+/// How long a peer may take to greet.
+const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A connection at work.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    reader: FrameReader,
+    replies: Arc<Replies>,
+    service: Arc<Service>,
+    peer: Arc<Peer>,
+    uploads: Uploads,
+    in_flight: Arc<Semaphore>,
+    jobs: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// Why a connection ended other than by its peer's wish.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnectionError {
+    /// What was read was no good.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The socket failed.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// The greeting failed.
+    #[error("no agreement: {0}")]
+    Greeting(WireError),
+    /// A frame held no request.
+    #[error(transparent)]
+    Malformed(#[from] wire::DecodeError),
+}
+
+impl Connection {
+    /// Prepares to serve an accepted socket.
+    ///
+    /// # Errors
+    /// If the kernel does not say who the peer is.
+    pub(crate) fn new(
+        stream: UnixStream,
+        service: Arc<Service>,
+        budget: BufferBudget,
+        stall_timeout: Duration,
+        stop: CancellationToken,
+    ) -> std::io::Result<Self> {
+        let peer = Arc::new(Peer::of(&stream)?);
+        let (read, write) = stream.into_split();
+        Ok(Self {
+            reader: FrameReader::new(read, budget.clone(), stall_timeout),
+            replies: Arc::new(Replies::new(write, budget, stall_timeout)),
+            service,
+            peer,
+            uploads: Uploads::default(),
+            in_flight: Arc::new(Semaphore::new(REQUESTS_IN_FLIGHT_MAX as usize)),
+            jobs: TaskTracker::new(),
+            stop,
+        })
+    }
+
+    /// Who is at the other end.
+    pub(crate) fn peer(&self) -> &Arc<Peer> {
+        &self.peer
+    }
+
+    /// Serves the peer until it leaves, misbehaves, or the daemon stops.
+    ///
+    /// # Errors
+    /// Why it ended, unless the peer just left.
+    pub(crate) async fn run(mut self) -> Result<(), ConnectionError> {
+        let outcome = self.serve().await;
+        self.jobs.close();
+        match &outcome {
+            Ok(()) => self.jobs.wait().await,
+            Err(error) => {
+                if let Some(error) = told(error) {
+                    // The peer may be gone, and then nobody wants to know.
+                    let _ = self.replies.send(0, Response::Error(error), Vec::new()).await;
+                }
+            }
+        }
+        outcome
+    }
+
+    async fn serve(&mut self) -> Result<(), ConnectionError> {
+        let Some(agreement) = self.greet().await? else { return Ok(()) };
+        tracing::debug!(version = agreement.version, peer = ?self.peer, "connected");
+        loop {
+            let stop = self.stop.clone();
+            let begun = tokio::select! {
+                biased;
+                begun = self.reader.begun() => begun?,
+                () = stop.cancelled() => return Ok(()),
+            };
+            if !begun {
+                return Ok(());
+            }
+            let received = self.reader.rest().await?;
+            let RequestHeader { id, request } = wire::decode(&received.frame.header)?;
+            let job = Job { id, share: received.share, payload: received.frame.into_payload() };
+            self.handle(job, request).await?;
+        }
+    }
+
+    /// Handles one request: at once if it needs no disk and no thread, else in a task of its own.
+    async fn handle(
+        &mut self,
+        job: Job,
+        request: memod_protocol::Request,
+    ) -> Result<(), ConnectionError> {
+        let id = job.id;
+        let work = match dispatch::at_once(&self.service, &self.peer, request) {
+            dispatch::Step::Reply(reply) if reply.streams.is_empty() => {
+                return Ok(self.replies.send_reply(id, *reply).await?);
+            }
+            dispatch::Step::Reply(reply) => dispatch::Work::Send(reply),
+            dispatch::Step::Later(work) => work,
+            dispatch::Step::Upload(step) => {
+                let answer = dispatch::upload(&self.service, &mut self.uploads, step, job).await;
+                if let Some(answer) = answer {
+                    self.replies.send(id, answer, Vec::new()).await?;
+                }
+                return Ok(());
+            }
+            dispatch::Step::Put(put) => {
+                match dispatch::gather(&mut self.uploads, *put, &job.payload) {
+                    Ok(gathered) => dispatch::Work::Put(Box::new(gathered)),
+                    Err(error) => {
+                        return Ok(self.replies.send(id, Response::Error(error), vec![]).await?);
+                    }
+                }
+            }
+        };
+        let permit = Arc::clone(&self.in_flight).acquire_owned().await;
+        let permit = permit.map_err(std::io::Error::other)?;
+        let (service, peer) = (Arc::clone(&self.service), Arc::clone(&self.peer));
+        let replies = Arc::clone(&self.replies);
+        self.jobs.spawn(async move {
+            let _permit = permit;
+            let _share = job.share;
+            let reply = dispatch::later(&service, &peer, work, id, &replies).await;
+            if let Err(error) = replies.send_reply(id, reply).await {
+                tracing::debug!("a reply could not be sent: {error}");
+            }
+        });
+        Ok(())
+    }
+
+    /// Exchanges greetings; nothing if the peer left without one.
+    async fn greet(&mut self) -> Result<Option<Agreement>, ConnectionError> {
+        let read = async {
+            if !self.reader.begun().await? {
+                return Ok::<_, ReadError>(None);
+            }
+            Ok(Some(self.reader.rest().await?.frame))
+        };
+        let stop = self.stop.clone();
+        let greeted = tokio::select! {
+            greeted = tokio::time::timeout(GREETING_TIMEOUT, read) => greeted,
+            () = stop.cancelled() => return Ok(None),
+        };
+        let frame = match greeted {
+            Ok(Ok(Some(frame))) => frame,
+            Ok(Ok(None)) => return Ok(None),
+            Ok(Err(error)) => return Err(error.into()),
+            Err(_) => return Err(ReadError::Stalled(GREETING_TIMEOUT).into()),
+        };
+        let server = concat!("memod ", env!("CARGO_PKG_VERSION"));
+        let agreed = match wire::decode::<Hello>(&frame.header) {
+            Ok(hello) => handshake::agree(&hello, server),
+            Err(error) => Err(WireError::new(
+                ErrorCode::Malformed,
+                format!("the greeting is not memod's: {error}"),
+            )),
+        };
+        let welcome = match &agreed {
+            Ok(agreement) => Welcome::Agreed(agreement.clone()),
+            Err(error) => {
+                Welcome::Refused { magic: MAGIC, versions: VERSIONS.to_vec(), error: error.clone() }
+            }
+        };
+        let frame = Frame::bare(&welcome).expect("a welcome fits into a frame");
+        self.replies.send_frame(&frame).await?;
+        agreed.map(Some).map_err(ConnectionError::Greeting)
+    }
+}
+
+/// What the peer is told about the end of its connection.
+fn told(error: &ConnectionError) -> Option<WireError> {
+    let malformed = |text: String| Some(WireError::new(ErrorCode::Malformed, text));
+    match error {
+        ConnectionError::Read(ReadError::Frame(error)) => malformed(error.to_string()),
+        ConnectionError::Read(error @ ReadError::Stalled(_)) => malformed(error.to_string()),
+        ConnectionError::Malformed(error) => malformed(error.to_string()),
+        ConnectionError::Read(_) | ConnectionError::Io(_) | ConnectionError::Greeting(_) => None,
+    }
+}

@@ -1,0 +1,153 @@
+//! Reads frames from a connection with bounded memory and patience.
+//!
+//! **Invariants.** No byte of a frame's body is reserved before its lengths were checked. A frame
+//! larger than [`SMALL_FRAME_BYTES`] takes its size from the budget that all connections share,
+//! and gives it back when it is dropped. A peer may be silent between frames, not inside one.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{BufMut, BytesMut};
+use memod_protocol::Frame;
+use memod_protocol::frame::{FrameError, PREFIX_BYTES, Prefix};
+use tokio::net::unix::OwnedReadHalf;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Frames up to this size are read without asking the budget.
+const SMALL_FRAME_BYTES: usize = 64 * 1024;
+/// What is reserved for a read when nothing is known yet.
+const READ_BYTES: usize = 8 * 1024;
+/// The budget is counted in these, so that it fits a semaphore.
+const BUDGET_UNIT_BYTES: usize = 1024;
+
+/// The memory that frames of all connections share.
+#[derive(Debug, Clone)]
+pub(crate) struct BufferBudget {
+    units: Arc<Semaphore>,
+}
+
+/// A share of the budget, given back when dropped.
+#[derive(Debug)]
+pub(crate) struct BufferShare {
+    _permit: OwnedSemaphorePermit,
+}
+
+impl BufferBudget {
+    /// A budget of this many bytes.
+    pub(crate) fn new(bytes: u64) -> Self {
+        let units = usize::try_from(bytes).unwrap_or(usize::MAX) / BUDGET_UNIT_BYTES;
+        Self { units: Arc::new(Semaphore::new(units.min(Semaphore::MAX_PERMITS))) }
+    }
+
+    /// Waits for a share of this size. Fair: the first to ask is the first to get.
+    pub(crate) async fn share(&self, bytes: usize) -> BufferShare {
+        let units = u32::try_from(bytes.div_ceil(BUDGET_UNIT_BYTES)).unwrap_or(u32::MAX);
+        let permit = Arc::clone(&self.units).acquire_many_owned(units).await;
+        BufferShare { _permit: permit.expect("the budget's semaphore is never closed") }
+    }
+}
+
+/// A frame with its share of the budget.
+#[derive(Debug)]
+pub(crate) struct Received {
+    /// The frame.
+    pub(crate) frame: Frame,
+    /// Its share; none for a small frame.
+    pub(crate) share: Option<BufferShare>,
+}
+
+/// Why reading ended badly.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadError {
+    /// What came is not a frame.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// The stream ended in the middle of a frame.
+    #[error("the connection ended in the middle of a frame")]
+    Truncated,
+    /// The peer stopped sending in the middle of a frame.
+    #[error("no byte came for {0:?} in the middle of a frame")]
+    Stalled(Duration),
+    /// The socket failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// The reading half of a connection.
+#[derive(Debug)]
+pub(crate) struct FrameReader {
+    half: OwnedReadHalf,
+    buffer: BytesMut,
+    budget: BufferBudget,
+    stall_timeout: Duration,
+}
+
+impl FrameReader {
+    /// Reads frames from this half.
+    pub(crate) fn new(half: OwnedReadHalf, budget: BufferBudget, stall_timeout: Duration) -> Self {
+        Self { half, buffer: BytesMut::new(), budget, stall_timeout }
+    }
+
+    /// Waits until the next frame has begun to arrive; false at the end of the stream. May be
+    /// cancelled without loss.
+    ///
+    /// # Errors
+    /// If the socket fails.
+    pub(crate) async fn begun(&mut self) -> Result<bool, ReadError> {
+        if !self.buffer.is_empty() {
+            return Ok(true);
+        }
+        self.buffer.reserve(READ_BYTES);
+        loop {
+            match self.half.try_read_buf(&mut self.buffer) {
+                Ok(read) => return Ok(read > 0),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.half.readable().await?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Reads the rest of a frame that has begun.
+    ///
+    /// # Errors
+    /// Every way in which it can end badly; the connection cannot be used on.
+    pub(crate) async fn rest(&mut self) -> Result<Received, ReadError> {
+        while self.buffer.len() < PREFIX_BYTES {
+            self.more().await?;
+        }
+        let prefix = *self.buffer.first_chunk::<PREFIX_BYTES>().ok_or(ReadError::Truncated)?;
+        let whole = PREFIX_BYTES + Prefix::parse(prefix)?.body_bytes();
+        let share =
+            if whole > SMALL_FRAME_BYTES { Some(self.budget.share(whole).await) } else { None };
+        loop {
+            match Frame::take(&mut self.buffer)? {
+                Ok(frame) => return Ok(Received { frame, share }),
+                Err(missing) => {
+                    self.buffer.reserve(missing);
+                    self.more().await?;
+                }
+            }
+        }
+    }
+
+    async fn more(&mut self) -> Result<(), ReadError> {
+        if !self.buffer.has_remaining_mut() || self.buffer.capacity() == self.buffer.len() {
+            self.buffer.reserve(READ_BYTES);
+        }
+        loop {
+            match self.half.try_read_buf(&mut self.buffer) {
+                Ok(0) => return Err(ReadError::Truncated),
+                Ok(_) => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    tokio::time::timeout(self.stall_timeout, self.half.readable())
+                        .await
+                        .map_err(|_| ReadError::Stalled(self.stall_timeout))??;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}

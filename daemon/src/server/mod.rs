@@ -1,0 +1,19 @@
+//! The server: sockets and frames.
+//!
+//! Data goes one way: [`listener`] -> [`connection`] -> [`dispatch`] -> the service, and back as a
+//! value that [`replies`] writes.
+//!
+//! **Does not** know how anything is stored or why a lookup hits.
+
+mod connection;
+mod dispatch;
+mod frames;
+mod listener;
+mod peer;
+mod replies;
+mod socket;
+mod uploads;
+
+pub(crate) use listener::Server;
+pub(crate) use peer::Peer;
+pub(crate) use socket::BoundSocket;

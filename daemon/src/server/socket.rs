@@ -1,0 +1,122 @@
+//! The listening socket's file.
+//!
+//! **Invariants.** The file has its final mode from the moment it exists. A lock beside it, held
+//! for life, says which process owns the path: a left-over file is removed only under that lock.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use nix::fcntl::{Flock, FlockArg};
+use nix::sys::stat::{Mode, umask};
+
+/// Longest path of a Unix socket, in bytes: `sun_path` less its terminator.
+const PATH_BYTES_MAX: usize = 107;
+
+/// A bound socket; its file goes when this is dropped.
+#[derive(Debug)]
+pub(crate) struct BoundSocket {
+    listener: UnixListener,
+    /// The path that is ours to remove, with the lock that says so; none if it was inherited.
+    owned: Option<(PathBuf, Flock<File>)>,
+}
+
+impl BoundSocket {
+    /// A socket that another process bound and owns.
+    pub(crate) fn inherited(listener: UnixListener) -> Self {
+        Self { listener, owned: None }
+    }
+
+    /// Binds the path with these permission bits. Must be called before other threads create
+    /// files, since the process's umask is narrowed meanwhile.
+    ///
+    /// # Errors
+    /// If the path is too long, its directory cannot be made, another daemon holds it, or it is
+    /// not a socket; the message says what to do.
+    pub(crate) fn bind(path: &Path, mode: u32) -> anyhow::Result<Self> {
+        let bytes = path.as_os_str().len();
+        if bytes > PATH_BYTES_MAX {
+            bail!(
+                "the socket path {} is {bytes} bytes long, Unix sockets allow {PATH_BYTES_MAX}: \
+                 choose a shorter one with --socket",
+                path.display()
+            );
+        }
+        let directory = path.parent().unwrap_or(Path::new("/"));
+        std::fs::DirBuilder::new().recursive(true).mode(0o755).create(directory).with_context(
+            || format!("cannot create {}, the directory of the socket", directory.display()),
+        )?;
+        let lock = lock(path)?;
+        remove_left_over(path)?;
+        let before = umask(Mode::from_bits_truncate(0o777 & !mode));
+        let bound = UnixListener::bind(path);
+        umask(before);
+        let listener = bound.with_context(|| format!("cannot bind {}", path.display()))?;
+        Ok(Self { listener, owned: Some((path.to_owned(), lock)) })
+    }
+
+    /// The socket for the async runtime; call within it.
+    ///
+    /// # Errors
+    /// If the descriptor cannot be duplicated or registered.
+    pub(crate) fn listen(&self) -> std::io::Result<tokio::net::UnixListener> {
+        let listener = self.listener.try_clone()?;
+        listener.set_nonblocking(true)?;
+        tokio::net::UnixListener::from_std(listener)
+    }
+}
+
+impl Drop for BoundSocket {
+    fn drop(&mut self) {
+        if let Some((path, _lock)) = &self.owned
+            && let Err(error) = std::fs::remove_file(path)
+        {
+            tracing::warn!("cannot remove {}: {error}", path.display());
+        }
+    }
+}
+
+/// Takes the lock that says who owns the socket's path.
+fn lock(path: &Path) -> anyhow::Result<Flock<File>> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let name = PathBuf::from(name);
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(&name)
+        .with_context(|| format!("cannot create {}", name.display()))?;
+    let mut lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => lock,
+        Err((_, nix::errno::Errno::EWOULDBLOCK)) => bail!(
+            "another memod listens on {} already: use that one, stop it, or choose another \
+             path with --socket",
+            path.display()
+        ),
+        Err((_, error)) => bail!("cannot lock {}: {error}", name.display()),
+    };
+    // For people who look; nobody reads it back.
+    let written = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
+    written.with_context(|| format!("cannot write {}", name.display()))?;
+    Ok(lock)
+}
+
+/// Removes the socket file that a killed daemon left; anything else is somebody's file.
+fn remove_left_over(path: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::FileTypeExt;
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error).with_context(|| format!("cannot look at {}", path.display())),
+        Ok(found) if found.file_type().is_socket() => std::fs::remove_file(path)
+            .with_context(|| format!("cannot remove the left-over socket {}", path.display())),
+        Ok(_) => bail!(
+            "{} exists and is not a socket: remove it or choose another path with --socket",
+            path.display()
+        ),
+    }
+}

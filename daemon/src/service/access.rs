@@ -1,0 +1,36 @@
+//! Who may do what.
+//!
+//! The daemon's own user and root may do everything. Others reach the socket only if its mode and
+//! group let them: they may then read and write, but not forget what others stored.
+
+use memod_protocol::{ErrorCode, WireError};
+
+use crate::server::Peer;
+
+/// The rules.
+#[derive(Debug)]
+pub(crate) struct Access {
+    own_uid: u32,
+}
+
+impl Access {
+    /// The rules of a daemon that runs as this process's user.
+    pub(crate) fn own() -> Self {
+        Self { own_uid: nix::unistd::geteuid().as_raw() }
+    }
+
+    /// Whether the peer may forget entries.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Forbidden`], with a word on who may.
+    pub(crate) fn check_administer(&self, peer: &Peer) -> Result<(), WireError> {
+        if peer.uid == self.own_uid || peer.uid == 0 {
+            return Ok(());
+        }
+        Err(WireError::new(
+            ErrorCode::Forbidden,
+            format!("user {} may not invalidate entries here", peer.uid),
+        )
+        .with_hint(format!("root and user {}, who runs the daemon, may", self.own_uid)))
+    }
+}

@@ -1,0 +1,113 @@
+//! Invalidation: forgetting entries by key or by condition, in steps.
+//!
+//! **Invariants.** Memory is bounded by one page, however many entries match. Only what was really
+//! removed is counted.
+
+use std::sync::Arc;
+
+use memod_protocol::limits::LIST_ROWS_MAX;
+use memod_protocol::{Filter, Key, Selector, WireError};
+use memod_store::GraveCause;
+
+use super::reply::store_error;
+use super::{Service, clock, pool};
+use crate::server::Peer;
+
+/// An invalidation at work.
+#[derive(Debug)]
+pub(crate) struct Invalidation {
+    service: Arc<Service>,
+    by_uid: u32,
+    dry_run: bool,
+    matched: u64,
+    rest: Rest,
+}
+
+#[derive(Debug)]
+enum Rest {
+    Keys(std::vec::IntoIter<Key>),
+    Matching { filter: Filter, cursor: Option<Vec<u8>> },
+    Nothing,
+}
+
+impl Service {
+    /// Prepares an invalidation.
+    ///
+    /// # Errors
+    /// If the peer may not.
+    pub(crate) fn invalidation(
+        self: &Arc<Self>,
+        peer: &Peer,
+        selector: Selector,
+        dry_run: bool,
+    ) -> Result<Invalidation, WireError> {
+        self.access.check_administer(peer)?;
+        let rest = match selector {
+            Selector::Keys(keys) => Rest::Keys(keys.into_iter()),
+            Selector::Matching(filter) => Rest::Matching { filter, cursor: None },
+        };
+        tracing::info!(uid = peer.uid, dry_run, "invalidating");
+        Ok(Invalidation { service: Arc::clone(self), by_uid: peer.uid, dry_run, matched: 0, rest })
+    }
+}
+
+impl Invalidation {
+    /// How many entries have been forgotten so far, or would be.
+    pub(crate) fn matched(&self) -> u64 {
+        self.matched
+    }
+
+    /// Does the next page; false if it was the last.
+    ///
+    /// # Errors
+    /// If the store fails; what was forgotten before stays so.
+    pub(crate) async fn step(&mut self) -> Result<bool, WireError> {
+        let keys = match std::mem::replace(&mut self.rest, Rest::Nothing) {
+            Rest::Nothing => return Ok(false),
+            Rest::Keys(mut keys) => {
+                let page: Vec<Key> = keys.by_ref().take(LIST_ROWS_MAX as usize).collect();
+                if keys.len() > 0 {
+                    self.rest = Rest::Keys(keys);
+                }
+                if self.dry_run { self.present(page).await? } else { page }
+            }
+            Rest::Matching { filter, cursor } => {
+                let (service, wanted) = (Arc::clone(&self.service), filter.clone());
+                let now_ms = clock::now_ms();
+                let page = pool::run(move || {
+                    service.store.list(&wanted, now_ms, LIST_ROWS_MAX, cursor.as_deref())
+                });
+                let page = page.await?.map_err(store_error)?;
+                if page.cursor.is_some() {
+                    self.rest = Rest::Matching { filter, cursor: page.cursor };
+                }
+                page.rows.into_iter().map(|row| row.key).collect()
+            }
+        };
+        self.matched += if self.dry_run { keys.len() as u64 } else { self.remove(keys).await? };
+        Ok(!matches!(self.rest, Rest::Nothing))
+    }
+
+    async fn remove(&self, keys: Vec<Key>) -> Result<u64, WireError> {
+        let (now_ms, by_uid) = (clock::now_ms(), self.by_uid);
+        self.service
+            .commit(|store, done| {
+                store.remove(keys, GraveCause::Invalidated, now_ms, Some(by_uid), done);
+            })
+            .await
+    }
+
+    async fn present(&self, keys: Vec<Key>) -> Result<Vec<Key>, WireError> {
+        let service = Arc::clone(&self.service);
+        pool::run(move || {
+            let mut present = Vec::new();
+            for key in keys {
+                if service.store.describe(&key).map_err(store_error)?.is_some() {
+                    present.push(key);
+                }
+            }
+            Ok(present)
+        })
+        .await?
+    }
+}

@@ -1,0 +1,240 @@
+//! Puts: what is checked before a run is remembered.
+//!
+//! **Invariants.** The key is computed here from the call, never taken from the client. The
+//! outputs are exactly those of the signature, with the lengths and digests that were claimed. The
+//! reply is sent after the commit.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use memod_protocol::{
+    ErrorCode, Interface, InvalidArgument, Literal, LiteralType, NewOutput, Provenance, Put,
+    PutOutcome, WireError,
+};
+use memod_store::{NewEntry, Prepared, Replace, StoreError, Upload};
+
+use super::reply::store_error;
+use super::{Service, clock, pool};
+use crate::server::Peer;
+
+/// Outputs that together are larger than this are hashed off the async threads.
+const HASH_IN_PLACE_BYTES: usize = 128 * 1024;
+
+/// A put whose outputs' bytes are at hand.
+#[derive(Debug)]
+pub(crate) struct GatheredPut {
+    /// What was asked.
+    pub(crate) put: Put,
+    /// The bytes of each output, in order.
+    pub(crate) contents: Vec<OutputContent>,
+}
+
+/// Where an output's bytes are.
+#[derive(Debug)]
+pub(crate) enum OutputContent {
+    /// Here.
+    Inline(Bytes),
+    /// In the store already.
+    Uploaded(Prepared),
+}
+
+impl Service {
+    /// Opens an upload.
+    pub(crate) fn begin_upload(&self) -> Upload {
+        self.store.begin_upload()
+    }
+
+    /// Appends to an upload.
+    ///
+    /// # Errors
+    /// If the store cannot take it; the upload is gone then.
+    pub(crate) async fn append_upload(
+        &self,
+        mut upload: Upload,
+        payload: Bytes,
+    ) -> Result<Upload, WireError> {
+        pool::run(move || upload.write(payload).map(|()| upload)).await?.map_err(store_error)
+    }
+
+    /// Completes an upload.
+    ///
+    /// # Errors
+    /// If the store cannot take it; the upload is gone then.
+    pub(crate) async fn finish_upload(&self, upload: Upload) -> Result<Prepared, WireError> {
+        pool::run(move || upload.finish()).await?.map_err(store_error)
+    }
+
+    /// Remembers a run.
+    ///
+    /// # Errors
+    /// What is wrong with it, by name, or why it could not be stored; nothing is visible then.
+    pub(crate) async fn put(
+        self: &Arc<Self>,
+        peer: &Peer,
+        gathered: GatheredPut,
+    ) -> Result<PutOutcome, WireError> {
+        let GatheredPut { put, contents } = gathered;
+        put.call.check()?;
+        put.run.check()?;
+        let interface = put.interface.parse()?;
+        check_call(&put, &interface)?;
+        let inline: usize = contents
+            .iter()
+            .map(|content| match content {
+                OutputContent::Inline(bytes) => bytes.len(),
+                OutputContent::Uploaded(_) => 0,
+            })
+            .sum();
+        let service = Arc::clone(self);
+        let names = put.outputs.clone();
+        let prepare = move || service.prepare(&names, contents, &interface.outputs);
+        let outputs =
+            if inline > HASH_IN_PLACE_BYTES { pool::run(prepare).await?? } else { prepare()? };
+        let entry = NewEntry {
+            key: put.call.key(),
+            interface: put.interface,
+            outputs,
+            replace: self.replace(put.overwrite, put.max_age_ms),
+            provenance: Provenance {
+                writer_uid: peer.uid,
+                writer_pid: peer.pid,
+                program: peer.program.clone(),
+                host: self.host.clone(),
+                created_at_ms: clock::now_ms(),
+                run: put.run,
+            },
+            identity: put.call,
+        };
+        self.commit(|store, done| store.put(entry, done)).await
+    }
+
+    /// Hands a mutation to the store's writer and waits for its outcome.
+    pub(crate) async fn commit<T: Send + 'static>(
+        &self,
+        submit: impl FnOnce(&memod_store::Store, Box<dyn FnOnce(Result<T, StoreError>) + Send>),
+    ) -> Result<T, WireError> {
+        let permit = Arc::clone(&self.mutations).acquire_owned().await;
+        let permit = permit.map_err(|_| store_error(StoreError::Closed))?;
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        submit(
+            &self.store,
+            Box::new(move |outcome| {
+                // A client that left does not want to know; the commit stands.
+                let _ = sender.send(outcome);
+                drop(permit);
+            }),
+        );
+        receiver.await.unwrap_or(Err(StoreError::Closed)).map_err(store_error)
+    }
+
+    fn replace(&self, overwrite: bool, max_age_ms: Option<u64>) -> Replace {
+        if overwrite {
+            return Replace::Always;
+        }
+        match self.max_age_ms(max_age_ms) {
+            Some(most) => Replace::IfCreatedBefore(clock::now_ms().saturating_sub(most)),
+            None => Replace::Never,
+        }
+    }
+
+    fn prepare(
+        &self,
+        outputs: &[NewOutput],
+        contents: Vec<OutputContent>,
+        types: &BTreeMap<String, LiteralType>,
+    ) -> Result<Vec<(String, String, Prepared)>, WireError> {
+        let mut prepared = Vec::with_capacity(outputs.len());
+        for ((output, content), literal_type) in outputs.iter().zip(contents).zip(types.values()) {
+            let content = match content {
+                OutputContent::Inline(bytes) => {
+                    check_value(output, literal_type, &bytes)?;
+                    self.store.prepare(bytes)
+                }
+                OutputContent::Uploaded(content) => content,
+            };
+            let label = || format!("output `{}`", output.name.escape_debug());
+            if content.bytes() != output.bytes {
+                let problem = format!("has {} bytes, not {}", content.bytes(), output.bytes);
+                return Err(InvalidArgument::new(label(), problem).into());
+            }
+            if let Some(claimed) = output.digest.filter(|claimed| *claimed != content.digest()) {
+                return Err(digest_mismatch(&label(), claimed, content.digest()));
+            }
+            prepared.push((output.name.clone(), literal_type.to_string(), content));
+        }
+        Ok(prepared)
+    }
+}
+
+/// The error for content that is not what its sender says.
+pub(crate) fn digest_mismatch(
+    what: &str,
+    claimed: memod_protocol::Digest,
+    actual: memod_protocol::Digest,
+) -> WireError {
+    WireError::new(
+        ErrorCode::DigestMismatch,
+        format!("{what}: the content's digest is {actual}, not {claimed} as was claimed"),
+    )
+    .with_hint("send it again; nothing was stored")
+}
+
+/// Checks that call, interface and outputs belong together.
+fn check_call(put: &Put, interface: &Interface) -> Result<(), InvalidArgument> {
+    if interface.signature(&put.call.task) != put.call.signature {
+        return Err(InvalidArgument::new(
+            "signature",
+            "is not that of the given task name and interface",
+        ));
+    }
+    for (name, _) in &put.call.inputs {
+        if !interface.inputs.contains_key(name) {
+            let label = format!("input `{}`", name.escape_debug());
+            return Err(InvalidArgument::new(label, "is not declared in the interface"));
+        }
+    }
+    let mut declared = interface.outputs.keys();
+    for output in &put.outputs {
+        let label = || format!("output `{}`", output.name.escape_debug());
+        match declared.next() {
+            Some(name) if *name == output.name => {}
+            _ if !interface.outputs.contains_key(&output.name) => {
+                return Err(InvalidArgument::new(label(), "is not declared in the interface"));
+            }
+            _ => {
+                return Err(InvalidArgument::new(
+                    label(),
+                    "is given twice, or not in ascending order of name behind all before it",
+                ));
+            }
+        }
+    }
+    match declared.next() {
+        Some(name) => Err(InvalidArgument::new(
+            format!("output `{}`", name.escape_debug()),
+            "is declared in the interface and was not given",
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Checks that an output's bytes are a value of its type, where memod knows the encoding.
+fn check_value(
+    output: &NewOutput,
+    literal_type: &LiteralType,
+    bytes: &Bytes,
+) -> Result<(), InvalidArgument> {
+    let wrong =
+        |problem| InvalidArgument::new(format!("output `{}`", output.name.escape_debug()), problem);
+    match literal_type {
+        LiteralType::String => match std::str::from_utf8(bytes) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(wrong("is of type string and not UTF-8".to_owned())),
+        },
+        plain if plain.is_plain() => Ok(()),
+        _ => Literal::from_blob(literal_type, bytes)
+            .map(|_| ())
+            .map_err(|error| wrong(format!("{} {}", error.field, error.problem))),
+    }
+}

@@ -1,0 +1,84 @@
+//! What the service answers with: a message, bytes that go with it, and bytes that follow it.
+
+use bytes::Bytes;
+use memod_protocol::{ErrorCode, PutOutcome, Response, WireError};
+use memod_store::{ChunkReader, StoreError, Tier};
+
+use super::pool;
+
+/// An answer.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    /// The message.
+    pub(crate) response: Response,
+    /// Its payload, in pieces.
+    pub(crate) payload: Vec<Bytes>,
+    /// Outputs that follow chunk by chunk, each with its index in the hit.
+    pub(crate) streams: Vec<(u32, Stream)>,
+}
+
+impl From<Response> for Reply {
+    fn from(response: Response) -> Self {
+        Self { response, payload: Vec::new(), streams: Vec::new() }
+    }
+}
+
+impl From<PutOutcome> for Reply {
+    fn from(outcome: PutOutcome) -> Self {
+        Response::Put(outcome).into()
+    }
+}
+
+/// An output's bytes, chunk by chunk.
+#[derive(Debug)]
+pub(crate) enum Stream {
+    /// In one piece; none once it has been taken.
+    Whole(Option<Bytes>),
+    /// In many.
+    Chunked {
+        /// Where they are read.
+        reader: ChunkReader,
+        /// The index of the next.
+        next: u32,
+    },
+}
+
+impl Stream {
+    /// The next chunk, verified; none at the end.
+    ///
+    /// # Errors
+    /// If it cannot be read or does not verify.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, WireError> {
+        match self {
+            Self::Whole(bytes) => Ok(bytes.take().filter(|bytes| !bytes.is_empty())),
+            Self::Chunked { reader, next } => {
+                if *next >= reader.chunk_count() {
+                    return Ok(None);
+                }
+                let index = *next;
+                *next += 1;
+                if let Some(chunk) = reader.chunk(index, Tier::Memory).map_err(store_error)? {
+                    return Ok(Some(chunk));
+                }
+                let reader = reader.clone();
+                let read = pool::run(move || reader.chunk(index, Tier::Disk)).await?;
+                read.map_err(store_error)
+            }
+        }
+    }
+}
+
+/// What a peer is told of an error of the store.
+pub(crate) fn store_error(error: StoreError) -> WireError {
+    match error {
+        StoreError::DiskFull { .. } => {
+            WireError::new(ErrorCode::OverBudget, error.to_string()).with_hint("make room on it")
+        }
+        StoreError::Closed => WireError::new(ErrorCode::ShuttingDown, "the daemon is stopping"),
+        StoreError::InvalidCursor => WireError::new(ErrorCode::InvalidArgument, error.to_string()),
+        other => {
+            tracing::error!("the store failed: {other}");
+            WireError::new(ErrorCode::Internal, format!("the store failed: {other}"))
+        }
+    }
+}

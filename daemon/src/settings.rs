@@ -1,0 +1,113 @@
+//! The settings: what every component is given, checked, with where each value came from.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use memod_store::Durability;
+
+/// Everything that can be set.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    /// Unix socket to listen on.
+    pub(crate) socket: PathBuf,
+    /// Permission bits of the socket.
+    pub(crate) socket_mode: u32,
+    /// Directory of the store.
+    pub(crate) data: PathBuf,
+    /// What an acknowledged put survives.
+    pub(crate) durability: Durability,
+    /// Under `process` durability: the longest time that a put stays unsynced.
+    pub(crate) sync_interval: Duration,
+    /// Memory for verified bytes of large outputs, in bytes.
+    pub(crate) hot_bytes: u64,
+    /// Memory for blocks read from disk, in bytes.
+    pub(crate) block_cache_bytes: u64,
+    /// Most connections at a time.
+    pub(crate) connections_max: usize,
+    /// Most bytes of requests and replies in memory, over all connections.
+    pub(crate) buffer_bytes_max: u64,
+    /// A peer that makes no progress in the middle of a frame for this long is cut off.
+    pub(crate) stall_timeout: Duration,
+    /// How long requests in flight may take to finish when the daemon stops.
+    pub(crate) drain_timeout: Duration,
+    /// Age beyond which an entry is a miss when the lookup does not say; zero: never.
+    pub(crate) max_age: Duration,
+    /// End after this long without a connection; zero: never.
+    pub(crate) idle_exit: Duration,
+    /// What is logged, as a `tracing` filter.
+    pub(crate) log: String,
+    /// Names of the settings that were not left at their defaults, and by what.
+    pub(crate) origins: Vec<(&'static str, String)>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            socket: PathBuf::from("/run/memod/memod.sock"),
+            socket_mode: 0o600,
+            data: PathBuf::from("/var/lib/memod"),
+            durability: Durability::Process,
+            sync_interval: Duration::from_secs(1),
+            hot_bytes: 96 << 20,
+            block_cache_bytes: 32 << 20,
+            connections_max: 4096,
+            buffer_bytes_max: 64 << 20,
+            stall_timeout: Duration::from_secs(30),
+            drain_timeout: Duration::from_secs(10),
+            max_age: Duration::ZERO,
+            idle_exit: Duration::ZERO,
+            log: "info".to_owned(),
+            origins: Vec::new(),
+        }
+    }
+}
+
+impl Settings {
+    /// Name, value and origin of every setting, in the order of the configuration file.
+    pub(crate) fn table(&self) -> Vec<(String, String, String)> {
+        let seconds = |duration: Duration| humantime::format_duration(duration).to_string();
+        let rows = [
+            ("socket", self.socket.display().to_string()),
+            ("socket_mode", format!("{:04o}", self.socket_mode)),
+            ("data", self.data.display().to_string()),
+            ("durability", durability_name(self.durability).to_owned()),
+            ("sync_interval", seconds(self.sync_interval)),
+            ("hot_bytes", self.hot_bytes.to_string()),
+            ("block_cache_bytes", self.block_cache_bytes.to_string()),
+            ("connections_max", self.connections_max.to_string()),
+            ("buffer_bytes_max", self.buffer_bytes_max.to_string()),
+            ("stall_timeout", seconds(self.stall_timeout)),
+            ("drain_timeout", seconds(self.drain_timeout)),
+            ("max_age", seconds(self.max_age)),
+            ("idle_exit", seconds(self.idle_exit)),
+            ("log", self.log.clone()),
+        ];
+        rows.into_iter()
+            .map(|(name, value)| {
+                let origin = self.origins.iter().rev().find(|(set, _)| *set == name);
+                let origin = origin.map_or("default", |(_, origin)| origin.as_str());
+                (name.to_owned(), value, origin.to_owned())
+            })
+            .collect()
+    }
+}
+
+/// The name of a durability, as it is written.
+pub(crate) fn durability_name(durability: Durability) -> &'static str {
+    match durability {
+        Durability::Process => "process",
+        Durability::Power => "power",
+    }
+}
+
+/// The durability of that name.
+///
+/// # Errors
+/// If there is none.
+pub(crate) fn parse_durability(name: &str) -> Result<Durability, String> {
+    match name {
+        "process" => Ok(Durability::Process),
+        "power" => Ok(Durability::Power),
+        other => Err(format!("`{other}` is neither `process` nor `power`")),
+    }
+}

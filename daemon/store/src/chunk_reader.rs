@@ -1,0 +1,154 @@
+//! Reads content chunk by chunk.
+//!
+//! **Invariants.** A chunk is verified before it is given out. While a reader lives, the chunks of
+//! its storage stay, whatever becomes of the entry.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use memod_protocol::{Digest, Key};
+
+use crate::error::StoreError;
+use crate::hashing::{chaining_value, chunk_bytes};
+use crate::hot::HotKey;
+use crate::mutation::{BlobFault, Burial, Mutation};
+use crate::record::{ChunkedRecord, GraveCause};
+use crate::rocks::{Read, Reads, Tier, is_damage};
+use crate::schema::{Column, chunk_key};
+use crate::store::{Shared, now_ms};
+
+/// The chunks of an output. Clones read the same content.
+#[derive(Clone)]
+pub struct ChunkReader {
+    source: Arc<Source>,
+}
+
+struct Source {
+    shared: Arc<Shared>,
+    /// The entry through which the content was found, and the digest of its row.
+    key: Key,
+    row: Digest,
+    digest: Digest,
+    record: ChunkedRecord,
+}
+
+/// What became of reading one chunk.
+pub(crate) enum ChunkRead {
+    Content(Bytes),
+    WouldBlock,
+    /// It is gone, or not what was written.
+    Fault(GraveCause, String),
+}
+
+impl ChunkReader {
+    /// A reader of content whose storage is pinned already; it takes the pin over.
+    pub(crate) fn of_pinned(
+        shared: Arc<Shared>,
+        key: Key,
+        row: Digest,
+        digest: Digest,
+        record: ChunkedRecord,
+    ) -> Self {
+        Self { source: Arc::new(Source { shared, key, row, digest, record }) }
+    }
+
+    /// How many chunks there are; one at least.
+    #[must_use]
+    pub fn chunk_count(&self) -> u32 {
+        self.source.record.chunk_count()
+    }
+
+    /// The chunk of that index, verified. `None`: it is not in memory, and the tier is
+    /// [`Tier::Memory`].
+    ///
+    /// # Errors
+    /// If there is no such chunk, the disk cannot be read, or the chunk is damaged; in that case
+    /// the entry is removed, without waiting.
+    pub fn chunk(&self, index: u32, tier: Tier) -> Result<Option<Bytes>, StoreError> {
+        let source = &*self.source;
+        let chunks = self.chunk_count();
+        if index >= chunks {
+            return Err(StoreError::NoSuchChunk { index, chunks });
+        }
+        match read_chunk(&source.shared, &source.digest, &source.record, index, tier)? {
+            ChunkRead::Content(content) => Ok(Some(content)),
+            ChunkRead::WouldBlock => Ok(None),
+            ChunkRead::Fault(cause, what) => {
+                let storage = Some(source.record.storage);
+                source.shared.bury(Burial {
+                    key: source.key,
+                    row: Some(source.row),
+                    blob: Some(BlobFault { digest: source.digest, storage }),
+                    cause,
+                    at_ms: now_ms(),
+                });
+                Err(StoreError::Damaged { what })
+            }
+        }
+    }
+}
+
+/// Reads and verifies a chunk; `index` must be one of the record's.
+pub(crate) fn read_chunk(
+    shared: &Shared,
+    digest: &Digest,
+    record: &ChunkedRecord,
+    index: u32,
+    tier: Tier,
+) -> Result<ChunkRead, StoreError> {
+    let hot_key = HotKey::Chunk(record.storage, index);
+    if let Some(content) = shared.hot.get(hot_key) {
+        return Ok(ChunkRead::Content(content));
+    }
+    let row = chunk_key(record.storage, index);
+    let fault = |cause, what: &str| {
+        Ok(ChunkRead::Fault(cause, format!("chunk {index} of blob {digest} {what}")))
+    };
+    match shared.db.read(Column::Chunks, &row, tier, Bytes::copy_from_slice) {
+        Ok(Read::Row(content)) => {
+            if !verifies(digest, record, index, &content) {
+                return fault(GraveCause::Corrupt, "does not verify");
+            }
+            shared.hot.insert(hot_key, content.clone());
+            Ok(ChunkRead::Content(content))
+        }
+        Ok(Read::Absent) => fault(GraveCause::BlobMissing, "is missing"),
+        Ok(Read::WouldBlock) => Ok(ChunkRead::WouldBlock),
+        Err(error) if is_damage(&error) => {
+            fault(GraveCause::Corrupt, &format!("cannot be read: {error}"))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn verifies(digest: &Digest, record: &ChunkedRecord, index: u32, content: &[u8]) -> bool {
+    if content.len() as u64 != chunk_bytes(record.bytes, index) {
+        return false;
+    }
+    if record.chunk_count() == 1 {
+        return Digest::of(content) == *digest;
+    }
+    let expected = usize::try_from(index).ok().and_then(|index| record.chaining.get(index));
+    expected.is_some_and(|expected| chaining_value(index, content) == *expected)
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        unpin(&self.shared, self.record.storage);
+    }
+}
+
+/// Gives a pin back.
+pub(crate) fn unpin(shared: &Shared, storage: u64) {
+    if let Some(chunks) = shared.pins.unpin(storage) {
+        shared.queue.force(Mutation::Reap { storage, chunks });
+    }
+}
+
+impl fmt::Debug for ChunkReader {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (bytes, digest) = (self.source.record.bytes, self.source.digest);
+        write!(formatter, "ChunkReader({digest}, {bytes} bytes)")
+    }
+}

@@ -1,0 +1,53 @@
+//! Everything about an entry but its outputs' bytes.
+
+use memod_protocol::wire::{self, Decode};
+use memod_protocol::{Delivery, EntryDetail, Key, Output};
+
+use crate::error::StoreError;
+use crate::record::{EntryRecord, TaskRecord};
+use crate::rocks::{Read, Reads, Tier};
+use crate::schema::{Column, task_key};
+use crate::store::Shared;
+
+pub(crate) fn describe(shared: &Shared, key: &Key) -> Result<Option<EntryDetail>, StoreError> {
+    let view = shared.db.view();
+    let entry: Option<EntryRecord> = record(&view, Column::Entries, key.as_bytes())?;
+    let Some(entry) = entry else { return Ok(None) };
+    let row = task_key(&entry.scope, &entry.task, &entry.cache_version, &entry.signature, key);
+    let task: TaskRecord = record(&view, Column::Tasks, &row)?.ok_or_else(|| {
+        StoreError::Damaged { what: format!("entry {key} has no row in the listing") }
+    })?;
+    let outputs = entry.outputs.into_iter().map(|output| Output {
+        name: output.name,
+        literal_type: output.literal_type,
+        digest: output.digest,
+        bytes: output.bytes,
+        delivery: Delivery::Withheld,
+    });
+    Ok(Some(EntryDetail {
+        key: *key,
+        scope: entry.scope,
+        task: entry.task,
+        cache_version: entry.cache_version,
+        signature: entry.signature,
+        interface: task.interface,
+        inputs: task.inputs,
+        outputs: outputs.collect(),
+        provenance: entry.provenance,
+        age_ms: 0,
+    }))
+}
+
+fn record<T: Decode<()>>(
+    reads: &impl Reads,
+    column: Column,
+    key: &[u8],
+) -> Result<Option<T>, StoreError> {
+    match reads.read(column, key, Tier::Disk, wire::decode_record)? {
+        Read::Row(Ok(record)) => Ok(Some(record)),
+        Read::Row(Err(error)) => {
+            Err(StoreError::Damaged { what: format!("a row of {}: {error}", column.name()) })
+        }
+        Read::Absent | Read::WouldBlock => Ok(None),
+    }
+}

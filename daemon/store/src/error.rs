@@ -1,0 +1,147 @@
+//! What can go wrong: one enum for opening, one for everything after.
+//!
+//! **Invariants.** A message says what is wrong and what to do. A miss is not an error.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::rocks::RocksError;
+
+/// Why a store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The path names something else.
+    #[error("{} is not a directory: name another data directory, or move the file away",
+        path.display())]
+    NotADirectory {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The folder, or a file in it, cannot be made.
+    #[error("cannot create the store {}: {source}; {advice}", path.display())]
+    CannotCreate {
+        /// What was to be made.
+        path: PathBuf,
+        /// What to do.
+        advice: &'static str,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// Another process has it open.
+    #[error("the store {} is in use by {}: stop that daemon, or name another data directory",
+        path.display(), holder(*.pid))]
+    Locked {
+        /// The store's folder.
+        path: PathBuf,
+        /// The process, if it has left its number in the lock file.
+        pid: Option<u32>,
+    },
+    /// A later memod wrote it.
+    #[error("the store {} has format {found}, and this memod knows formats up to {known}: \
+        start a memod at least as new as the one that wrote it, or name another data directory",
+        path.display())]
+    NewerFormat {
+        /// The store's folder.
+        path: PathBuf,
+        /// The format on disk.
+        found: u32,
+        /// The newest format that is known.
+        known: u32,
+    },
+    /// The database does not open.
+    #[error("the store {} is damaged: {detail}; it holds nothing that cannot be computed again, \
+        so move the directory away and start anew", path.display())]
+    Damaged {
+        /// The store's folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// The folder holds something else.
+    #[error("{} is not a memod store: it holds `{example}`; name an empty or a new directory",
+        path.display())]
+    NotOurs {
+        /// The folder.
+        path: PathBuf,
+        /// Something that is in it.
+        example: String,
+    },
+    /// The folder cannot be read, or the writer's thread not be started.
+    #[error("cannot open the store {}: {source}; {advice}", path.display())]
+    Io {
+        /// The store's folder.
+        path: PathBuf,
+        /// What to do.
+        advice: &'static str,
+        /// What the operating system says.
+        source: io::Error,
+    },
+}
+
+fn holder(pid: Option<u32>) -> String {
+    pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
+}
+
+/// What to do about an error of the operating system.
+pub(crate) fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "let the daemon's user own the directory, or name another data directory"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => "name a data directory on a writable file system",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room on the disk",
+        _ => "name another data directory",
+    }
+}
+
+/// Why a store in use failed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// The database failed.
+    #[error("the database failed: {0}; if this goes on, restart the daemon")]
+    Rocks(#[source] RocksError),
+    /// There is no room on the disk. Nothing of the change was kept.
+    #[error("the disk is full: {0}; make room, then try again")]
+    DiskFull(#[source] RocksError),
+    /// What is stored is not what was written.
+    #[error("stored data is damaged: {what}")]
+    Damaged {
+        /// What, and how.
+        what: String,
+    },
+    /// The store has been closed.
+    #[error("the store is closed")]
+    Closed,
+    /// A listing was to go on from where no listing ended.
+    #[error("the cursor does not come from a listing with this filter: start without a cursor")]
+    InvalidCursor,
+    /// No such chunk.
+    #[error("the content has {chunks} chunks, there is no chunk {index}")]
+    NoSuchChunk {
+        /// Which was wanted.
+        index: u32,
+        /// How many there are.
+        chunks: u32,
+    },
+    /// Content is longer than a blob may be.
+    #[error("the content is longer than {max} bytes")]
+    TooLong {
+        /// The longest that is allowed.
+        max: u64,
+    },
+    /// A lookup was overtaken by changes of its entry again and again.
+    #[error("the entry is being replaced too quickly to be read: try again")]
+    Contended,
+}
+
+impl From<RocksError> for StoreError {
+    fn from(error: RocksError) -> Self {
+        let full = ["No space left", "Disk quota exceeded", "Out of space", "NoSpace"];
+        let text = error.as_ref();
+        if full.iter().any(|sign| text.contains(sign)) {
+            Self::DiskFull(error)
+        } else {
+            Self::Rocks(error)
+        }
+    }
+}

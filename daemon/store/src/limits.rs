@@ -1,0 +1,37 @@
+//! Every bound of the store, by name.
+
+use std::time::Duration;
+
+/// Content up to this length stands in its row in `blobs`; what is longer stands in `chunks`.
+/// Small enough that an entry with the most outputs fits into memory with all of them.
+pub const WHOLE_BYTES_MAX: usize = 16 * 1024;
+/// Whole content from this length on is kept in the hot cache; hashing less costs no more than
+/// finding it there.
+pub(crate) const HOT_WHOLE_BYTES_MIN: usize = 4 * 1024;
+/// Most mutations in one group.
+pub(crate) const GROUP_COUNT_MAX: usize = 512;
+/// A group is full when the content in it reaches this.
+pub(crate) const GROUP_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Content that may wait in the writer's queue.
+pub(crate) const QUEUE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// What a mutation counts for in the two bounds above, besides its content.
+pub(crate) const MUTATION_BYTES: usize = 1024;
+/// Storage ids are reserved on disk in blocks of this many.
+pub(crate) const STORAGE_IDS_BLOCK: u64 = 1024;
+/// The first number of chunks that an upload reserves in its loose row; doubled when it is used up.
+pub(crate) const LOOSE_CHUNKS_MIN: u32 = 64;
+/// After so many bytes of chunks have been removed, the removals are flushed, which lets
+/// compaction find them and give the space back.
+pub(crate) const REAPED_BYTES_FLUSH: u64 = 64 * 1024 * 1024;
+/// Rows that one page of a listing looks at.
+pub(crate) const LIST_LOOKS_MAX: usize = 10_000;
+/// Bytes on disk that one page of a listing looks at.
+pub(crate) const LIST_READ_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Bytes of names in the rows of one page.
+pub(crate) const LIST_BYTES_MAX: usize = 512 * 1024;
+/// How often a lookup starts again because its entry was replaced in the middle of it.
+pub(crate) const LOOKUP_ATTEMPTS_MAX: usize = 64;
+/// The store syncs its log at least this often, whatever the options say.
+pub(crate) const SYNC_INTERVAL_MAX: Duration = Duration::from_secs(60);
+/// Problems that a recount names; it counts all.
+pub(crate) const PROBLEMS_NAMED_MAX: usize = 100;

@@ -1,0 +1,145 @@
+//! What the writer is asked to do.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use memod_protocol::{CallIdentity, Digest, InterfaceText, Key, Provenance, PutOutcome};
+
+use crate::error::StoreError;
+use crate::limits::MUTATION_BYTES;
+use crate::record::{Grave, GraveCause};
+use crate::upload::Prepared;
+
+/// An entry to store. The store trusts that names are within the protocol's limits, that the key
+/// is the identity's and that the outputs are those of the interface.
+#[derive(Debug)]
+pub struct NewEntry {
+    /// The entry's key.
+    pub key: Key,
+    /// What the key is made of.
+    pub identity: CallIdentity,
+    /// Declared inputs and outputs.
+    pub interface: InterfaceText,
+    /// Name, type and content of each output.
+    pub outputs: Vec<(String, String, Prepared)>,
+    /// The run that made them, and when.
+    pub provenance: Provenance,
+    /// What to do if there is an entry of that key already.
+    pub replace: Replace,
+}
+
+/// What to do with an entry that is there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replace {
+    /// Leave it.
+    Never,
+    /// Replace it.
+    Always,
+    /// Replace it if it was written before this instant (milliseconds since 1970-01-01 UTC).
+    IfCreatedBefore(u64),
+}
+
+/// Is called once, on the writer's thread, with what became of a mutation.
+pub(crate) type Done<T> = Box<dyn FnOnce(Result<T, StoreError>) + Send>;
+
+/// Why a chunk of an upload could not be written, if one could not.
+#[derive(Debug, Default)]
+pub(crate) struct Failure {
+    error: Mutex<Option<StoreError>>,
+}
+
+impl Failure {
+    pub(crate) fn set(&self, error: StoreError) {
+        *self.error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+    }
+
+    pub(crate) fn check(&self) -> Result<(), StoreError> {
+        let error = self.error.lock().unwrap_or_else(PoisonError::into_inner);
+        error.clone().map_or(Ok(()), Err)
+    }
+}
+
+/// An entry that a reader found damaged.
+#[derive(Debug)]
+pub(crate) struct Burial {
+    pub(crate) key: Key,
+    /// Digest of the row that the reader saw, so that no newer entry is buried; none if the row
+    /// could not be read at all.
+    pub(crate) row: Option<Digest>,
+    /// The blob that is at fault.
+    pub(crate) blob: Option<BlobFault>,
+    pub(crate) cause: GraveCause,
+    pub(crate) at_ms: u64,
+}
+
+/// A blob that a reader found damaged.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BlobFault {
+    pub(crate) digest: Digest,
+    /// The storage in which it is damaged; none if its row is.
+    pub(crate) storage: Option<u64>,
+}
+
+/// One thing to do.
+pub(crate) enum Mutation {
+    Put {
+        entry: Box<NewEntry>,
+        done: Done<PutOutcome>,
+    },
+    Remove {
+        keys: Vec<Key>,
+        grave: Grave,
+        done: Done<u64>,
+    },
+    Bury(Burial),
+    /// A chunk of an upload. `reserve`: to how many chunks the loose row is to be extended.
+    Chunk {
+        storage: u64,
+        index: u32,
+        content: Bytes,
+        reserve: Option<u32>,
+        failure: Arc<Failure>,
+    },
+    /// A storage that nobody owns or reads any more.
+    Reap {
+        storage: u64,
+        chunks: u32,
+    },
+    Note {
+        name: String,
+        value: Vec<u8>,
+        done: Done<()>,
+    },
+    /// Nothing: done when everything before it is.
+    Barrier {
+        done: Done<()>,
+    },
+}
+
+impl Mutation {
+    /// What it counts for in the bounds of queue and group.
+    pub(crate) fn bytes(&self) -> usize {
+        MUTATION_BYTES
+            + match self {
+                Self::Put { entry, .. } => {
+                    entry.outputs.iter().map(|(_, _, prepared)| prepared.memory_bytes()).sum()
+                }
+                Self::Remove { keys, .. } => keys.len() * MUTATION_BYTES,
+                Self::Chunk { content, .. } => content.len(),
+                Self::Note { value, .. } => value.len(),
+                Self::Bury(_) | Self::Reap { .. } | Self::Barrier { .. } => 0,
+            }
+    }
+
+    /// Answers that it will not be done.
+    pub(crate) fn refuse(self, error: StoreError) {
+        match self {
+            Self::Put { done, .. } => done(Err(error)),
+            Self::Remove { done, .. } => done(Err(error)),
+            Self::Note { done, .. } | Self::Barrier { done } => done(Err(error)),
+            Self::Chunk { failure, .. } => failure.set(error),
+            // What is loose is removed when the store is opened again.
+            Self::Bury(_) | Self::Reap { .. } => {}
+        }
+    }
+}

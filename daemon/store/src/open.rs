@@ -1,0 +1,245 @@
+//! Opens a store: folder, lock, database, identity.
+//!
+//! **Invariants.** Nothing is written into a folder that holds something else. The lock is taken
+//! before the database is touched. The work does not grow with the store: what is loose is handed
+//! to the writer, nothing else is looked through.
+
+use std::fs::{self, DirBuilder};
+use std::io::{self, Read as _};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+
+use memod_protocol::wire;
+
+use crate::error::{OpenError, advice};
+use crate::hot::Hot;
+use crate::lock::Lock;
+use crate::mutation::Mutation;
+use crate::options::Options;
+use crate::pins::Pins;
+use crate::queue::Queue;
+use crate::record::Counters;
+use crate::rocks::{Batch, Database, Read, Reads, RocksError, Tier};
+use crate::schema::{
+    Column, FORMAT, META_COUNTERS, META_FORMAT, META_ID, META_LOOSE, META_NEXT_STORAGE,
+    loose_storage, prefix_end,
+};
+use crate::store::Shared;
+use crate::writer::Writer;
+
+/// What may stand in a folder that is to become a store.
+const HARMLESS: [&str; 4] = ["lock", "lost+found", "rocksdb", "run"];
+
+/// Opens the store and starts its writer.
+pub(crate) fn open(options: &Options) -> Result<(Arc<Shared>, JoinHandle<()>), OpenError> {
+    let path = options.path.as_path();
+    let database = path.join("rocksdb");
+    create_folder(path)?;
+    let made = check_folder(path, &database)?;
+    let lock = Lock::take(path)?;
+    if made {
+        check_format_before_opening(path, &database)?;
+    } else {
+        create_folder(&database)?;
+    }
+    let db = Database::open(&database, true, options.block_cache_bytes, options.grave_age_max)
+        .map_err(|error| cannot_open(path, &error))?;
+    let meta = load_meta(path, &db)?;
+    let shared = Arc::new(Shared {
+        queue: Queue::new(options.write_queue_max),
+        hot: Hot::new(options.hot_bytes),
+        pins: Pins::default(),
+        counters: Mutex::new(meta.counters),
+        next_storage: AtomicU64::new(meta.next_storage),
+        path: path.to_owned(),
+        id: meta.id,
+        db,
+        _lock: lock,
+    });
+    queue_loose(&shared).map_err(|error| cannot_open(path, &error))?;
+    let writer = Writer::new(Arc::clone(&shared), options, meta.next_storage);
+    let thread = thread::Builder::new()
+        .name("memod-writer".to_owned())
+        .spawn(move || writer.run())
+        .map_err(|source| OpenError::Io {
+            path: path.to_owned(),
+            advice: "let the daemon have more threads",
+            source,
+        })?;
+    Ok((shared, thread))
+}
+
+fn create_folder(path: &Path) -> Result<(), OpenError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if path.exists() {
+        return Err(OpenError::NotADirectory { path: path.to_owned() });
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|source| {
+        if source.kind() == io::ErrorKind::NotADirectory {
+            let file = path.ancestors().find(|above| above.is_file()).unwrap_or(path);
+            return OpenError::NotADirectory { path: file.to_owned() };
+        }
+        OpenError::CannotCreate { path: path.to_owned(), advice: advice(&source), source }
+    })
+}
+
+/// Whether the folder holds a database already. Refuses a folder that holds something else, and a
+/// database that has lost its beginning, over which `RocksDB` would make a new one.
+fn check_folder(path: &Path, database: &Path) -> Result<bool, OpenError> {
+    if database.join("CURRENT").exists() {
+        return Ok(true);
+    }
+    let mut names = list_folder(path, path)?;
+    names.retain(|name| !HARMLESS.contains(&name.as_str()));
+    if let Some(example) = names.into_iter().next() {
+        return Err(OpenError::NotOurs { path: path.to_owned(), example });
+    }
+    if database.exists() {
+        let names = list_folder(path, database)?;
+        let has_data =
+            |name: &String| [".sst", ".blob"].iter().any(|extension| name.ends_with(extension));
+        if names.iter().any(has_data) {
+            let detail = "the file rocksdb/CURRENT is missing".to_owned();
+            return Err(OpenError::Damaged { path: path.to_owned(), detail });
+        }
+    }
+    Ok(false)
+}
+
+fn list_folder(store: &Path, folder: &Path) -> Result<Vec<String>, OpenError> {
+    let cannot = |source| OpenError::Io { path: store.to_owned(), advice: advice(&source), source };
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder).map_err(cannot)? {
+        names.push(entry.map_err(cannot)?.file_name().to_string_lossy().into_owned());
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// A later format may have columns that `RocksDB` does not let us leave out: look for its number
+/// without opening them.
+fn check_format_before_opening(path: &Path, database: &Path) -> Result<(), OpenError> {
+    let cannot = |error| cannot_open(path, &error);
+    if !Database::has_unknown_columns(database).map_err(cannot)? {
+        return Ok(());
+    }
+    let format = Database::peek_meta(database, META_FORMAT).map_err(cannot)?;
+    check_format(path, format.as_deref())?;
+    let detail = "it has columns that do not belong to its format".to_owned();
+    Err(OpenError::Damaged { path: path.to_owned(), detail })
+}
+
+fn check_format(path: &Path, row: Option<&[u8]>) -> Result<(), OpenError> {
+    let number = row.and_then(|row| row.try_into().ok()).map(u32::from_le_bytes);
+    match number {
+        Some(FORMAT) => Ok(()),
+        Some(found) if found > FORMAT => {
+            Err(OpenError::NewerFormat { path: path.to_owned(), found, known: FORMAT })
+        }
+        _ => Err(damaged(path, "its format is not recorded")),
+    }
+}
+
+fn damaged(path: &Path, detail: &str) -> OpenError {
+    OpenError::Damaged { path: path.to_owned(), detail: detail.to_owned() }
+}
+
+fn cannot_open(path: &Path, error: &RocksError) -> OpenError {
+    let detail = error.as_ref();
+    let kinds = [
+        ("Permission denied", io::ErrorKind::PermissionDenied),
+        ("Read-only file system", io::ErrorKind::ReadOnlyFilesystem),
+        ("No space left", io::ErrorKind::StorageFull),
+        ("Disk quota exceeded", io::ErrorKind::QuotaExceeded),
+    ];
+    match kinds.into_iter().find(|(text, _)| detail.contains(text)) {
+        Some((_, kind)) => {
+            let source = io::Error::new(kind, detail.to_owned());
+            OpenError::Io { path: path.to_owned(), advice: advice(&source), source }
+        }
+        None => damaged(path, detail),
+    }
+}
+
+struct Meta {
+    id: String,
+    counters: Counters,
+    next_storage: u64,
+}
+
+fn load_meta(path: &Path, db: &Database) -> Result<Meta, OpenError> {
+    let row = |key: &[u8]| match db.read(Column::Meta, key, Tier::Disk, <[u8]>::to_vec) {
+        Ok(Read::Row(row)) => Ok(Some(row)),
+        Ok(Read::Absent | Read::WouldBlock) => Ok(None),
+        Err(error) => Err(cannot_open(path, &error)),
+    };
+    let format = row(META_FORMAT)?;
+    if format.is_none() {
+        return create_meta(path, db);
+    }
+    check_format(path, format.as_deref())?;
+    let id = row(META_ID)?
+        .and_then(|id| String::from_utf8(id).ok())
+        .ok_or_else(|| damaged(path, "its id is missing"))?;
+    let counters = row(META_COUNTERS)?
+        .and_then(|row| wire::decode_record(&row).ok())
+        .ok_or_else(|| damaged(path, "its counters are missing"))?;
+    let next_storage = row(META_NEXT_STORAGE)?
+        .and_then(|row| row.try_into().ok())
+        .map(u64::from_le_bytes)
+        .ok_or_else(|| damaged(path, "its next storage id is missing"))?;
+    Ok(Meta { id, counters, next_storage })
+}
+
+/// Makes a new store of an empty database.
+fn create_meta(path: &Path, db: &Database) -> Result<Meta, OpenError> {
+    let mut entries = db.rows(Column::Entries, &[], None);
+    entries.first();
+    if entries.row().map_err(|error| cannot_open(path, &error))?.is_some() {
+        return Err(damaged(path, "its format is not recorded"));
+    }
+    let id = random_id().map_err(|source| OpenError::Io {
+        path: path.to_owned(),
+        advice: "make /dev/urandom readable",
+        source,
+    })?;
+    let meta = Meta { id, counters: Counters::default(), next_storage: 0 };
+    let mut batch = Batch::new(256);
+    for (key, value) in [
+        (META_FORMAT, FORMAT.to_le_bytes().as_slice()),
+        (META_ID, meta.id.as_bytes()),
+        (META_COUNTERS, &wire::encode(&meta.counters)),
+        (META_NEXT_STORAGE, &meta.next_storage.to_le_bytes()),
+    ] {
+        batch.put(db, Column::Meta, key, value);
+    }
+    db.write(batch, true).map_err(|error| cannot_open(path, &error))?;
+    Ok(meta)
+}
+
+fn random_id() -> io::Result<String> {
+    let mut bytes = [0; 16];
+    fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
+}
+
+fn queue_loose(shared: &Shared) -> Result<(), RocksError> {
+    let mut rows = shared.db.rows(Column::Meta, META_LOOSE, prefix_end(META_LOOSE));
+    rows.first();
+    while let Some((key, value)) = rows.row()? {
+        match (loose_storage(key), value.try_into()) {
+            (Some(storage), Ok(chunks)) => {
+                let chunks = u32::from_le_bytes(chunks);
+                shared.queue.force(Mutation::Reap { storage, chunks });
+            }
+            _ => tracing::warn!("a loose row cannot be read and is left"),
+        }
+        rows.forward();
+    }
+    Ok(())
+}

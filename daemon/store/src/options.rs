@@ -1,0 +1,49 @@
+//! How a store is set up.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// When a change counts as done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// When it is in the log of the operating system: it survives `kill -9`, and a power cut
+    /// loses at most the last [`Options::sync_interval`].
+    #[default]
+    Process,
+    /// When it is on the disk: it survives a power cut.
+    Power,
+}
+
+/// Where a store is and what it may use.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The store's folder; made, with its parents, if it is not there.
+    pub path: PathBuf,
+    /// When a change counts as done.
+    pub durability: Durability,
+    /// Under [`Durability::Process`], the longest time that a change waits to be synced.
+    pub sync_interval: Duration,
+    /// Memory for verified content.
+    pub hot_bytes: u64,
+    /// Memory for blocks of the database.
+    pub block_cache_bytes: u64,
+    /// Changes that may wait for the writer; who brings more is held up.
+    pub write_queue_max: usize,
+    /// How long it is remembered that and why an entry was removed.
+    pub grave_age_max: Duration,
+}
+
+impl Options {
+    /// The defaults, for a store in this folder.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            durability: Durability::default(),
+            sync_interval: Duration::from_secs(1),
+            hot_bytes: 96 * 1024 * 1024,
+            block_cache_bytes: 32 * 1024 * 1024,
+            write_queue_max: 1024,
+            grave_age_max: Duration::from_secs(30 * 24 * 60 * 60),
+        }
+    }
+}

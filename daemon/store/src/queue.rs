@@ -1,0 +1,201 @@
+//! The writer's queue.
+//!
+//! **Invariants.** Mutations leave in the order in which they came. Bounded by number and by bytes;
+//! only [`Queue::force`] goes beyond, for what must not be lost and is small: there is at most one
+//! such mutation for each storage.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crate::limits::{GROUP_BYTES_MAX, GROUP_COUNT_MAX, QUEUE_BYTES_MAX};
+use crate::mutation::Mutation;
+
+/// What the writer gets from the queue.
+pub(crate) enum Taken {
+    /// Mutations to make together.
+    Group(Vec<Mutation>),
+    /// None came until the deadline.
+    Idle,
+    /// None will come any more.
+    Closed,
+}
+
+#[derive(Default)]
+struct State {
+    mutations: VecDeque<Mutation>,
+    bytes: usize,
+    closed: bool,
+}
+
+/// A bounded queue with one taker.
+pub(crate) struct Queue {
+    state: Mutex<State>,
+    came: Condvar,
+    left: Condvar,
+    count_max: usize,
+}
+
+impl Queue {
+    pub(crate) fn new(count_max: usize) -> Self {
+        Self {
+            state: Mutex::default(),
+            came: Condvar::new(),
+            left: Condvar::new(),
+            count_max: count_max.max(1),
+        }
+    }
+
+    fn locked(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn has_room(&self, state: &State, bytes: usize) -> bool {
+        state.mutations.is_empty()
+            || (state.mutations.len() < self.count_max && state.bytes + bytes <= QUEUE_BYTES_MAX)
+    }
+
+    fn add(&self, state: &mut State, mutation: Mutation) {
+        state.bytes += mutation.bytes();
+        state.mutations.push_back(mutation);
+        self.came.notify_one();
+    }
+
+    /// Appends a mutation, waiting for room; gives it back if the queue is closed.
+    #[expect(clippy::result_large_err, reason = "the error is the argument, given back")]
+    pub(crate) fn push(&self, mutation: Mutation) -> Result<(), Mutation> {
+        let bytes = mutation.bytes();
+        let mut state = self.locked();
+        while !state.closed && !self.has_room(&state, bytes) {
+            state = self.left.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        if state.closed {
+            return Err(mutation);
+        }
+        self.add(&mut state, mutation);
+        Ok(())
+    }
+
+    /// Appends a mutation if there is room for it at once.
+    pub(crate) fn offer(&self, mutation: Mutation) -> bool {
+        let mut state = self.locked();
+        let fits = !state.closed && self.has_room(&state, mutation.bytes());
+        if fits {
+            self.add(&mut state, mutation);
+        }
+        fits
+    }
+
+    /// Appends a mutation whether there is room or not; does nothing if the queue is closed.
+    pub(crate) fn force(&self, mutation: Mutation) {
+        let mut state = self.locked();
+        if !state.closed {
+            self.add(&mut state, mutation);
+        }
+    }
+
+    /// Waits for mutations and takes as many as make a group.
+    pub(crate) fn take(&self, deadline: Option<Instant>) -> Taken {
+        let mut state = self.locked();
+        while state.mutations.is_empty() {
+            if state.closed {
+                return Taken::Closed;
+            }
+            state = match deadline {
+                None => self.came.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return Taken::Idle;
+                    }
+                    self.came.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+        let (mut group, mut bytes) = (Vec::new(), 0);
+        while group.len() < GROUP_COUNT_MAX && bytes < GROUP_BYTES_MAX {
+            let Some(mutation) = state.mutations.pop_front() else { break };
+            bytes += mutation.bytes();
+            group.push(mutation);
+        }
+        state.bytes = state.bytes.saturating_sub(bytes);
+        drop(state);
+        self.left.notify_all();
+        Taken::Group(group)
+    }
+
+    /// Takes no more mutations; those that are in are still given out.
+    pub(crate) fn close(&self) {
+        self.locked().closed = true;
+        self.came.notify_all();
+        self.left.notify_all();
+    }
+
+    /// Closes the queue and throws away what is in it, because the writer is gone.
+    pub(crate) fn abandon(&self) -> Vec<Mutation> {
+        let mut state = self.locked();
+        state.closed = true;
+        state.bytes = 0;
+        let mutations = state.mutations.drain(..).collect();
+        drop(state);
+        self.left.notify_all();
+        mutations
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+
+    use super::*;
+
+    fn barrier() -> Mutation {
+        Mutation::Barrier { done: Box::new(|_| {}) }
+    }
+
+    fn note(bytes: usize) -> Mutation {
+        Mutation::Note { name: String::new(), value: vec![0; bytes], done: Box::new(|_| {}) }
+    }
+
+    #[test]
+    fn a_full_queue_holds_up_who_pushes_until_some_are_taken() {
+        let queue = Queue::new(2);
+        assert!(queue.offer(barrier()) && queue.offer(barrier()));
+        assert!(!queue.offer(barrier()), "full by number");
+        thread::scope(|scope| {
+            let (sender, receiver) = mpsc::channel();
+            let queue = &queue;
+            scope.spawn(move || {
+                assert!(queue.push(barrier()).is_ok());
+                sender.send(()).unwrap();
+            });
+            assert!(matches!(queue.take(None), Taken::Group(group) if group.len() >= 2));
+            receiver.recv().unwrap();
+        });
+    }
+
+    #[test]
+    fn bytes_bound_queue_and_group() {
+        let queue = Queue::new(1000);
+        assert!(queue.offer(note(2 * QUEUE_BYTES_MAX)), "one that is too large goes in alone");
+        assert!(!queue.offer(note(1)));
+        queue.force(note(1));
+        assert!(matches!(queue.take(None), Taken::Group(group) if group.len() == 1));
+        assert!(queue.offer(note(1)));
+        assert!(matches!(queue.take(None), Taken::Group(group) if group.len() == 2));
+        assert!(matches!(queue.take(Some(Instant::now())), Taken::Idle));
+    }
+
+    #[test]
+    fn a_closed_queue_gives_out_what_it_has() {
+        let queue = Queue::new(2);
+        assert!(queue.offer(barrier()));
+        queue.close();
+        assert!(queue.push(barrier()).is_err());
+        assert!(!queue.offer(barrier()));
+        queue.force(barrier());
+        assert!(matches!(queue.take(None), Taken::Group(group) if group.len() == 1));
+        assert!(matches!(queue.take(None), Taken::Closed));
+    }
+}

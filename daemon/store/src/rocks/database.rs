@@ -1,0 +1,321 @@
+//! `RocksDB` as the store sees it: columns, rows, batches and views.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rocksdb::{
+    ColumnFamily, DB, DBPinnableSlice, DBRawIterator, ErrorKind, FlushOptions, ReadOptions,
+    ReadTier, Snapshot, WriteBatch, WriteOptions,
+};
+
+use super::{RocksError, options};
+use crate::schema::Column;
+
+/// How far a read may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tier {
+    /// Only to what is in memory: the read never waits for the disk.
+    Memory,
+    /// To the disk.
+    Disk,
+}
+
+/// What a read found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Read<T> {
+    /// The row.
+    Row(T),
+    /// That there is no such row.
+    Absent,
+    /// That the answer is not in memory; only for [`Tier::Memory`].
+    WouldBlock,
+}
+
+/// Where rows can be read: the database as it is, or as it was.
+pub(crate) trait Reads {
+    /// Reads one row and hands it to `with`, uncopied.
+    fn read<T>(
+        &self,
+        column: Column,
+        key: &[u8],
+        tier: Tier,
+        with: impl FnOnce(&[u8]) -> T,
+    ) -> Result<Read<T>, RocksError>;
+
+    /// The rows of a column from `lower` to before `upper`, in order of their keys.
+    fn rows(&self, column: Column, lower: &[u8], upper: Option<Vec<u8>>) -> Rows<'_>;
+}
+
+/// The database.
+pub(crate) struct Database {
+    db: DB,
+    memory: ReadOptions,
+    disk: ReadOptions,
+    unsynced: WriteOptions,
+    synced: WriteOptions,
+}
+
+impl Database {
+    /// Opens the database in this folder; `create` makes what is missing.
+    pub(crate) fn open(
+        path: &Path,
+        create: bool,
+        block_cache_bytes: u64,
+        grave_age_max: Duration,
+    ) -> Result<Self, RocksError> {
+        let columns = options::columns(block_cache_bytes, grave_age_max);
+        let db = DB::open_cf_descriptors(&options::database(create), path, columns)?;
+        let mut memory = ReadOptions::default();
+        memory.set_read_tier(ReadTier::BlockCache);
+        Ok(Self {
+            db,
+            memory,
+            disk: ReadOptions::default(),
+            unsynced: options::write(false),
+            synced: options::write(true),
+        })
+    }
+
+    /// Whether a database in this folder has a column that this memod does not know.
+    pub(crate) fn has_unknown_columns(path: &Path) -> Result<bool, RocksError> {
+        let columns = DB::list_cf(&options::database(false), path)?;
+        Ok(columns.iter().any(|name| {
+            name != "default" && Column::ALL.iter().all(|column| column.name() != name)
+        }))
+    }
+
+    /// Reads a row of `meta` from a database whose other columns may be unknown.
+    pub(crate) fn peek_meta(path: &Path, key: &[u8]) -> Result<Option<Vec<u8>>, RocksError> {
+        let options = options::database(false);
+        let db = DB::open_cf_for_read_only(&options, path, [Column::Meta.name()], false)?;
+        db.cf_handle(Column::Meta.name()).map_or(Ok(None), |meta| db.get_cf(meta, key))
+    }
+
+    fn column(&self, column: Column) -> &ColumnFamily {
+        self.db.cf_handle(column.name()).expect("the database is opened with every column")
+    }
+
+    /// The database as it is now, for as long as the view lives.
+    pub(crate) fn view(&self) -> View<'_> {
+        View { database: self, snapshot: self.db.snapshot() }
+    }
+
+    /// Makes all changes of a batch, or none.
+    pub(crate) fn write(&self, batch: Batch, sync: bool) -> Result<(), RocksError> {
+        self.db.write_opt(batch.rows, if sync { &self.synced } else { &self.unsynced })
+    }
+
+    /// Puts the log on the disk.
+    pub(crate) fn sync(&self) -> Result<(), RocksError> {
+        self.db.flush_wal(true)
+    }
+
+    /// Moves everything from the log to files, so that the next opening finds no log to read.
+    pub(crate) fn flush(&self) -> Result<(), RocksError> {
+        let columns: Vec<_> = Column::ALL.into_iter().map(|column| self.column(column)).collect();
+        self.db.flush_cfs_opt(&columns, &FlushOptions::default())
+    }
+
+    /// Begins to move one column from memory to files.
+    pub(crate) fn begin_flush(&self, column: Column) -> Result<(), RocksError> {
+        let mut options = FlushOptions::default();
+        options.set_wait(false);
+        self.db.flush_cf_opt(self.column(column), &options)
+    }
+}
+
+impl Reads for Database {
+    fn read<T>(
+        &self,
+        column: Column,
+        key: &[u8],
+        tier: Tier,
+        with: impl FnOnce(&[u8]) -> T,
+    ) -> Result<Read<T>, RocksError> {
+        let options = match tier {
+            Tier::Memory => &self.memory,
+            Tier::Disk => &self.disk,
+        };
+        found(self.db.get_pinned_cf_opt(self.column(column), key, options), with)
+    }
+
+    fn rows(&self, column: Column, lower: &[u8], upper: Option<Vec<u8>>) -> Rows<'_> {
+        let options = range(lower, upper);
+        Rows { rows: self.db.raw_iterator_cf_opt(self.column(column), options) }
+    }
+}
+
+fn found<T>(
+    result: Result<Option<DBPinnableSlice<'_>>, RocksError>,
+    with: impl FnOnce(&[u8]) -> T,
+) -> Result<Read<T>, RocksError> {
+    match result {
+        Ok(Some(row)) => Ok(Read::Row(with(&row))),
+        Ok(None) => Ok(Read::Absent),
+        Err(error) if error.kind() == ErrorKind::Incomplete => Ok(Read::WouldBlock),
+        Err(error) => Err(error),
+    }
+}
+
+fn range(lower: &[u8], upper: Option<Vec<u8>>) -> ReadOptions {
+    let mut options = ReadOptions::default();
+    options.set_iterate_lower_bound(lower);
+    if let Some(upper) = upper {
+        options.set_iterate_upper_bound(upper);
+    }
+    options
+}
+
+/// The database as it was when the view was taken.
+pub(crate) struct View<'a> {
+    database: &'a Database,
+    snapshot: Snapshot<'a>,
+}
+
+impl Reads for View<'_> {
+    fn read<T>(
+        &self,
+        column: Column,
+        key: &[u8],
+        tier: Tier,
+        with: impl FnOnce(&[u8]) -> T,
+    ) -> Result<Read<T>, RocksError> {
+        let mut options = ReadOptions::default();
+        if tier == Tier::Memory {
+            options.set_read_tier(ReadTier::BlockCache);
+        }
+        let column = self.database.column(column);
+        found(self.snapshot.get_pinned_cf_opt(column, key, options), with)
+    }
+
+    fn rows(&self, column: Column, lower: &[u8], upper: Option<Vec<u8>>) -> Rows<'_> {
+        let options = range(lower, upper);
+        Rows { rows: self.snapshot.raw_iterator_cf_opt(self.database.column(column), options) }
+    }
+}
+
+/// A walk over rows.
+pub(crate) struct Rows<'a> {
+    rows: DBRawIterator<'a>,
+}
+
+impl Rows<'_> {
+    /// Goes to the first row.
+    pub(crate) fn first(&mut self) {
+        self.rows.seek_to_first();
+    }
+
+    /// Goes to the first row from this key on.
+    pub(crate) fn seek(&mut self, key: &[u8]) {
+        self.rows.seek(key);
+    }
+
+    /// Goes to the last row up to this key.
+    pub(crate) fn seek_back(&mut self, key: &[u8]) {
+        self.rows.seek_for_prev(key);
+    }
+
+    /// Goes to the next row.
+    pub(crate) fn forward(&mut self) {
+        self.rows.next();
+    }
+
+    /// Goes to the row before.
+    pub(crate) fn back(&mut self) {
+        self.rows.prev();
+    }
+
+    /// Key and value of the row that the walk is at; none behind either end.
+    ///
+    /// # Errors
+    /// If the walk ended because the next row cannot be read.
+    pub(crate) fn row(&self) -> Result<Option<(&[u8], &[u8])>, RocksError> {
+        match self.rows.item() {
+            Some(row) => Ok(Some(row)),
+            None => self.rows.status().map(|()| None),
+        }
+    }
+}
+
+/// Changes that are made together.
+pub(crate) struct Batch {
+    rows: WriteBatch,
+}
+
+impl Batch {
+    /// An empty batch with room for this much.
+    pub(crate) fn new(bytes: usize) -> Self {
+        Self { rows: WriteBatch::with_capacity_bytes(bytes) }
+    }
+
+    pub(crate) fn put(&mut self, to: &Database, column: Column, key: &[u8], value: &[u8]) {
+        self.rows.put_cf(to.column(column), key, value);
+    }
+
+    pub(crate) fn delete(&mut self, from: &Database, column: Column, key: &[u8]) {
+        self.rows.delete_cf(from.column(column), key);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::error::OpenError;
+    use crate::options::Options;
+    use crate::schema::META_FORMAT;
+    use crate::store::Store;
+
+    use super::*;
+
+    fn open_raw(path: &Path) -> DB {
+        let columns = options::columns(1024 * 1024, Duration::MAX);
+        DB::open_cf_descriptors(&options::database(true), path, columns).unwrap()
+    }
+
+    fn set_format(db: &DB, format: u32) {
+        let meta = db.cf_handle("meta").unwrap();
+        db.put_cf(meta, META_FORMAT, format.to_le_bytes()).unwrap();
+    }
+
+    #[test]
+    fn a_newer_format_refuses_to_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options::new(folder.path());
+        drop(Store::open(&options).unwrap());
+        set_format(&open_raw(&folder.path().join("rocksdb")), 7);
+        let error = Store::open(&options).unwrap_err();
+        assert!(matches!(error, OpenError::NewerFormat { found: 7, known: 1, .. }), "{error}");
+        // And the refusal leaves it as it was.
+        assert!(matches!(Store::open(&options), Err(OpenError::NewerFormat { .. })));
+    }
+
+    #[test]
+    fn a_newer_format_with_more_columns_refuses_to_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options::new(folder.path());
+        drop(Store::open(&options).unwrap());
+        {
+            let mut db = open_raw(&folder.path().join("rocksdb"));
+            set_format(&db, 8);
+            db.create_cf("future", &rocksdb::Options::default()).unwrap();
+        }
+        let error = Store::open(&options).unwrap_err();
+        assert!(matches!(error, OpenError::NewerFormat { found: 8, .. }), "{error}");
+    }
+
+    #[test]
+    fn a_database_of_something_else_is_damaged_as_a_store() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rocksdb");
+        let mut create = rocksdb::Options::default();
+        create.create_if_missing(true);
+        let mut db = DB::open(&create, &path).unwrap();
+        db.create_cf("theirs", &create).unwrap();
+        drop(db);
+        let error = Store::open(&Options::new(folder.path())).unwrap_err();
+        assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+    }
+}

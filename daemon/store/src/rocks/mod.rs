@@ -1,0 +1,15 @@
+//! The only module that names `RocksDB`.
+
+mod database;
+mod options;
+
+pub use database::Tier;
+pub(crate) use database::{Batch, Database, Read, Reads, Rows};
+pub use rocksdb::Error as RocksError;
+
+/// Whether an error means that stored bytes are damaged or gone, rather than that reading failed.
+pub(crate) fn is_damage(error: &RocksError) -> bool {
+    error.kind() == rocksdb::ErrorKind::Corruption
+        || (error.kind() == rocksdb::ErrorKind::IOError
+            && error.as_ref().contains("No such file or directory"))
+}

@@ -1,0 +1,146 @@
+//! Every option of `RocksDB` that memod sets, and why.
+//!
+//! Memory is the scarce thing: the daemon stays well under 256 MiB, of which the hot cache has 96.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use memod_protocol::wire;
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, CompactionDecision, DBCompressionType,
+    DBRecoveryMode, LogLevel, Options, WriteOptions,
+};
+
+use crate::record::Grave;
+use crate::schema::Column;
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+/// Options of the database as a whole.
+pub(super) fn database(create: bool) -> Options {
+    let mut options = Options::default();
+    options.create_if_missing(create);
+    options.create_missing_column_families(create);
+    options.set_paranoid_checks(true);
+    // A torn tail of the log is what a crash leaves; everything before it is kept.
+    options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+    // Bounds both the disk that the log takes and the time that opening takes after a crash.
+    options.set_max_total_wal_size(64 * MIB as u64);
+    options.set_db_write_buffer_size(40 * MIB);
+    // The kernel writes behind evenly, so that a sync finds little left to do.
+    options.set_wal_bytes_per_sync(MIB as u64);
+    options.set_bytes_per_sync(MIB as u64);
+    options.set_max_background_jobs(2);
+    // Also: files are opened when they are first read, so opening a large store is quick.
+    options.set_max_open_files(256);
+    options.set_skip_stats_update_on_db_open(true);
+    options.set_avoid_unnecessary_blocking_io(true);
+    options.set_max_manifest_file_size(16 * MIB);
+    options.set_stats_dump_period_sec(0);
+    options.set_stats_persist_period_sec(0);
+    options.set_keep_log_file_num(3);
+    options.set_max_log_file_size(MIB);
+    options.set_log_level(LogLevel::Warn);
+    options
+}
+
+/// All column families with their options.
+pub(super) fn columns(
+    block_cache_bytes: u64,
+    grave_age_max: Duration,
+) -> Vec<ColumnFamilyDescriptor> {
+    let cache = Cache::new_lru_cache(usize::try_from(block_cache_bytes).unwrap_or(usize::MAX));
+    let mut columns: Vec<_> = Column::ALL
+        .into_iter()
+        .map(|of| ColumnFamilyDescriptor::new(of.name(), column(of, &cache, grave_age_max)))
+        .collect();
+    // RocksDB insists on this one; memod keeps nothing in it.
+    columns.push(ColumnFamilyDescriptor::new("default", Options::default()));
+    columns
+}
+
+fn column(of: Column, cache: &Cache, grave_age_max: Duration) -> Options {
+    let mut table = BlockBasedOptions::default();
+    table.set_block_cache(cache);
+    // Index and filter blocks count against the cache, or a large store would need large memory.
+    table.set_cache_index_and_filter_blocks(true);
+    table.set_cache_index_and_filter_blocks_with_high_priority(true);
+    table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    table.set_format_version(6);
+    table.set_block_size(if of == Column::Tasks { 16 * KIB } else { 4 * KIB });
+    if matches!(of, Column::Entries | Column::Blobs | Column::Graves) {
+        // A miss is answered by the filter alone.
+        table.set_bloom_filter(10.0, false);
+        table.set_optimize_filters_for_memory(true);
+    }
+
+    let mut options = Options::default();
+    options.set_block_based_table_factory(&table);
+    options.set_level_compaction_dynamic_level_bytes(true);
+    options.set_compression_type(DBCompressionType::Lz4);
+    options.set_max_write_buffer_number(3);
+    options.set_write_buffer_size(match of {
+        Column::Blobs | Column::Chunks => 16 * MIB,
+        Column::Entries | Column::Tasks => 8 * MIB,
+        Column::Refs => 4 * MIB,
+        Column::Meta | Column::Graves => MIB,
+    });
+    match of {
+        Column::Chunks => chunk_column(&mut options),
+        Column::Graves => {
+            options.set_compaction_filter(c"memod.grave-age", move |_level, _key, value| {
+                if is_too_old(value, grave_age_max) {
+                    CompactionDecision::Remove
+                } else {
+                    CompactionDecision::Keep
+                }
+            });
+        }
+        _ => {}
+    }
+    options
+}
+
+/// Chunks go to blob files: compaction then moves references, not megabytes.
+fn chunk_column(options: &mut Options) {
+    options.set_enable_blob_files(true);
+    options.set_min_blob_size(4 * KIB as u64);
+    options.set_blob_file_size(64 * MIB as u64);
+    options.set_blob_compression_type(DBCompressionType::Lz4);
+    options.set_enable_blob_gc(true);
+    options.set_blob_gc_age_cutoff(0.5);
+    options.set_blob_gc_force_threshold(0.5);
+    // Space comes back only when a compaction meets the removals: look for files full of them.
+    options.add_compact_on_deletion_collector_factory(0, 0, 0.3);
+}
+
+fn is_too_old(value: &[u8], age_max: Duration) -> bool {
+    let Ok(grave) = wire::decode_record::<Grave>(value) else { return false };
+    let dug = UNIX_EPOCH + Duration::from_millis(grave.at_ms);
+    SystemTime::now().duration_since(dug).is_ok_and(|age| age > age_max)
+}
+
+/// Options of a write that is done when it is on the disk, or when the kernel has it.
+pub(super) fn write(sync: bool) -> WriteOptions {
+    let mut options = WriteOptions::default();
+    options.set_sync(sync);
+    options
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::GraveCause;
+
+    #[test]
+    fn graves_age_out_and_what_is_no_grave_stays() {
+        let grave =
+            |at_ms| wire::encode(&Grave { cause: GraveCause::Evicted, at_ms, by_uid: Some(1) });
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
+        let age_max = Duration::from_secs(60);
+        assert!(is_too_old(&grave(now - 61_000), age_max));
+        assert!(!is_too_old(&grave(now - 30_000), age_max));
+        assert!(!is_too_old(&grave(now + 1_000_000), age_max), "the clock was set back");
+        assert!(!is_too_old(b"", age_max));
+    }
+}

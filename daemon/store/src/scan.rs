@@ -1,0 +1,97 @@
+//! Lists entries.
+//!
+//! **Invariants.** A page reads rows of `tasks` only, at most [`LIST_LOOKS_MAX`] of them. The
+//! cursor is the key of the last row that was looked at, so nothing is listed twice or left out
+//! that stays put while pages are fetched.
+
+use memod_protocol::limits::LIST_ROWS_MAX;
+use memod_protocol::{EntryRow, Filter, wire};
+
+use crate::error::StoreError;
+use crate::limits::{LIST_BYTES_MAX, LIST_LOOKS_MAX, LIST_READ_BYTES_MAX};
+use crate::record::TaskRecord;
+use crate::rocks::Reads;
+use crate::schema::{Column, TaskKey, prefix_end, task_prefix};
+use crate::store::Shared;
+
+/// A page of a listing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Page {
+    /// The entries, by scope, task and cache version.
+    pub rows: Vec<EntryRow>,
+    /// Where to go on; none at the end.
+    pub cursor: Option<Vec<u8>>,
+}
+
+pub(crate) fn list(
+    shared: &Shared,
+    filter: &Filter,
+    now_ms: u64,
+    limit: u32,
+    cursor: Option<&[u8]>,
+) -> Result<Page, StoreError> {
+    let prefix = task_prefix(filter);
+    let mut rows = shared.db.rows(Column::Tasks, &prefix, prefix_end(&prefix));
+    match cursor {
+        None => rows.first(),
+        Some(cursor) => {
+            if !cursor.starts_with(&prefix) || TaskKey::parse(cursor).is_none() {
+                return Err(StoreError::InvalidCursor);
+            }
+            // The first key behind the cursor's.
+            rows.seek(&[cursor, &[0]].concat());
+        }
+    }
+    let limit = usize::try_from(limit.clamp(1, LIST_ROWS_MAX)).unwrap_or(1);
+    let mut page = Page::default();
+    let (mut looks, mut read_bytes, mut row_bytes) = (0, 0, 0);
+    let mut last: Option<Vec<u8>> = None;
+    while let Some((key, value)) = rows.row()? {
+        if page.rows.len() >= limit
+            || looks >= LIST_LOOKS_MAX
+            || read_bytes >= LIST_READ_BYTES_MAX
+            || row_bytes >= LIST_BYTES_MAX
+        {
+            page.cursor = last;
+            break;
+        }
+        looks += 1;
+        read_bytes += key.len() + value.len();
+        if let Some(row) = entry_row(key, value)
+            && selects(filter, now_ms, &row)
+        {
+            row_bytes += key.len() + 64;
+            page.rows.push(row);
+        }
+        last = Some(key.to_vec());
+        rows.forward();
+    }
+    Ok(page)
+}
+
+fn entry_row(key: &[u8], value: &[u8]) -> Option<EntryRow> {
+    let (Some(key), Ok(record)) = (TaskKey::parse(key), wire::decode_record::<TaskRecord>(value))
+    else {
+        tracing::warn!("a row of the listing cannot be read and is left out");
+        return None;
+    };
+    Some(EntryRow {
+        key: key.key,
+        scope: key.scope,
+        task: key.task,
+        cache_version: key.cache_version,
+        created_at_ms: record.created_at_ms,
+        compute_ns: record.compute_ns,
+        writer_uid: record.writer_uid,
+        outputs: record.outputs,
+        bytes: record.bytes,
+    })
+}
+
+fn selects(filter: &Filter, now_ms: u64, row: &EntryRow) -> bool {
+    filter.scope.as_ref().is_none_or(|scope| *scope == row.scope)
+        && filter.task.as_ref().is_none_or(|task| *task == row.task)
+        && filter.cache_version.as_ref().is_none_or(|version| *version == row.cache_version)
+        && filter.writer_uid.is_none_or(|uid| uid == row.writer_uid)
+        && filter.older_than_ms.is_none_or(|age| now_ms.saturating_sub(row.created_at_ms) > age)
+}

@@ -1,0 +1,218 @@
+//! The columns of the database and how their keys are made.
+//!
+//! **Invariants.** Numbers in keys are big-endian, so that they sort. Each text of a `tasks` key
+//! stands behind its length, so that a prefix of whole texts selects exactly what has those texts.
+
+use memod_protocol::{Digest, Filter, Key, Scope};
+
+/// The format that this crate writes, and the newest that it reads.
+pub(crate) const FORMAT: u32 = 1;
+
+/// A column family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Column {
+    Meta,
+    Entries,
+    Tasks,
+    Blobs,
+    Chunks,
+    Refs,
+    Graves,
+}
+
+impl Column {
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Meta,
+        Self::Entries,
+        Self::Tasks,
+        Self::Blobs,
+        Self::Chunks,
+        Self::Refs,
+        Self::Graves,
+    ];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Meta => "meta",
+            Self::Entries => "entries",
+            Self::Tasks => "tasks",
+            Self::Blobs => "blobs",
+            Self::Chunks => "chunks",
+            Self::Refs => "refs",
+            Self::Graves => "graves",
+        }
+    }
+}
+
+/// `meta`: the format, a `u32` little-endian.
+pub(crate) const META_FORMAT: &[u8] = b"format";
+/// `meta`: the store's identity, text.
+pub(crate) const META_ID: &[u8] = b"id";
+/// `meta`: the counters.
+pub(crate) const META_COUNTERS: &[u8] = b"counters";
+/// `meta`: no storage id from this on has been used; a `u64` little-endian.
+pub(crate) const META_NEXT_STORAGE: &[u8] = b"next_storage";
+/// `meta`: the beginning of the names of loose rows.
+pub(crate) const META_LOOSE: &[u8] = b"loose/";
+
+/// `meta`: the row of a storage that no blob owns.
+pub(crate) fn loose_key(storage: u64) -> Vec<u8> {
+    [META_LOOSE, &storage.to_be_bytes()].concat()
+}
+
+/// The storage that a loose row names.
+pub(crate) fn loose_storage(key: &[u8]) -> Option<u64> {
+    Some(u64::from_be_bytes(key.strip_prefix(META_LOOSE)?.try_into().ok()?))
+}
+
+/// `meta`: the row of a note of the service.
+pub(crate) fn note_key(name: &str) -> Vec<u8> {
+    [b"note/".as_slice(), name.as_bytes()].concat()
+}
+
+/// `chunks`: the row of a chunk.
+pub(crate) fn chunk_key(storage: u64, index: u32) -> [u8; 12] {
+    let mut key = [0; 12];
+    key[..8].copy_from_slice(&storage.to_be_bytes());
+    key[8..].copy_from_slice(&index.to_be_bytes());
+    key
+}
+
+/// `refs`: the row that says that an entry refers to a blob.
+pub(crate) fn ref_key(digest: &Digest, key: &Key) -> [u8; 64] {
+    let mut row = [0; 64];
+    row[..32].copy_from_slice(digest.as_bytes());
+    row[32..].copy_from_slice(key.as_bytes());
+    row
+}
+
+/// Blob and entry of a row of `refs`.
+pub(crate) fn parse_ref_key(row: &[u8]) -> Option<(Digest, Key)> {
+    let (digest, key) = row.split_at_checked(32)?;
+    Some((Digest::from_bytes(digest.try_into().ok()?), Key::from_bytes(key.try_into().ok()?)))
+}
+
+/// `tasks`: the row of an entry.
+pub(crate) fn task_key(
+    scope: &Scope,
+    task: &str,
+    cache_version: &str,
+    signature: &Digest,
+    key: &Key,
+) -> Vec<u8> {
+    let mut row = Vec::with_capacity(64 + 128);
+    for text in [&scope.project, &scope.domain, task, cache_version] {
+        push_text(&mut row, text);
+    }
+    row.extend_from_slice(signature.as_bytes());
+    row.extend_from_slice(key.as_bytes());
+    row
+}
+
+fn push_text(row: &mut Vec<u8>, text: &str) {
+    let length = u16::try_from(text.len()).expect("names are checked to be at most 1024 bytes");
+    row.extend_from_slice(&length.to_be_bytes());
+    row.extend_from_slice(text.as_bytes());
+}
+
+/// The longest prefix of `tasks` keys that everything the filter selects has.
+pub(crate) fn task_prefix(filter: &Filter) -> Vec<u8> {
+    let mut prefix = Vec::new();
+    let Some(scope) = &filter.scope else { return prefix };
+    push_text(&mut prefix, &scope.project);
+    push_text(&mut prefix, &scope.domain);
+    let Some(task) = &filter.task else { return prefix };
+    push_text(&mut prefix, task);
+    if let Some(cache_version) = &filter.cache_version {
+        push_text(&mut prefix, cache_version);
+    }
+    prefix
+}
+
+/// What a `tasks` key says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TaskKey {
+    pub(crate) scope: Scope,
+    pub(crate) task: String,
+    pub(crate) cache_version: String,
+    pub(crate) key: Key,
+}
+
+impl TaskKey {
+    pub(crate) fn parse(mut row: &[u8]) -> Option<Self> {
+        let mut text = || -> Option<String> {
+            let (length, rest) = row.split_first_chunk::<2>()?;
+            let (text, rest) = rest.split_at_checked(u16::from_be_bytes(*length).into())?;
+            row = rest;
+            String::from_utf8(text.to_vec()).ok()
+        };
+        let (project, domain, task, cache_version) = (text()?, text()?, text()?, text()?);
+        let (_signature, key) = row.split_at_checked(32)?;
+        let key = Key::from_bytes(key.try_into().ok()?);
+        Some(Self { scope: Scope { project, domain }, task, cache_version, key })
+    }
+}
+
+/// The first key behind all that begin with this prefix; none if there is no such key.
+pub(crate) fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if last < u8::MAX {
+            end.push(last + 1);
+            return Some(end);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(project: &str, domain: &str, task: &str, version: &str) -> Vec<u8> {
+        let (signature, key) = (Digest::of(b"signature"), Key::from_bytes([7; 32]));
+        task_key(&Scope::new(project, domain), task, version, &signature, &key)
+    }
+
+    #[test]
+    fn task_keys_read_back() {
+        let parsed = TaskKey::parse(&row("p", "d", "t", "1.0")).unwrap();
+        assert_eq!(parsed.scope, Scope::new("p", "d"));
+        assert_eq!((parsed.task.as_str(), parsed.cache_version.as_str()), ("t", "1.0"));
+        assert_eq!(parsed.key, Key::from_bytes([7; 32]));
+        let whole = row("p", "d", "t", "1.0");
+        for length in 0..whole.len() {
+            assert_eq!(TaskKey::parse(&whole[..length]), None, "cut to {length} bytes");
+        }
+    }
+
+    #[test]
+    fn a_prefix_selects_whole_texts_only() {
+        let filter = Filter {
+            scope: Some(Scope::new("a", "b")),
+            task: Some("t1".to_owned()),
+            ..Filter::default()
+        };
+        let prefix = task_prefix(&filter);
+        assert!(row("a", "b", "t1", "2").starts_with(&prefix));
+        assert!(!row("a", "b", "t", "12").starts_with(&prefix));
+        assert!(!row("a", "b", "t12", "").starts_with(&prefix));
+        assert!(!row("ab", "", "t1", "2").starts_with(&prefix));
+    }
+
+    #[test]
+    fn the_end_of_a_prefix_is_behind_it() {
+        assert_eq!(prefix_end(b"ab"), Some(b"ac".to_vec()));
+        assert_eq!(prefix_end(&[1, 255, 255]), Some(vec![2]));
+        assert_eq!(prefix_end(&[255, 255]), None);
+        assert_eq!(prefix_end(b""), None);
+    }
+
+    #[test]
+    fn loose_rows_and_references_read_back() {
+        assert_eq!(loose_storage(&loose_key(77)), Some(77));
+        assert_eq!(loose_storage(b"loose/x"), None);
+        let (digest, key) = (Digest::of(b"x"), Key::from_bytes([3; 32]));
+        assert_eq!(parse_ref_key(&ref_key(&digest, &key)), Some((digest, key)));
+    }
+}

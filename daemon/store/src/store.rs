@@ -1,0 +1,278 @@
+//! The store as its user sees it.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use memod_protocol::{EntryDetail, Filter, Key, PutOutcome};
+
+use crate::describe;
+use crate::error::{OpenError, StoreError};
+use crate::hot::Hot;
+use crate::lock::Lock;
+use crate::lookup::{self, Found};
+use crate::mutation::{Burial, Mutation, NewEntry};
+use crate::open;
+use crate::options::Options;
+use crate::pins::Pins;
+use crate::queue::Queue;
+use crate::record::{Counters, Grave, GraveCause};
+use crate::recount::{self, Recount};
+use crate::rocks::{Database, Read, Reads, Tier};
+use crate::scan::{self, Page};
+use crate::schema::{Column, FORMAT, note_key};
+use crate::upload::{Prepared, Upload};
+
+/// An open store. Clones are the same store; when the last one goes, it is closed.
+///
+/// A [`crate::ChunkReader`], [`Upload`] or [`Prepared`] keeps the database open (and the folder
+/// locked) even longer, but nothing is written any more.
+#[derive(Clone)]
+pub struct Store {
+    handle: Arc<Handle>,
+}
+
+/// What the threads of a store share.
+pub(crate) struct Shared {
+    // The database stands before the lock, and so is closed before the lock is given back.
+    pub(crate) db: Database,
+    pub(crate) queue: Queue,
+    pub(crate) hot: Hot,
+    pub(crate) pins: Pins,
+    pub(crate) counters: Mutex<Counters>,
+    pub(crate) next_storage: AtomicU64,
+    pub(crate) path: PathBuf,
+    pub(crate) id: String,
+    pub(crate) _lock: Lock,
+}
+
+impl Shared {
+    pub(crate) fn counters(&self) -> Counters {
+        *self.counters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A storage id that has never been used.
+    pub(crate) fn new_storage(&self) -> u64 {
+        self.next_storage.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Has a damaged entry removed, some time. If the writer has too much to do, the next reader
+    /// will ask again.
+    pub(crate) fn bury(&self, burial: Burial) {
+        tracing::warn!(key = %burial.key, cause = ?burial.cause, "removing a damaged entry");
+        if !self.queue.offer(Mutation::Bury(burial)) {
+            tracing::debug!("the writer is busy: the damaged entry stays for now");
+        }
+    }
+}
+
+/// Milliseconds since 1970-01-01 UTC.
+pub(crate) fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+struct Handle {
+    shared: Arc<Shared>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Handle {
+    fn close(&self) {
+        self.shared.queue.close();
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(writer) = writer {
+            // A callback may hold the last clone: the writer cannot wait for itself.
+            if writer.thread().id() != thread::current().id() && writer.join().is_err() {
+                tracing::error!("the writer panicked");
+            }
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Store {
+    /// Opens a store; makes it if there is none.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open(options: &Options) -> Result<Self, OpenError> {
+        let (shared, writer) = open::open(options)?;
+        Ok(Self { handle: Arc::new(Handle { shared, writer: Mutex::new(Some(writer)) }) })
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.handle.shared
+    }
+
+    /// The store's identity, made at random when the store was.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.shared().id
+    }
+
+    /// The format of the store on disk.
+    #[must_use]
+    pub fn format(&self) -> u32 {
+        FORMAT
+    }
+
+    /// The store's folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.shared().path
+    }
+
+    /// Does what is still queued, puts all of it on the disk, and takes no more. Reading goes on
+    /// to work. Has no effect the second time.
+    pub fn close(&self) {
+        self.handle.close();
+    }
+
+    /// Looks a key up, with its outputs. What is found damaged is removed, without waiting.
+    ///
+    /// # Errors
+    /// If the disk cannot be read; damage is a value.
+    pub fn lookup(&self, key: &Key, tier: Tier) -> Result<Found, StoreError> {
+        lookup::lookup(self.shared(), key, tier)
+    }
+
+    /// Everything about an entry but its outputs' bytes; `age_ms` is left 0.
+    ///
+    /// # Errors
+    /// If the entry cannot be read.
+    pub fn describe(&self, key: &Key) -> Result<Option<EntryDetail>, StoreError> {
+        describe::describe(self.shared(), key)
+    }
+
+    /// The entries that a filter selects, by scope, task and cache version, a page at a time.
+    ///
+    /// The work for a page is bounded, so a page may have few rows, or none, and yet a cursor.
+    ///
+    /// # Errors
+    /// [`StoreError::InvalidCursor`], or if the disk cannot be read.
+    pub fn list(
+        &self,
+        filter: &Filter,
+        now_ms: u64,
+        limit: u32,
+        cursor: Option<&[u8]>,
+    ) -> Result<Page, StoreError> {
+        scan::list(self.shared(), filter, now_ms, limit, cursor)
+    }
+
+    /// Hashes content that is in memory, for a put. Longer content than a frame holds should come
+    /// by [`Store::begin_upload`], because this keeps all of it in memory until it is stored.
+    #[must_use]
+    pub fn prepare(&self, content: Bytes) -> Prepared {
+        Prepared::in_memory(content)
+    }
+
+    /// Begins content that arrives in pieces.
+    #[must_use]
+    pub fn begin_upload(&self) -> Upload {
+        Upload::new(Arc::clone(self.shared()))
+    }
+
+    fn push(&self, mutation: Mutation) {
+        if let Err(mutation) = self.shared().queue.push(mutation) {
+            mutation.refuse(StoreError::Closed);
+        }
+    }
+
+    /// Stores an entry. Waits while the queue is full.
+    ///
+    /// `done` is called on the writer's thread when the entry is durable (see
+    /// [`crate::Durability`]) or it is known that it will not be; if the store is closed, at once.
+    /// It must not block, nor call what waits for the writer.
+    pub fn put(
+        &self,
+        entry: NewEntry,
+        done: impl FnOnce(Result<PutOutcome, StoreError>) + Send + 'static,
+    ) {
+        self.push(Mutation::Put { entry: Box::new(entry), done: Box::new(done) });
+    }
+
+    /// Removes the entries of these keys and remembers why. `done` is told how many there were;
+    /// see [`Store::put`] about it.
+    pub fn remove(
+        &self,
+        keys: Vec<Key>,
+        cause: GraveCause,
+        at_ms: u64,
+        by_uid: Option<u32>,
+        done: impl FnOnce(Result<u64, StoreError>) + Send + 'static,
+    ) {
+        let grave = Grave { cause, at_ms, by_uid };
+        self.push(Mutation::Remove { keys, grave, done: Box::new(done) });
+    }
+
+    /// What the store holds, without reading the disk.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.shared().counters()
+    }
+
+    /// Keeps a small value under a name. See [`Store::put`] about `done`.
+    pub fn save_note(
+        &self,
+        name: &str,
+        value: Vec<u8>,
+        done: impl FnOnce(Result<(), StoreError>) + Send + 'static,
+    ) {
+        self.push(Mutation::Note { name: name.to_owned(), value, done: Box::new(done) });
+    }
+
+    /// The value that was kept under a name.
+    ///
+    /// # Errors
+    /// If the disk cannot be read.
+    pub fn load_note(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let key = note_key(name);
+        match self.shared().db.read(Column::Meta, &key, Tier::Disk, <[u8]>::to_vec)? {
+            Read::Row(value) => Ok(Some(value)),
+            Read::Absent | Read::WouldBlock => Ok(None),
+        }
+    }
+
+    /// Waits until everything that was asked for before is done, and what that left to remove is
+    /// removed. Not to be called on the writer's thread.
+    ///
+    /// # Errors
+    /// If the store is closed or the disk cannot be written.
+    pub fn settle(&self) -> Result<(), StoreError> {
+        // A group queues what it leaves to remove when it commits: in front of the second one.
+        for _ in 0..2 {
+            let (sender, receiver) = mpsc::channel();
+            self.push(Mutation::Barrier {
+                // If nobody receives any more, nobody wants to know.
+                done: Box::new(move |result| drop(sender.send(result))),
+            });
+            receiver.recv().unwrap_or(Err(StoreError::Closed))?;
+        }
+        Ok(())
+    }
+
+    /// Counts everything anew, and names what contradicts itself. Reads the whole store.
+    ///
+    /// # Errors
+    /// If the disk cannot be read.
+    pub fn recount(&self) -> Result<Recount, StoreError> {
+        recount::recount(self.shared())
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Store({})", self.path().display())
+    }
+}

@@ -1,0 +1,19 @@
+//! What the store promises, shown from outside: against a model in memory, under concurrency,
+//! damage and `kill -9`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a test may panic"
+)]
+
+mod basics;
+mod content;
+mod crash;
+mod damage;
+mod harness;
+mod listing;
+mod model;
+mod opening;
+mod threads;

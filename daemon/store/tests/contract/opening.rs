@@ -1,0 +1,87 @@
+//! Opening, and refusing to.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use memod_store::{OpenError, Options, Store};
+
+use crate::harness::*;
+
+fn refusal(path: impl Into<std::path::PathBuf>) -> OpenError {
+    Store::open(&Options::new(path)).unwrap_err()
+}
+
+#[test]
+fn a_folder_that_is_missing_is_made_for_its_owner_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("made/with parents");
+    drop(open_in(&path));
+    let mode = fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+}
+
+#[test]
+fn a_second_store_in_the_same_folder_is_refused_with_the_process() {
+    let store = open();
+    let error = refusal(store.folder.path());
+    let OpenError::Locked { pid, .. } = &error else { panic!("{error}") };
+    assert_eq!(*pid, Some(std::process::id()));
+    assert!(error.to_string().contains(&format!("process {}", std::process::id())), "{error}");
+    // The refused one has harmed nothing.
+    put(&store, 1, &[content(1, 10)]);
+    assert_hit(&store.reopen(), 1, &[content(1, 10)]);
+}
+
+#[test]
+fn a_file_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, "x").unwrap();
+    assert!(matches!(refusal(&file), OpenError::NotADirectory { path } if path == file));
+    let below = refusal(file.join("below"));
+    assert!(matches!(&below, OpenError::NotADirectory { path } if *path == file), "{below}");
+}
+
+#[test]
+fn a_folder_of_something_else_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("thesis.txt"), "x").unwrap();
+    let error = refusal(folder.path());
+    assert!(matches!(&error, OpenError::NotOurs { example, .. } if example == "thesis.txt"));
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn the_folders_of_the_daemon_are_no_hindrance() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("run")).unwrap();
+    fs::create_dir(folder.path().join("rocksdb")).unwrap();
+    drop(open_in(folder.path()));
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_is_told_with_what_to_do() {
+    let error = refusal("/proc/memod/store");
+    assert!(matches!(&error, OpenError::CannotCreate { .. }), "{error}");
+    assert!(error.to_string().contains("data directory"), "{error}");
+}
+
+#[test]
+fn a_damaged_database_is_told_and_not_made_anew() {
+    let store = open();
+    put(&store, 1, &[content(1, 100_000)]);
+    let TestStore { store, folder } = store;
+    drop(store);
+    let database = folder.path().join("rocksdb");
+    let manifest = fs::read_dir(&database)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.file_name().unwrap().to_string_lossy().starts_with("MANIFEST"))
+        .unwrap();
+    fs::write(&manifest, "nonsense").unwrap();
+    let error = refusal(folder.path());
+    assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+    fs::remove_file(database.join("CURRENT")).unwrap();
+    let error = refusal(folder.path());
+    assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+}

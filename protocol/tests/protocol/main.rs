@@ -1,0 +1,26 @@
+//! The protocol's tests: golden bytes, round trips, hostile bytes, and WIRE.md against the code.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that panics is a test that fails"
+)]
+
+//mod blobs;
+//mod corpora;
+mod document;
+mod document_messages;
+mod frames;
+mod golden_keys;
+mod golden_wire;
+//mod hostile;
+//mod json;
+//mod keys;
+mod round_trips;
+mod samples;
+mod source;
+mod strategies;
+mod strategies_messages;
+mod support;

@@ -1,0 +1,90 @@
+//! Samples, medians, ratios, and the table they end in.
+
+use std::time::Duration;
+
+/// How a row is to be compared.
+#[derive(Debug, Clone, Copy)]
+pub enum Target {
+    /// The row's time is at most this many times the reference's.
+    AtMost(f64),
+    /// The row's rate is at least this many times the reference's.
+    AtLeast(f64),
+    /// Only told.
+    None,
+}
+
+/// The table.
+#[derive(Debug, Default)]
+pub struct Report {
+    rows: Vec<serde_json::Value>,
+}
+
+impl Report {
+    /// Prints the head.
+    pub fn begin() -> Self {
+        let cores = std::thread::available_parallelism().map_or(0, usize::from);
+        println!("memod {} on {cores} cores; medians of one run", env!("CARGO_PKG_VERSION"));
+        println!(
+            "{:<44} {:>12} {:>12} {:>12} {:>8}  target",
+            "work", "median", "10 %", "90 %", "ratio"
+        );
+        Self::default()
+    }
+
+    /// Prints a row. `samples` are in `unit`; `ratios` are the rounds' ratios to the reference.
+    pub fn row(&mut self, work: &str, unit: &str, samples: &[f64], ratios: &[f64], target: Target) {
+        let (median, low, high) =
+            (quantile(samples, 0.5), quantile(samples, 0.1), quantile(samples, 0.9));
+        let ratio = (!ratios.is_empty()).then(|| quantile(ratios, 0.5));
+        let told = match (target, ratio) {
+            (Target::AtMost(most), Some(ratio)) => told(ratio <= most, "<=", most),
+            (Target::AtLeast(least), Some(ratio)) => told(ratio >= least, ">=", least),
+            _ => String::new(),
+        };
+        let shown = ratio.map_or(String::from("1"), |ratio| format!("{ratio:.2}"));
+        let show = |number: f64| format!("{number:.1} {unit}");
+        println!(
+            "{work:<44} {:>12} {:>12} {:>12} {shown:>8}  {told}",
+            show(median),
+            show(low),
+            show(high)
+        );
+        self.rows.push(serde_json::json!({
+            "work": work, "unit": unit, "median": median, "p10": low, "p90": high,
+            "ratio": ratio, "target": told, "samples": samples.len(),
+        }));
+    }
+
+    /// Writes the rows as JSON where `$MEMOD_BENCH_JSON` says.
+    pub fn finish(self) {
+        if let Some(path) = std::env::var_os("MEMOD_BENCH_JSON") {
+            let text = serde_json::to_string_pretty(&self.rows).expect("plain values");
+            std::fs::write(path, text).expect("the report is written");
+        }
+    }
+}
+
+fn told(met: bool, sign: &str, bound: f64) -> String {
+    format!("{sign} {bound}  {}", if met { "met" } else { "NOT MET" })
+}
+
+/// The quantile of samples in any order.
+pub fn quantile(samples: &[f64], at: f64) -> f64 {
+    let mut sorted = samples.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let last = sorted.len().saturating_sub(1);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small index")]
+    #[expect(clippy::cast_precision_loss, reason = "a small count")]
+    let index = (last as f64 * at).round() as usize;
+    sorted.get(index).copied().unwrap_or(f64::NAN)
+}
+
+/// Microseconds.
+pub fn microseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e6
+}
+
+/// The ratios of two rows' rounds.
+pub fn ratios(of: &[f64], to: &[f64]) -> Vec<f64> {
+    of.iter().zip(to).map(|(of, to)| of / to).collect()
+}

@@ -1,0 +1,292 @@
+//! A daemon process of a test's own.
+
+use std::io::Read;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+use crate::patience::{self, PATIENCE};
+use crate::raw::Raw;
+
+/// The path of one of the workspace's programs, built beside the running test.
+///
+/// # Panics
+/// If it has not been built: `make test` builds it, and so does `cargo build --workspace`.
+#[must_use]
+pub fn binary(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("the running test has a path");
+    let beside = test.ancestors().skip(1).take(2).map(|folder| folder.join(name));
+    let found = beside.into_iter().find(|path| path.is_file());
+    found.unwrap_or_else(|| panic!("{name} is not built: run `cargo build --workspace` first"))
+}
+
+/// How a daemon is to be started.
+#[derive(Debug, Default)]
+pub struct Setup {
+    arguments: Vec<String>,
+    environment: Vec<(String, String)>,
+    config: Option<String>,
+}
+
+impl Setup {
+    /// As users start it.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// With a further argument.
+    #[must_use]
+    pub fn argument(mut self, argument: impl Into<String>) -> Self {
+        self.arguments.push(argument.into());
+        self
+    }
+
+    /// With a variable in its environment.
+    #[must_use]
+    pub fn variable(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// With this configuration file.
+    #[must_use]
+    pub fn config(mut self, toml: impl Into<String>) -> Self {
+        self.config = Some(toml.into());
+        self
+    }
+
+    /// Starts it in a new temporary directory.
+    ///
+    /// # Panics
+    /// If it does not get ready.
+    #[must_use]
+    pub fn start(self) -> Daemon {
+        let mut daemon = self.prepare();
+        daemon.start().expect("the daemon gets ready");
+        daemon
+    }
+
+    /// Makes the temporary directory and does not start anything yet.
+    ///
+    /// # Panics
+    /// If the directory cannot be made.
+    #[must_use]
+    pub fn prepare(self) -> Daemon {
+        let folder = tempfile::Builder::new().prefix("memod-").tempdir().expect("a folder");
+        Daemon { folder, setup: self, child: None }
+    }
+}
+
+/// A daemon with its temporary directory.
+#[derive(Debug)]
+pub struct Daemon {
+    folder: TempDir,
+    setup: Setup,
+    child: Option<Child>,
+}
+
+impl Daemon {
+    /// A daemon as users start it.
+    #[must_use]
+    pub fn new() -> Self {
+        Setup::new().start()
+    }
+
+    /// Its temporary directory.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Its socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.folder().join("memod.sock")
+    }
+
+    /// Its store.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.folder().join("data")
+    }
+
+    /// What it has logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder().join("log")).unwrap_or_default()
+    }
+
+    /// Its process.
+    ///
+    /// # Panics
+    /// If it does not run.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("the daemon runs").id()
+    }
+
+    /// The command that starts it.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(binary("memod"));
+        command.arg("--socket").arg(self.socket()).arg("--data").arg(self.data());
+        if let Some(toml) = &self.setup.config {
+            let file = self.folder().join("memod.toml");
+            std::fs::write(&file, toml).expect("the configuration is written");
+            command.arg("--config").arg(file);
+        }
+        command.args(&self.setup.arguments);
+        command.envs(self.setup.environment.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// Starts it again on the same store.
+    ///
+    /// # Errors
+    /// If it ends or stays silent instead of getting ready; with what it logged.
+    pub fn start(&mut self) -> anyhow::Result<()> {
+        let notify = self.folder().join("notify.sock");
+        let _ = std::fs::remove_file(&notify);
+        let ready = UnixDatagram::bind(&notify).context("cannot bind the READY socket")?;
+        ready.set_read_timeout(Some(Duration::from_millis(50)))?;
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.folder().join("log"))?;
+        let mut child = self
+            .command()
+            .env("NOTIFY_SOCKET", &notify)
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .context("cannot start memod")?;
+        let deadline = std::time::Instant::now() + PATIENCE;
+        let mut message = [0; 512];
+        loop {
+            match ready.recv(&mut message) {
+                Ok(bytes) if message[..bytes].starts_with(b"READY=1") => break,
+                _ if child.try_wait()?.is_some() => bail!("memod ended:\n{}", self.log()),
+                _ if std::time::Instant::now() > deadline => {
+                    let _ = child.kill();
+                    bail!("memod did not get ready:\n{}", self.log());
+                }
+                _ => {}
+            }
+        }
+        self.child = Some(child);
+        Ok(())
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.pid()).expect("a process id");
+        kill(Pid::from_raw(pid), signal).expect("the daemon can be signalled");
+    }
+
+    /// Kills it with SIGKILL and waits until it is gone.
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub fn kill(&mut self) {
+        let mut child = self.child.take().expect("the daemon runs");
+        child.kill().expect("killed");
+        child.wait().expect("waited for");
+    }
+
+    /// Asks it to end by SIGTERM and waits until it has.
+    ///
+    /// # Panics
+    /// If it does not end in time.
+    pub fn stop(&mut self) -> ExitStatus {
+        self.signal(Signal::SIGTERM);
+        self.wait()
+    }
+
+    /// Waits until it ends.
+    ///
+    /// # Panics
+    /// If it does not end in time.
+    pub fn wait(&mut self) -> ExitStatus {
+        let mut child = self.child.take().expect("the daemon runs");
+        match patience::wait(&mut child) {
+            Some(status) => status,
+            None => panic!("memod did not end:\n{}", self.log()),
+        }
+    }
+
+    /// Starts it where it must refuse to; gives its exit code and what it said.
+    ///
+    /// # Panics
+    /// If it does not end by itself.
+    #[must_use]
+    pub fn refused(&self) -> (i32, String) {
+        Self::run_to_end(&mut self.command())
+    }
+
+    /// Runs a command of memod that ends by itself; gives its exit code and what it said.
+    ///
+    /// # Panics
+    /// If it does not end by itself.
+    #[must_use]
+    pub fn run_to_end(command: &mut Command) -> (i32, String) {
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let output = patience::output(child.expect("memod can be started"));
+        let said = [output.stdout, output.stderr].concat();
+        let code = output.status.code().expect("it ended by itself");
+        (code, String::from_utf8(said).expect("it says text"))
+    }
+
+    /// A connection that has greeted.
+    ///
+    /// # Panics
+    /// If the daemon does not agree.
+    #[must_use]
+    pub fn connect(&self) -> Raw {
+        Raw::greeted(&self.socket())
+    }
+
+    /// A `memo` command that speaks to this daemon and to no other.
+    #[must_use]
+    pub fn memo(&self) -> Command {
+        let mut command = Command::new(binary("memo"));
+        command.env("MEMOD_SOCKET", self.socket()).env("MEMOD_NO_START", "1");
+        for name in ["MEMOD_PROJECT", "MEMOD_DOMAIN", "XDG_RUNTIME_DIR"] {
+            command.env_remove(name);
+        }
+        command.env("XDG_CACHE_HOME", self.folder().join("cache")).stdin(Stdio::null());
+        command
+    }
+}
+
+impl Default for Daemon {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if std::thread::panicking() {
+            let mut log = String::new();
+            if let Ok(mut file) = std::fs::File::open(self.folder().join("log")) {
+                let _ = file.read_to_string(&mut log);
+            }
+            eprintln!("--- the daemon's log ---\n{log}");
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! A connection without a client library: every byte is the test's.
+
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+use memod_protocol::frame::{PREFIX_BYTES, Prefix};
+use memod_protocol::handshake::{Hello, Welcome};
+use memod_protocol::{
+    Delivery, Digest, EntryRow, Filter, Frame, Hit, Miss, Put, PutOutcome, Request, RequestHeader,
+    Response, ResponseHeader, WireError, wire,
+};
+
+use crate::calls::CallBuilder;
+
+/// A connection.
+#[derive(Debug)]
+pub struct Raw {
+    stream: UnixStream,
+    next_id: u64,
+}
+
+/// A reply with its payload.
+#[derive(Debug)]
+pub struct RawReply {
+    /// The request it belongs to.
+    pub id: u64,
+    /// The message.
+    pub response: Response,
+    /// The payload.
+    pub payload: Bytes,
+}
+
+impl Raw {
+    /// Connects without a greeting.
+    ///
+    /// # Panics
+    /// If nobody listens.
+    #[must_use]
+    pub fn connect(socket: &Path) -> Self {
+        let stream = UnixStream::connect(socket).expect("the daemon listens");
+        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout");
+        Self { stream, next_id: 1 }
+    }
+
+    /// Connects and greets.
+    ///
+    /// # Panics
+    /// If the daemon does not agree.
+    #[must_use]
+    pub fn greeted(socket: &Path) -> Self {
+        let mut raw = Self::connect(socket);
+        raw.send_frame(&Frame::bare(&Hello::new("memod-tests")).expect("fits"));
+        let frame = raw.read_frame().expect("a welcome");
+        match wire::decode(&frame.header).expect("a welcome") {
+            Welcome::Agreed(_) => raw,
+            Welcome::Refused { error, .. } => panic!("refused: {error}"),
+        }
+    }
+
+    /// The socket itself.
+    #[must_use]
+    pub fn stream(&self) -> &UnixStream {
+        &self.stream
+    }
+
+    /// Writes raw bytes.
+    ///
+    /// # Errors
+    /// If the daemon has ended the connection.
+    pub fn send_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes)
+    }
+
+    /// Writes a frame.
+    ///
+    /// # Panics
+    /// If the daemon has ended the connection.
+    pub fn send_frame(&mut self, frame: &Frame) {
+        self.send_bytes(&frame.head()).expect("sent");
+        for piece in &frame.payload {
+            self.send_bytes(piece).expect("sent");
+        }
+    }
+
+    /// Says that nothing more will be sent; replies can still be read.
+    pub fn end_sending(&self) {
+        // It fails only if the daemon has ended the connection already.
+        let _ = self.stream.shutdown(std::net::Shutdown::Write);
+    }
+
+    /// Sends a request and waits for its first reply, with a daemon that may be killed meanwhile.
+    ///
+    /// # Errors
+    /// If the connection ends before the whole reply has come.
+    ///
+    /// # Panics
+    /// If what comes is no reply to the request.
+    pub fn try_ask(&mut self, request: Request, payload: &[u8]) -> io::Result<RawReply> {
+        let id = self.try_send(request, payload)?;
+        let mut prefix = [0; PREFIX_BYTES];
+        self.stream.read_exact(&mut prefix)?;
+        let prefix = Prefix::parse(prefix).expect("a frame");
+        let mut body = vec![0; prefix.body_bytes()];
+        self.stream.read_exact(&mut body)?;
+        let frame = Frame::from_body(prefix, body.into());
+        let header: ResponseHeader = wire::decode(&frame.header).expect("a reply");
+        assert_eq!(header.id, id, "a reply to another request: {:?}", header.response);
+        Ok(RawReply { id, response: header.response, payload: frame.into_payload() })
+    }
+
+    /// Sends a request, to a daemon that may be killed meanwhile; gives its number.
+    ///
+    /// # Errors
+    /// If the daemon has ended the connection.
+    ///
+    /// # Panics
+    /// If it does not fit into a frame.
+    pub fn try_send(&mut self, request: Request, payload: &[u8]) -> io::Result<u64> {
+        let id = self.next_id;
+        self.next_id += 1;
+        let payload = vec![Bytes::copy_from_slice(payload)];
+        let frame = Frame::new(&RequestHeader { id, request }, payload).expect("fits");
+        self.send_bytes(&frame.head())?;
+        frame.payload.iter().try_for_each(|piece| self.stream.write_all(piece))?;
+        Ok(id)
+    }
+
+    /// Reads a frame; none at the end of the stream.
+    ///
+    /// # Panics
+    /// If what comes is no frame, or nothing comes for a minute.
+    pub fn read_frame(&mut self) -> Option<Frame> {
+        let mut prefix = [0; PREFIX_BYTES];
+        let mut filled = 0;
+        while filled < PREFIX_BYTES {
+            match self.stream.read(&mut prefix[filled..]) {
+                Ok(0) if filled == 0 => return None,
+                Ok(0) => panic!("the stream ended in the middle of a frame"),
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return None,
+                Err(error) => panic!("cannot read: {error}"),
+            }
+        }
+        let prefix = Prefix::parse(prefix).expect("a frame");
+        let mut body = vec![0; prefix.body_bytes()];
+        self.stream.read_exact(&mut body).expect("a whole frame");
+        Some(Frame::from_body(prefix, body.into()))
+    }
+
+    /// Reads the next reply; none at the end of the stream.
+    ///
+    /// # Panics
+    /// If what comes is no reply.
+    pub fn read_reply(&mut self) -> Option<RawReply> {
+        let frame = self.read_frame()?;
+        let ResponseHeader { id, response } = wire::decode(&frame.header).expect("a reply");
+        Some(RawReply { id, response, payload: frame.into_payload() })
+    }
+
+    /// Sends a request without waiting; gives its number.
+    ///
+    /// # Panics
+    /// If it does not fit into a frame, or cannot be sent.
+    #[expect(clippy::needless_pass_by_value, reason = "tests pass what they have just made")]
+    pub fn send(&mut self, request: Request, payload: Bytes) -> u64 {
+        self.try_send(request, &payload).expect("sent")
+    }
+
+    /// Sends a request and waits for its first reply.
+    ///
+    /// # Panics
+    /// If the daemon ends the connection instead.
+    pub fn ask(&mut self, request: Request, payload: Bytes) -> RawReply {
+        let id = self.send(request, payload);
+        let reply = self.read_reply().expect("a reply");
+        assert_eq!(reply.id, id, "a reply to another request: {:?}", reply.response);
+        reply
+    }
+
+    /// Sends a request that must fail; gives the error.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn ask_error(&mut self, request: Request, payload: Bytes) -> WireError {
+        match self.ask(request, payload).response {
+            Response::Error(error) => error,
+            other => panic!("an error was due, not {other:?}"),
+        }
+    }
+
+    /// Looks a call up; a hit comes with the whole content of each output.
+    ///
+    /// # Errors
+    /// The miss.
+    ///
+    /// # Panics
+    /// If the answer is neither.
+    pub fn lookup(&mut self, call: &CallBuilder) -> Result<(Hit, Vec<Bytes>), Miss> {
+        let reply = self.ask(call.lookup(), Bytes::new());
+        match reply.response {
+            Response::Hit(hit) => {
+                let contents = self.contents(&hit, reply.payload);
+                Ok((*hit, contents))
+            }
+            Response::Miss(miss) => Err(miss),
+            other => panic!("neither hit nor miss: {other:?}"),
+        }
+    }
+
+    /// Collects the outputs of a hit, inline and streamed, and checks their digests.
+    ///
+    /// # Panics
+    /// If anything is not as the hit says.
+    pub fn contents(&mut self, hit: &Hit, mut payload: Bytes) -> Vec<Bytes> {
+        let mut contents = Vec::new();
+        for (index, output) in hit.outputs.iter().enumerate() {
+            let bytes = usize::try_from(output.bytes).expect("fits into memory");
+            let content = match output.delivery {
+                Delivery::Inline => payload.split_to(bytes),
+                Delivery::Stream => {
+                    let mut content = Vec::new();
+                    while content.len() < bytes {
+                        let reply = self.read_reply().expect("a chunk");
+                        let Response::Chunk { output, offset } = reply.response else {
+                            panic!("a chunk was due, not {:?}", reply.response);
+                        };
+                        assert_eq!((output as usize, offset), (index, content.len() as u64));
+                        content.extend_from_slice(&reply.payload);
+                    }
+                    content.into()
+                }
+                Delivery::Withheld => panic!("a hit withholds nothing"),
+            };
+            assert_eq!(content.len(), bytes);
+            assert_eq!(Digest::of(&content), output.digest, "the wrong bytes were served");
+            contents.push(content);
+        }
+        assert!(payload.is_empty(), "bytes are left over behind the inline outputs");
+        contents
+    }
+
+    /// Stores a run; the answer must be an outcome.
+    ///
+    /// # Panics
+    /// If it is an error.
+    pub fn put(&mut self, (put, payload): (Put, Bytes)) -> PutOutcome {
+        match self.ask(Request::Put(Box::new(put)), payload).response {
+            Response::Put(outcome) => outcome,
+            other => panic!("a put's outcome was due, not {other:?}"),
+        }
+    }
+
+    /// Stores a run; the answer must be an error.
+    ///
+    /// # Panics
+    /// If it is not.
+    pub fn put_error(&mut self, (put, payload): (Put, Bytes)) -> WireError {
+        self.ask_error(Request::Put(Box::new(put)), payload)
+    }
+
+    /// Whether the daemon answers on this connection.
+    pub fn ping(&mut self) -> bool {
+        matches!(self.ask(Request::Ping, Bytes::new()).response, Response::Pong)
+    }
+
+    /// Every entry that is stored.
+    ///
+    /// # Panics
+    /// If the daemon answers otherwise.
+    pub fn list(&mut self) -> Vec<EntryRow> {
+        let mut all = Vec::new();
+        let mut cursor = None;
+        loop {
+            let limit = memod_protocol::limits::LIST_ROWS_MAX;
+            let request = Request::List { filter: Filter::default(), limit, cursor };
+            match self.ask(request, Bytes::new()).response {
+                Response::Listed { rows, cursor: None } => {
+                    all.extend(rows);
+                    return all;
+                }
+                Response::Listed { rows, cursor: more } => {
+                    all.extend(rows);
+                    cursor = more;
+                }
+                other => panic!("a listing was due, not {other:?}"),
+            }
+        }
+    }
+}
