@@ -34,7 +34,8 @@ pub fn cache_version(given: &str) -> Result<String, InvalidArgument> {
 }
 
 /// A field's label for messages about the input or output of that name, shortened.
-pub(crate) fn label(kind: &str, name: &str) -> String {
+#[must_use]
+pub fn label(kind: &str, name: &str) -> String {
     format!("{kind} `{}`", short(name))
 }
 

@@ -32,6 +32,7 @@ pub struct Setup {
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     config: Option<String>,
+    descriptors_max: Option<u32>,
 }
 
 impl Setup {
@@ -62,6 +63,13 @@ impl Setup {
         self
     }
 
+    /// With no more open files than this.
+    #[must_use]
+    pub fn descriptors_max(mut self, most: u32) -> Self {
+        self.descriptors_max = Some(most);
+        self
+    }
+
     /// Starts it in a new temporary directory.
     ///
     /// # Panics
@@ -80,7 +88,8 @@ impl Setup {
     #[must_use]
     pub fn prepare(self) -> Daemon {
         let folder = tempfile::Builder::new().prefix("memod-").tempdir().expect("a folder");
-        Daemon { folder, setup: self, child: None }
+        let (socket, data) = (folder.path().join("memod.sock"), folder.path().join("data"));
+        Daemon { folder, socket, data, setup: self, child: None }
     }
 }
 
@@ -88,6 +97,8 @@ impl Setup {
 #[derive(Debug)]
 pub struct Daemon {
     folder: TempDir,
+    socket: PathBuf,
+    data: PathBuf,
     setup: Setup,
     child: Option<Child>,
 }
@@ -108,13 +119,23 @@ impl Daemon {
     /// Its socket.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
-        self.folder().join("memod.sock")
+        self.socket.clone()
     }
 
     /// Its store.
     #[must_use]
     pub fn data(&self) -> PathBuf {
-        self.folder().join("data")
+        self.data.clone()
+    }
+
+    /// Lets it listen on another path.
+    pub fn listen_on(&mut self, socket: &Path) {
+        socket.clone_into(&mut self.socket);
+    }
+
+    /// Lets it store in another directory.
+    pub fn store_in(&mut self, data: &Path) {
+        data.clone_into(&mut self.data);
     }
 
     /// What it has logged.
@@ -133,10 +154,21 @@ impl Daemon {
     }
 
     /// The command that starts it.
+    ///
+    /// # Panics
+    /// If its configuration cannot be written.
     #[must_use]
     pub fn command(&self) -> Command {
-        let mut command = Command::new(binary("memod"));
-        command.arg("--socket").arg(self.socket()).arg("--data").arg(self.data());
+        let mut command = match self.setup.descriptors_max {
+            None => Command::new(binary("memod")),
+            Some(most) => {
+                let mut shell = Command::new("sh");
+                let script = format!("ulimit -n {most} && exec \"$0\" \"$@\"");
+                shell.args(["-c", &script]).arg(binary("memod"));
+                shell
+            }
+        };
+        command.arg("--socket").arg(&self.socket).arg("--data").arg(&self.data);
         if let Some(toml) = &self.setup.config {
             let file = self.folder().join("memod.toml");
             std::fs::write(&file, toml).expect("the configuration is written");

@@ -25,6 +25,23 @@ pub struct Fake {
     accepting: Option<JoinHandle<()>>,
 }
 
+/// What a fake says to a request.
+#[derive(Debug, Clone)]
+pub enum Answer {
+    /// This, with a payload.
+    Say(Response, Bytes),
+    /// Nothing.
+    Nothing,
+    /// Nothing, and it hangs up.
+    Leave,
+}
+
+impl From<Response> for Answer {
+    fn from(response: Response) -> Self {
+        Self::Say(response, Bytes::new())
+    }
+}
+
 #[derive(Debug, Default)]
 struct State {
     ending: AtomicBool,
@@ -92,10 +109,8 @@ impl Fake {
         })
     }
 
-    /// Greets as memod does, and answers each request by this, with a payload.
-    pub fn answering(
-        answer: impl Fn(Request) -> Option<(Response, Bytes)> + Send + Sync + 'static,
-    ) -> Self {
+    /// Greets as memod does, and answers each request by this.
+    pub fn answering(answer: impl Fn(Request) -> Answer + Send + Sync + 'static) -> Self {
         Self::new(move |stream| {
             let Some(hello) = read_frame(stream) else { return };
             let Ok(Hello { .. }) = wire::decode(&hello.header) else { return };
@@ -110,8 +125,12 @@ impl Fake {
             while let (Ok(()), Some(frame)) = (&written, read_frame(stream)) {
                 let RequestHeader { id, request } =
                     wire::decode(&frame.header).expect("clients send requests");
-                if let Some((response, payload)) = answer(request) {
-                    written = write(stream, &ResponseHeader { id, response }, vec![payload]);
+                match answer(request) {
+                    Answer::Say(response, payload) => {
+                        written = write(stream, &ResponseHeader { id, response }, vec![payload]);
+                    }
+                    Answer::Nothing => {}
+                    Answer::Leave => return,
                 }
             }
         })
@@ -121,8 +140,8 @@ impl Fake {
     #[must_use]
     pub fn refusing(code: ErrorCode) -> Self {
         Self::answering(move |request| match request {
-            Request::UploadData { .. } | Request::UploadAbort { .. } => None,
-            _ => Some((Response::Error(WireError::new(code, "no")), Bytes::new())),
+            Request::UploadData { .. } | Request::UploadAbort { .. } => Answer::Nothing,
+            _ => Response::Error(WireError::new(code, "no")).into(),
         })
     }
 

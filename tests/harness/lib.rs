@@ -17,9 +17,14 @@ mod raw;
 
 pub use calls::{CallBuilder, call};
 pub use daemon::{Daemon, Setup, binary};
-pub use fake::Fake;
+pub use fake::{Answer, Fake};
 pub use patience::{PATIENCE, eventually, output, wait};
 pub use process::{descriptors, resident_bytes, resident_peak_bytes, threads};
 pub use ran::{Ran, run};
 pub use random::Random;
 pub use raw::{Raw, RawReply};
+
+/// The examples of the README, compiled with the documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

@@ -52,10 +52,47 @@ impl Raw {
     #[must_use]
     pub fn greeted(socket: &Path) -> Self {
         let mut raw = Self::connect(socket);
-        raw.send_frame(&Frame::bare(&Hello::new("memod-tests")).expect("fits"));
-        let frame = raw.read_frame().expect("a welcome");
+        raw.greet();
+        raw.is_welcome();
+        raw
+    }
+
+    /// Connects and greets a daemon that may be killed meanwhile.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    ///
+    /// # Panics
+    /// Never: a greeting fits into a frame.
+    pub fn try_greeted(socket: &Path) -> io::Result<Self> {
+        let stream = UnixStream::connect(socket)?;
+        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+        let mut raw = Self { stream, next_id: 1 };
+        let hello = Frame::bare(&Hello::new("memod-tests")).expect("fits");
+        raw.send_bytes(&hello.head())?;
+        let mut prefix = [0; PREFIX_BYTES];
+        raw.stream.read_exact(&mut prefix)?;
+        let prefix = Prefix::parse(prefix).map_err(io::Error::other)?;
+        raw.stream.read_exact(&mut vec![0; prefix.body_bytes()])?;
+        Ok(raw)
+    }
+
+    /// Sends a greeting.
+    ///
+    /// # Panics
+    /// If the daemon has ended the connection.
+    pub fn greet(&mut self) {
+        self.send_frame(&Frame::bare(&Hello::new("memod-tests")).expect("fits"));
+    }
+
+    /// Reads the answer to a greeting.
+    ///
+    /// # Panics
+    /// If the daemon does not agree.
+    pub fn is_welcome(&mut self) {
+        let frame = self.read_frame().expect("a welcome");
         match wire::decode(&frame.header).expect("a welcome") {
-            Welcome::Agreed(_) => raw,
+            Welcome::Agreed(_) => {}
             Welcome::Refused { error, .. } => panic!("refused: {error}"),
         }
     }
@@ -91,7 +128,8 @@ impl Raw {
         let _ = self.stream.shutdown(std::net::Shutdown::Write);
     }
 
-    /// Sends a request and waits for its first reply, with a daemon that may be killed meanwhile.
+    /// Sends a request and waits for its first reply that is not about its progress, with a daemon
+    /// that may be killed meanwhile.
     ///
     /// # Errors
     /// If the connection ends before the whole reply has come.
@@ -100,15 +138,31 @@ impl Raw {
     /// If what comes is no reply to the request.
     pub fn try_ask(&mut self, request: Request, payload: &[u8]) -> io::Result<RawReply> {
         let id = self.try_send(request, payload)?;
+        loop {
+            let reply = self.try_read_reply()?;
+            assert_eq!(reply.id, id, "a reply to another request: {:?}", reply.response);
+            if !matches!(reply.response, Response::Progress { .. }) {
+                return Ok(reply);
+            }
+        }
+    }
+
+    /// Reads the next reply, of a daemon that may be killed meanwhile.
+    ///
+    /// # Errors
+    /// If the connection ends before the whole reply has come.
+    ///
+    /// # Panics
+    /// If what comes is no reply.
+    pub fn try_read_reply(&mut self) -> io::Result<RawReply> {
         let mut prefix = [0; PREFIX_BYTES];
         self.stream.read_exact(&mut prefix)?;
         let prefix = Prefix::parse(prefix).expect("a frame");
         let mut body = vec![0; prefix.body_bytes()];
         self.stream.read_exact(&mut body)?;
         let frame = Frame::from_body(prefix, body.into());
-        let header: ResponseHeader = wire::decode(&frame.header).expect("a reply");
-        assert_eq!(header.id, id, "a reply to another request: {:?}", header.response);
-        Ok(RawReply { id, response: header.response, payload: frame.into_payload() })
+        let ResponseHeader { id, response } = wire::decode(&frame.header).expect("a reply");
+        Ok(RawReply { id, response, payload: frame.into_payload() })
     }
 
     /// Sends a request, to a daemon that may be killed meanwhile; gives its number.

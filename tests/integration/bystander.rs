@@ -68,17 +68,18 @@ impl Bystander {
         assert_eq!(now.stored_bytes, now.logical_bytes, "the bystander stores nothing twice");
     }
 
-    /// The daemon never held more memory than it may.
-    pub(crate) fn daemon_stayed_bounded(&self, daemon: &Daemon) {
-        let peak = resident_peak_bytes(daemon.pid());
-        assert!(peak < RESIDENT_BYTES_MAX, "{} MiB were resident", peak >> 20);
-    }
-
     /// All of the above, when all others are gone.
     pub(crate) fn noticed_nothing(mut self, daemon: &Daemon) {
         self.is_served();
         self.sees_nothing_new();
         eventually("the others' connections are closed", || self.raw.stats().connections == 1);
-        self.daemon_stayed_bounded(daemon);
+        assert_bounded(daemon);
     }
+}
+
+/// The daemon never held more memory than it may.
+#[track_caller]
+pub(crate) fn assert_bounded(daemon: &Daemon) {
+    let peak = resident_peak_bytes(daemon.pid());
+    assert!(peak < RESIDENT_BYTES_MAX, "{} MiB were resident", peak >> 20);
 }

@@ -2,7 +2,21 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+mod autostart;
+mod cli;
+mod cli_arguments;
+mod cli_exit;
+mod cli_rm;
+mod cli_run;
+mod cli_run_alone;
+mod client;
+mod client_alone;
+mod memo;
+mod sameness;
 mod semantics_invalidate;
 mod semantics_key;
 mod semantics_lookup;
+mod semantics_put;
+mod semantics_value;
+mod shop;
 mod tidy;

@@ -5,8 +5,6 @@
 //!
 //! **Does not** build or run anything: it reads the working tree.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
 mod crates;
 mod documents;
 mod lexer;

@@ -61,6 +61,9 @@ impl Breaker {
 mod tests {
     use super::*;
 
+    /// The pause but for an instant.
+    const ALMOST: Duration = Duration::from_nanos(29_999_999_999);
+
     fn opened(now: Instant) -> Breaker {
         let mut breaker = Breaker::default();
         for _ in 0..FAILURES_MAX {
@@ -87,7 +90,7 @@ mod tests {
     fn after_the_pause_exactly_one_request_probes() {
         let now = Instant::now();
         let mut breaker = opened(now);
-        assert!(!breaker.admit(now + OPEN_FOR - Duration::from_nanos(1)));
+        assert!(!breaker.admit(now + ALMOST));
         assert!(breaker.admit(now + OPEN_FOR));
         assert!(!breaker.admit(now + OPEN_FOR));
     }
@@ -99,7 +102,7 @@ mod tests {
         let later = now + OPEN_FOR;
         assert!(breaker.admit(later));
         breaker.failed(later);
-        assert!(!breaker.admit(later + OPEN_FOR - Duration::from_nanos(1)));
+        assert!(!breaker.admit(later + ALMOST));
         assert!(breaker.admit(later + OPEN_FOR));
         breaker.succeeded();
         assert!(breaker.admit(later + OPEN_FOR));

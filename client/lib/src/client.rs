@@ -168,7 +168,8 @@ impl Client {
         let mut collector = Collector::new(self.settings().memory_bytes_max);
         let summary = self.read_into(key, output, &mut collector)?;
         let hit = collector.finish(summary).map_err(sink_error)?;
-        Ok(hit.outputs.into_iter().next().expect("a read's hit has exactly one output"))
+        let only = hit.outputs.into_iter().next();
+        only.ok_or_else(|| Error::Protocol("it answered a read without an output".into()))
     }
 
     /// As [`Client::read`], with the bytes going into the sink as they come.

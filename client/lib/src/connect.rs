@@ -225,8 +225,8 @@ impl Wire {
             let late = || timeout(&self.path, "take a request", patience);
             let left = patience.left().ok_or_else(late)?;
             if needs_setting(self.send_timeout, left, patience) {
-                let set = self.socket.set_write_timeout(Some(left));
-                set.map_err(|error| io_error(&self.path, error))?;
+                let outcome = self.socket.set_write_timeout(Some(left));
+                outcome.map_err(|error| io_error(&self.path, error))?;
                 self.send_timeout = Some(left);
             }
             match send_some(&self.socket, head, payload, sent) {
@@ -303,8 +303,8 @@ impl Wire {
             let late = || timeout(&self.path, "answer", patience);
             let left = patience.left().ok_or_else(late)?;
             if needs_setting(self.receive_timeout, left, patience) {
-                let set = self.socket.set_read_timeout(Some(left));
-                set.map_err(|error| io_error(&self.path, error))?;
+                let outcome = self.socket.set_read_timeout(Some(left));
+                outcome.map_err(|error| io_error(&self.path, error))?;
                 self.receive_timeout = Some(left);
             }
             match recv(self.socket.as_raw_fd(), &mut self.buffer, MsgFlags::empty()) {

@@ -112,7 +112,7 @@ impl Connection {
                 self.settled = settled;
                 Ok(Found::Miss(miss))
             }
-            First::Hit(transfer) => Ok(Found::Hit(self.take(transfer, sink)?)),
+            First::Hit(transfer) => Ok(Found::Hit(self.take(*transfer, sink)?)),
         }
     }
 

@@ -4,14 +4,16 @@
 //! async programs in [`aio`].
 //!
 //! ```no_run
-//! use memod_client::{Client, LookupOptions, Lookup};
-//! # fn call() -> memod_client::Call { unimplemented!() }
-//! let client = Client::from_env();
-//! match client.lookup(&call(), &LookupOptions::default())? {
-//!     Lookup::Hit(hit) => println!("{} outputs, {:?} old", hit.outputs.len(), hit.age),
-//!     Lookup::Miss(miss) => println!("a miss: {}", miss.reason.name()),
+//! use memod_client::{Call, Client, Error, Lookup, LookupOptions};
+//!
+//! fn look(call: &Call) -> Result<(), Error> {
+//!     let client = Client::from_env();
+//!     match client.lookup(call, &LookupOptions::default())? {
+//!         Lookup::Hit(hit) => println!("{} outputs, {:?} old", hit.outputs.len(), hit.age),
+//!         Lookup::Miss(miss) => println!("a miss: {}", miss.reason.name()),
+//!     }
+//!     Ok(())
 //! }
-//! # Ok::<(), memod_client::Error>(())
 //! ```
 //!
 //! **Invariants.** What frames are sent and what each reply means stands in [`exchange`], which

@@ -219,11 +219,16 @@ impl Recall {
     ///
     /// # Errors
     /// `self`, unless there was a hit.
-    pub fn into_hit(mut self) -> Result<Memoized, Self> {
+    pub fn into_hit(mut self) -> Result<Memoized, Box<Self>> {
         match self.report.outputs.take() {
             Some(outputs) => Ok(self.report.map(|_| outputs)),
-            None => Err(self),
+            None => Err(Box::new(self)),
         }
+    }
+
+    /// The report of a hit whose outputs have been made into this.
+    pub(crate) fn into_hit_with<T>(self, outputs: T) -> Memoized<T> {
+        self.report.map(|_| outputs)
     }
 
     /// The outputs of a hit.

@@ -32,7 +32,7 @@ impl Client {
     ) -> Result<Memoized, MemoizeError<E>> {
         let recall = match self.recall(call, options).into_hit() {
             Ok(hit) => return Ok(hit),
-            Err(recall) => recall,
+            Err(recall) => *recall,
         };
         let begun = Instant::now();
         let computed = compute().map_err(MemoizeError::Compute)?;
@@ -59,10 +59,7 @@ impl Client {
     ) -> Result<Memoized<T>, E> {
         let mut recall = self.recall(call, options);
         match recall.outputs().map(decode) {
-            Some(Ok(value)) => {
-                let hit = recall.into_hit().expect("it has outputs");
-                return Ok(hit.map(|_| value));
-            }
+            Some(Ok(value)) => return Ok(recall.into_hit_with(value)),
             Some(Err(error)) => recall.reject(error.to_string()),
             None => {}
         }

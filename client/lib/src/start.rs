@@ -160,9 +160,8 @@ impl Place<'_> {
             let ended = child.as_mut().and_then(|child| child.try_wait().ok().flatten());
             match self.probe() {
                 Ok(Probe::Alive) => break Started::Answers,
-                Ok(_) => {}
-                // It listens before it is ready to greet; only the end of all patience counts.
-                Err(Error::Timeout { .. }) => {}
+                // It may listen before it is ready to greet; only the end of all patience counts.
+                Ok(_) | Err(Error::Timeout { .. }) => {}
                 Err(error) => {
                     reap_later(child);
                     return Err(error);
@@ -322,7 +321,7 @@ impl Default for Pause {
 
 impl Pause {
     fn wait(&mut self) {
-        // Neither a lock's release nor a daemon's first word can be awaited from outside.
+        // tidy: sleeps because neither a lock's release nor a daemon's first word can be awaited.
         std::thread::sleep(self.0);
         self.0 = (self.0 * 2).min(Duration::from_millis(50));
     }

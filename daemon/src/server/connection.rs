@@ -4,6 +4,7 @@
 //! further until one is done. Bytes that are no message end the connection with an error that says
 //! so. When the daemon stops, requests that have begun are answered.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -108,12 +109,13 @@ impl Connection {
     async fn serve(&mut self) -> Result<(), ConnectionError> {
         let Some(agreement) = self.greet().await? else { return Ok(()) };
         tracing::debug!(version = agreement.version, peer = ?self.peer, "connected");
+        // Made once, since every new one registers itself with a lock.
+        let mut stopped = pin!(self.stop.clone().cancelled_owned());
         loop {
-            let stop = self.stop.clone();
             let begun = tokio::select! {
                 biased;
                 begun = self.reader.begun() => begun?,
-                () = stop.cancelled() => return Ok(()),
+                () = &mut stopped => return Ok(()),
             };
             if !begun {
                 return Ok(());

@@ -43,7 +43,12 @@ impl Service {
     ) -> Result<Invalidation, WireError> {
         self.access.check_administer(peer)?;
         let rest = match selector {
-            Selector::Keys(keys) => Rest::Keys(keys.into_iter()),
+            Selector::Keys(mut keys) => {
+                // A key that is named twice counts once.
+                keys.sort_unstable();
+                keys.dedup();
+                Rest::Keys(keys.into_iter())
+            }
             Selector::Matching(filter) => Rest::Matching { filter, cursor: None },
         };
         tracing::info!(uid = peer.uid, dry_run, "invalidating");

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use memod_protocol::limits::INLINE_BYTES_MAX;
+use memod_protocol::name::label;
 use memod_protocol::{
     Delivery, ErrorCode, Hit, Key, Lookup, Miss, MissReason, Output, Response, WireError,
 };
@@ -60,10 +61,9 @@ impl Service {
         };
         entry.outputs.retain(|stored| stored.name == output);
         if entry.outputs.is_empty() {
-            let output = output.escape_debug();
             return Err(WireError::new(
                 ErrorCode::NotFound,
-                format!("the entry {key} has no output `{output}`"),
+                format!("the entry {key} has no {}", label("output", output)),
             )
             .with_hint(format!("`memo show {key}` lists its outputs")));
         }

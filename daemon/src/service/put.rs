@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use memod_protocol::name::label;
 use memod_protocol::{
     ErrorCode, Interface, InvalidArgument, Literal, LiteralType, NewOutput, Provenance, Put,
     PutOutcome, WireError,
@@ -153,7 +154,7 @@ impl Service {
                 }
                 OutputContent::Uploaded(content) => content,
             };
-            let label = || format!("output `{}`", output.name.escape_debug());
+            let label = || label("output", &output.name);
             if content.bytes() != output.bytes {
                 let problem = format!("has {} bytes, not {}", content.bytes(), output.bytes);
                 return Err(InvalidArgument::new(label(), problem).into());
@@ -190,13 +191,13 @@ fn check_call(put: &Put, interface: &Interface) -> Result<(), InvalidArgument> {
     }
     for (name, _) in &put.call.inputs {
         if !interface.inputs.contains_key(name) {
-            let label = format!("input `{}`", name.escape_debug());
+            let label = label("input", name);
             return Err(InvalidArgument::new(label, "is not declared in the interface"));
         }
     }
     let mut declared = interface.outputs.keys();
     for output in &put.outputs {
-        let label = || format!("output `{}`", output.name.escape_debug());
+        let label = || label("output", &output.name);
         match declared.next() {
             Some(name) if *name == output.name => {}
             _ if !interface.outputs.contains_key(&output.name) => {
@@ -212,7 +213,7 @@ fn check_call(put: &Put, interface: &Interface) -> Result<(), InvalidArgument> {
     }
     match declared.next() {
         Some(name) => Err(InvalidArgument::new(
-            format!("output `{}`", name.escape_debug()),
+            label("output", name),
             "is declared in the interface and was not given",
         )),
         None => Ok(()),
@@ -225,8 +226,7 @@ fn check_value(
     literal_type: &LiteralType,
     bytes: &Bytes,
 ) -> Result<(), InvalidArgument> {
-    let wrong =
-        |problem| InvalidArgument::new(format!("output `{}`", output.name.escape_debug()), problem);
+    let wrong = |problem| InvalidArgument::new(label("output", &output.name), problem);
     match literal_type {
         LiteralType::String => match std::str::from_utf8(bytes) {
             Ok(_) => Ok(()),

@@ -13,7 +13,7 @@ use crate::error::StoreError;
 use crate::hashing::{chaining_value, chunk_bytes};
 use crate::hot::HotKey;
 use crate::mutation::{BlobFault, Burial, Mutation};
-use crate::record::{ChunkedRecord, GraveCause};
+use crate::record::{BlobRecord, ChunkedRecord, GraveCause};
 use crate::rocks::{Read, Reads, Tier, is_damage};
 use crate::schema::{Column, chunk_key};
 use crate::store::{Shared, now_ms};
@@ -26,9 +26,9 @@ pub struct ChunkReader {
 
 struct Source {
     shared: Arc<Shared>,
-    /// The entry through which the content was found, and the digest of its row.
+    /// The entry through which the content was found, and its row.
     key: Key,
-    row: Digest,
+    row: Bytes,
     digest: Digest,
     record: ChunkedRecord,
 }
@@ -42,15 +42,31 @@ pub(crate) enum ChunkRead {
 }
 
 impl ChunkReader {
-    /// A reader of content whose storage is pinned already; it takes the pin over.
-    pub(crate) fn of_pinned(
+    /// A reader that pins its storage. Nothing may be read before [`ChunkReader::still_owned`].
+    pub(crate) fn pin(
         shared: Arc<Shared>,
         key: Key,
-        row: Digest,
+        row: Bytes,
         digest: Digest,
         record: ChunkedRecord,
     ) -> Self {
+        shared.pins.pin(record.storage);
         Self { source: Arc::new(Source { shared, key, row, digest, record }) }
+    }
+
+    /// Whether the blob owns the storage now that it is pinned. Asks the database as it is; the
+    /// row has just been read, so that it is not in memory is all but impossible.
+    pub(crate) fn still_owned(&self, tier: Tier) -> Result<bool, StoreError> {
+        let source = &*self.source;
+        let same = |row: &[u8]| match BlobRecord::decode(row) {
+            Ok(BlobRecord::Chunked(record)) => record == source.record,
+            _ => false,
+        };
+        match source.shared.db.read(Column::Blobs, source.digest.as_bytes(), tier, same) {
+            Ok(read) => Ok(read == Read::Row(true)),
+            Err(error) if is_damage(&error) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// How many chunks there are; one at least.
@@ -71,14 +87,14 @@ impl ChunkReader {
         if index >= chunks {
             return Err(StoreError::NoSuchChunk { index, chunks });
         }
-        match read_chunk(&source.shared, &source.digest, &source.record, index, tier)? {
+        match self.read(index, tier)? {
             ChunkRead::Content(content) => Ok(Some(content)),
             ChunkRead::WouldBlock => Ok(None),
             ChunkRead::Fault(cause, what) => {
                 let storage = Some(source.record.storage);
                 source.shared.bury(Burial {
                     key: source.key,
-                    row: Some(source.row),
+                    row: Some(Digest::of(&source.row)),
                     blob: Some(BlobFault { digest: source.digest, storage }),
                     cause,
                     at_ms: now_ms(),
@@ -87,38 +103,33 @@ impl ChunkReader {
             }
         }
     }
-}
 
-/// Reads and verifies a chunk; `index` must be one of the record's.
-pub(crate) fn read_chunk(
-    shared: &Shared,
-    digest: &Digest,
-    record: &ChunkedRecord,
-    index: u32,
-    tier: Tier,
-) -> Result<ChunkRead, StoreError> {
-    let hot_key = HotKey::Chunk(record.storage, index);
-    if let Some(content) = shared.hot.get(hot_key) {
-        return Ok(ChunkRead::Content(content));
-    }
-    let row = chunk_key(record.storage, index);
-    let fault = |cause, what: &str| {
-        Ok(ChunkRead::Fault(cause, format!("chunk {index} of blob {digest} {what}")))
-    };
-    match shared.db.read(Column::Chunks, &row, tier, Bytes::copy_from_slice) {
-        Ok(Read::Row(content)) => {
-            if !verifies(digest, record, index, &content) {
-                return fault(GraveCause::Corrupt, "does not verify");
+    /// Reads and verifies a chunk that there is.
+    pub(crate) fn read(&self, index: u32, tier: Tier) -> Result<ChunkRead, StoreError> {
+        let Source { shared, digest, record, .. } = &*self.source;
+        let hot_key = HotKey::Chunk(record.storage, index);
+        if let Some(content) = shared.hot.get(hot_key) {
+            return Ok(ChunkRead::Content(content));
+        }
+        let row = chunk_key(record.storage, index);
+        let fault = |cause, what: &str| {
+            Ok(ChunkRead::Fault(cause, format!("chunk {index} of blob {digest} {what}")))
+        };
+        match shared.db.read(Column::Chunks, &row, tier, Bytes::copy_from_slice) {
+            Ok(Read::Row(content)) => {
+                if !verifies(digest, record, index, &content) {
+                    return fault(GraveCause::Corrupt, "does not verify");
+                }
+                shared.hot.insert(hot_key, content.clone());
+                Ok(ChunkRead::Content(content))
             }
-            shared.hot.insert(hot_key, content.clone());
-            Ok(ChunkRead::Content(content))
+            Ok(Read::Absent) => fault(GraveCause::BlobMissing, "is missing"),
+            Ok(Read::WouldBlock) => Ok(ChunkRead::WouldBlock),
+            Err(error) if is_damage(&error) => {
+                fault(GraveCause::Corrupt, &format!("cannot be read: {error}"))
+            }
+            Err(error) => Err(error.into()),
         }
-        Ok(Read::Absent) => fault(GraveCause::BlobMissing, "is missing"),
-        Ok(Read::WouldBlock) => Ok(ChunkRead::WouldBlock),
-        Err(error) if is_damage(&error) => {
-            fault(GraveCause::Corrupt, &format!("cannot be read: {error}"))
-        }
-        Err(error) => Err(error.into()),
     }
 }
 
@@ -135,14 +146,10 @@ fn verifies(digest: &Digest, record: &ChunkedRecord, index: u32, content: &[u8])
 
 impl Drop for Source {
     fn drop(&mut self) {
-        unpin(&self.shared, self.record.storage);
-    }
-}
-
-/// Gives a pin back.
-pub(crate) fn unpin(shared: &Shared, storage: u64) {
-    if let Some(chunks) = shared.pins.unpin(storage) {
-        shared.queue.force(Mutation::Reap { storage, chunks });
+        let storage = self.record.storage;
+        if let Some(chunks) = self.shared.pins.unpin(storage) {
+            self.shared.queue.force(Mutation::Reap { storage, chunks });
+        }
     }
 }
 

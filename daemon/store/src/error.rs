@@ -5,7 +5,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::rocks::RocksError;
+use crate::rocks::{RocksError, is_damage};
 
 /// Why a store cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -104,7 +104,10 @@ pub enum StoreError {
     #[error("the disk is full: {0}; make room, then try again")]
     DiskFull(#[source] RocksError),
     /// What is stored is not what was written.
-    #[error("stored data is damaged: {what}")]
+    #[error(
+        "stored data is damaged: {what}; if changes fail with this, stop the daemon, move the \
+        data directory away and start anew: it holds nothing that cannot be computed again"
+    )]
     Damaged {
         /// What, and how.
         what: String,
@@ -140,6 +143,8 @@ impl From<RocksError> for StoreError {
         let text = error.as_ref();
         if full.iter().any(|sign| text.contains(sign)) {
             Self::DiskFull(error)
+        } else if is_damage(&error) {
+            Self::Damaged { what: error.into_string() }
         } else {
             Self::Rocks(error)
         }

@@ -11,7 +11,7 @@ use memod_protocol::{Key, PutOutcome};
 
 use crate::error::StoreError;
 use crate::mutation::{BlobFault, Burial, Done, Mutation, NewEntry, Replace};
-use crate::overlay::{Overlay, Standing, StoredBlob};
+use crate::overlay::{GraveChange, Overlay, Standing, StoredBlob};
 use crate::record::{EntryRecord, Grave, OutputRecord, TaskRecord};
 use crate::rocks::Batch;
 use crate::schema::{Column, chunk_key, loose_key, note_key};
@@ -148,7 +148,7 @@ impl<'a> Group<'a> {
         for content in contents {
             self.overlay.supply(content);
         }
-        self.overlay.set_grave(&key, None);
+        self.overlay.set_grave(&key, GraveChange::Clear);
         self.overlay.counters.puts += 1;
         Ok(PutOutcome::Populated)
     }
@@ -161,7 +161,7 @@ impl<'a> Group<'a> {
         let mut removed = 0;
         for key in keys {
             if self.overlay.clear_entry(key) {
-                self.overlay.set_grave(key, Some(grave));
+                self.overlay.set_grave(key, GraveChange::Dig(grave));
                 removed += 1;
             }
         }
@@ -183,7 +183,7 @@ impl<'a> Group<'a> {
         };
         self.overlay.clear_entry(key);
         let grave = Grave { cause: *cause, at_ms: *at_ms, by_uid: None };
-        self.overlay.set_grave(key, Some(grave));
+        self.overlay.set_grave(key, GraveChange::Dig(grave));
         if discard && let Some(fault) = blob {
             self.overlay.load_blob_by_digest(&fault.digest)?.discard = true;
         }

@@ -33,21 +33,17 @@ pub(crate) fn chaining_value(index: u32, chunk: &[u8]) -> ChainingValue {
 }
 
 /// The digest of content whose chunks have these chaining values; there must be two at least.
-pub(crate) fn merge(values: &[ChainingValue]) -> Option<Digest> {
-    let (left, right) = values.split_at_checked(left_chunks(values.len()))?;
-    let root = merge_subtrees_root(&subtree(left)?, &subtree(right)?, Mode::Hash);
-    Some(root.into())
+pub(crate) fn merge(values: &[ChainingValue]) -> Digest {
+    let (left, right) = values.split_at(left_chunks(values.len()));
+    merge_subtrees_root(&subtree(left), &subtree(right), Mode::Hash).into()
 }
 
-fn subtree(values: &[ChainingValue]) -> Option<ChainingValue> {
-    match values {
-        [] => None,
-        [value] => Some(*value),
-        _ => {
-            let (left, right) = values.split_at_checked(left_chunks(values.len()))?;
-            Some(merge_subtrees_non_root(&subtree(left)?, &subtree(right)?, Mode::Hash))
-        }
+fn subtree(values: &[ChainingValue]) -> ChainingValue {
+    if let [value] = values {
+        return *value;
     }
+    let (left, right) = values.split_at(left_chunks(values.len()));
+    merge_subtrees_non_root(&subtree(left), &subtree(right), Mode::Hash)
 }
 
 /// How many chunks stand left of the root of a tree over so many: the largest power of two that
@@ -66,7 +62,7 @@ pub(crate) fn hash(content: &[u8]) -> (Digest, Vec<ChainingValue>) {
         .zip(0u32..)
         .map(|(chunk, index)| chaining_value(index, chunk))
         .collect();
-    (merge(&values).expect("there are two chunks at least"), values)
+    (merge(&values), values)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! On disk a store is a folder: `lock` is held locked for life and names the process that holds
 //! it; `rocksdb/` is the database. `run/` belongs to the daemon and is ignored here.
 //!
-//! The database has seven column families ([`schema`] has the keys, [`record`] the values):
+//! The database has seven column families (the module `schema` has the keys, `record` the values):
 //!
 //! | column | key | value |
 //! |---|---|---|
@@ -16,7 +16,7 @@
 //! | `graves` | key | when, why and by whom an entry was removed |
 //!
 //! **Invariants.**
-//! - One thread ([`writer`]) makes every change, in groups, each group in one write batch: an
+//! - One thread (`writer`) makes every change, in groups, each group in one write batch: an
 //!   entry, its listing row, its references, its blobs and the counters change together.
 //! - A blob has a row in `blobs` exactly as long as it has one in `refs`.
 //! - Chunks of a storage stand in `chunks` only if a row in `blobs` or a loose row in `meta` names

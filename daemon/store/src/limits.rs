@@ -11,9 +11,9 @@ pub(crate) const HOT_WHOLE_BYTES_MIN: usize = 4 * 1024;
 /// Most mutations in one group.
 pub(crate) const GROUP_COUNT_MAX: usize = 512;
 /// A group is full when the content in it reaches this.
-pub(crate) const GROUP_BYTES_MAX: usize = 8 * 1024 * 1024;
+pub(crate) const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Content that may wait in the writer's queue.
-pub(crate) const QUEUE_BYTES_MAX: usize = 8 * 1024 * 1024;
+pub(crate) const QUEUE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// What a mutation counts for in the two bounds above, besides its content.
 pub(crate) const MUTATION_BYTES: usize = 1024;
 /// Storage ids are reserved on disk in blocks of this many.

@@ -12,7 +12,7 @@ use memod_protocol::limits::{CHUNK_BYTES, INLINE_BYTES_MAX};
 use memod_protocol::wire;
 use memod_protocol::{Digest, Key, Provenance, Scope};
 
-use crate::chunk_reader::{ChunkRead, ChunkReader, read_chunk, unpin};
+use crate::chunk_reader::{ChunkRead, ChunkReader};
 use crate::error::StoreError;
 use crate::hot::HotKey;
 use crate::limits::{HOT_WHOLE_BYTES_MIN, LOOKUP_ATTEMPTS_MAX, WHOLE_BYTES_MAX};
@@ -114,8 +114,8 @@ enum Attempt {
 struct Fault {
     cause: GraveCause,
     detail: String,
-    /// Digest of the entry's row, if it could be read.
-    row: Option<Digest>,
+    /// The entry's row, if it could be read.
+    row: Option<Bytes>,
     blob: Option<BlobFault>,
 }
 
@@ -139,6 +139,7 @@ pub(crate) fn lookup(shared: &Arc<Shared>, key: &Key, tier: Tier) -> Result<Foun
 
 fn bury(shared: &Shared, key: Key, fault: Fault) -> Found {
     let Fault { cause, detail, row, blob } = fault;
+    let row = row.as_deref().map(Digest::of);
     shared.bury(Burial { key, row, blob, cause, at_ms: now_ms() });
     match cause {
         GraveCause::BlobMissing => Found::BlobMissing { detail },
@@ -156,13 +157,14 @@ fn attempt(
         let fault = Fault { cause: GraveCause::Corrupt, detail, row, blob: None };
         Ok(Attempt::Suspect(fault))
     };
-    let decode = |row: &[u8]| (wire::decode_record::<EntryRecord>(row), Digest::of(row));
+    let decode =
+        |row: &[u8]| (wire::decode_record::<EntryRecord>(row), Bytes::copy_from_slice(row));
     let (record, row) = match reads.read(Column::Entries, key.as_bytes(), tier, decode) {
         Ok(Read::Row((Ok(record), row))) => (record, row),
         Ok(Read::Row((Err(error), row))) => {
             return corrupt(format!("the entry cannot be read: {error}"), Some(row));
         }
-        Ok(Read::Absent) => return grave(reads, key, tier).map(Attempt::Found),
+        Ok(Read::Absent) => return absent(reads, key, tier),
         Ok(Read::WouldBlock) => return Ok(Attempt::Found(Found::WouldBlock)),
         Err(error) if is_damage(&error) => {
             return corrupt(format!("the entry cannot be read: {error}"), None);
@@ -200,20 +202,22 @@ fn fits_one_frame(record: &EntryRecord) -> bool {
     record.logical_bytes() <= INLINE_BYTES_MAX
 }
 
-fn grave(reads: &impl Reads, key: &Key, tier: Tier) -> Result<Found, StoreError> {
+/// Why there is no entry.
+fn absent(reads: &impl Reads, key: &Key, tier: Tier) -> Result<Attempt, StoreError> {
+    let found = |found| Ok(Attempt::Found(found));
     match reads.read(Column::Graves, key.as_bytes(), tier, wire::decode_record::<Grave>) {
-        Ok(Read::Row(Ok(grave))) => Ok(Found::Grave(grave)),
-        Ok(Read::Absent) => Ok(Found::Unknown),
-        Ok(Read::WouldBlock) => Ok(Found::WouldBlock),
-        Ok(Read::Row(Err(error))) => {
-            tracing::warn!(%key, %error, "a grave cannot be read");
-            Ok(Found::Unknown)
-        }
-        Err(error) if is_damage(&error) => {
-            tracing::warn!(%key, %error, "a grave cannot be read");
-            Ok(Found::Unknown)
-        }
-        Err(error) => Err(error.into()),
+        Ok(Read::Row(Ok(grave))) => return found(Found::Grave(grave)),
+        Ok(Read::WouldBlock) => return found(Found::WouldBlock),
+        Ok(Read::Absent) => {}
+        Ok(Read::Row(Err(error))) => tracing::warn!(%key, %error, "a grave cannot be read"),
+        Err(error) if is_damage(&error) => tracing::warn!(%key, %error, "a grave cannot be read"),
+        Err(error) => return Err(error.into()),
+    }
+    // A put in between has removed the grave, if the entry is there now.
+    match reads.read(Column::Entries, key.as_bytes(), tier, |_| ())? {
+        Read::Absent => found(Found::Unknown),
+        Read::WouldBlock => found(Found::WouldBlock),
+        Read::Row(()) => Ok(Attempt::Overtaken),
     }
 }
 
@@ -236,7 +240,8 @@ struct OutputReader<'a, R> {
     shared: &'a Arc<Shared>,
     reads: &'a R,
     key: &'a Key,
-    row: Digest,
+    /// The entry's row.
+    row: Bytes,
     tier: Tier,
     fits: bool,
 }
@@ -253,7 +258,7 @@ impl<R: Reads> OutputReader<'_, R> {
         Fetched::Fault(Fault {
             cause,
             detail: format!("output `{}`, blob {digest}: {what}", output.name.escape_debug()),
-            row: Some(self.row),
+            row: Some(self.row.clone()),
             blob: Some(BlobFault { digest, storage }),
         })
     }
@@ -262,7 +267,7 @@ impl<R: Reads> OutputReader<'_, R> {
         let missing = |what| Ok(self.fault(GraveCause::BlobMissing, output, None, what));
         let corrupt = |what: &str| Ok(self.fault(GraveCause::Corrupt, output, None, what));
         if let Some(content) = self.shared.hot.get(HotKey::Whole(output.digest)) {
-            return self.whole(output, content);
+            return Ok(self.whole(output, content));
         }
         let decode = |row: &[u8]| {
             BlobRecord::decode(row).map(|record| match record {
@@ -280,24 +285,24 @@ impl<R: Reads> OutputReader<'_, R> {
                 if content.len() >= HOT_WHOLE_BYTES_MIN {
                     self.shared.hot.insert(HotKey::Whole(output.digest), content.clone());
                 }
-                self.whole(output, content)
+                Ok(self.whole(output, content))
             }
             Ok(Read::Row(Ok(Blob::Chunked(record)))) => self.chunked(output, record),
             Ok(Read::Row(Ok(Blob::Dropped))) => missing("it was damaged and has been dropped"),
             Ok(Read::Row(Err(error))) => corrupt(&error.to_string()),
             Ok(Read::Absent) => missing("it is missing"),
             Ok(Read::WouldBlock) => Ok(Fetched::WouldBlock),
-            Err(error) if is_damage(&error) => corrupt(&error.to_string()),
+            Err(error) if is_damage(&error) => corrupt(error.as_ref()),
             Err(error) => Err(error.into()),
         }
     }
 
     /// Content that is verified, if it is as long as the entry says.
-    fn whole(&self, output: &OutputRecord, content: Bytes) -> Result<Fetched, StoreError> {
+    fn whole(&self, output: &OutputRecord, content: Bytes) -> Fetched {
         if content.len() as u64 == output.bytes {
-            Ok(Fetched::Content(Content::Whole(content)))
+            Fetched::Content(Content::Whole(content))
         } else {
-            Ok(self.fault(GraveCause::Corrupt, output, None, "it has another length"))
+            self.fault(GraveCause::Corrupt, output, None, "it has another length")
         }
     }
 
@@ -306,49 +311,29 @@ impl<R: Reads> OutputReader<'_, R> {
             let what = "its list of chunks does not verify";
             return Ok(self.fault(GraveCause::Corrupt, output, None, what));
         }
-        let read_now = self.fits && record.bytes <= u64::from(CHUNK_BYTES);
-        if read_now && let Some(content) = self.shared.hot.get(HotKey::Chunk(record.storage, 0)) {
-            return self.whole(output, content);
-        }
         let storage = record.storage;
-        self.shared.pins.pin(storage);
-        let (key, row, digest) = (*self.key, self.row, output.digest);
-        let shared = Arc::clone(self.shared);
-        match self.still_owns(&digest, &record) {
-            Ok(true) => {}
-            // The reader below would have given the pin back.
-            Ok(false) => {
-                unpin(self.shared, storage);
-                return Ok(Fetched::Overtaken);
-            }
-            Err(error) => {
-                unpin(self.shared, storage);
-                return Err(error);
-            }
+        let read_now = self.fits && record.bytes <= u64::from(CHUNK_BYTES);
+        if read_now && let Some(content) = self.shared.hot.get(HotKey::Chunk(storage, 0)) {
+            return Ok(self.whole(output, content));
         }
-        let reader = ChunkReader::of_pinned(shared, key, row, digest, record.clone());
+        let reader = ChunkReader::pin(
+            Arc::clone(self.shared),
+            *self.key,
+            self.row.clone(),
+            output.digest,
+            record,
+        );
+        if !reader.still_owned(self.tier)? {
+            return Ok(Fetched::Overtaken);
+        }
         if !read_now {
             return Ok(Fetched::Content(Content::Chunked(reader)));
         }
-        match read_chunk(self.shared, &digest, &record, 0, self.tier)? {
+        Ok(match reader.read(0, self.tier)? {
             ChunkRead::Content(content) => self.whole(output, content),
-            ChunkRead::WouldBlock => Ok(Fetched::WouldBlock),
-            ChunkRead::Fault(cause, what) => Ok(self.fault(cause, output, Some(storage), &what)),
-        }
-    }
-
-    /// Whether the blob owns the storage now that it is pinned. Asks the database as it is, not
-    /// the view; the row has just been read, so that it is not in memory is all but impossible.
-    fn still_owns(&self, digest: &Digest, record: &ChunkedRecord) -> Result<bool, StoreError> {
-        let same = |row: &[u8]| {
-            BlobRecord::decode(row).is_ok_and(|now| now == BlobRecord::Chunked(record.clone()))
-        };
-        let read = self.shared.db.read(Column::Blobs, digest.as_bytes(), self.tier, same);
-        match read {
-            Ok(read) => Ok(read == Read::Row(true)),
-            Err(error) if is_damage(&error) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
+            ChunkRead::WouldBlock => Fetched::WouldBlock,
+            ChunkRead::Fault(cause, what) => self.fault(cause, output, Some(storage), &what),
+        })
     }
 }
 

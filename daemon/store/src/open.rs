@@ -31,7 +31,7 @@ use crate::store::Shared;
 use crate::writer::Writer;
 
 /// What may stand in a folder that is to become a store.
-const HARMLESS: [&str; 4] = ["lock", "lost+found", "rocksdb", "run"];
+const HARMLESS: [&str; 5] = ["lock", "lost+found", "memod.log", "rocksdb", "run"];
 
 /// Opens the store and starts its writer.
 pub(crate) fn open(options: &Options) -> Result<(Arc<Shared>, JoinHandle<()>), OpenError> {
@@ -232,12 +232,11 @@ fn queue_loose(shared: &Shared) -> Result<(), RocksError> {
     let mut rows = shared.db.rows(Column::Meta, META_LOOSE, prefix_end(META_LOOSE));
     rows.first();
     while let Some((key, value)) = rows.row()? {
-        match (loose_storage(key), value.try_into()) {
-            (Some(storage), Ok(chunks)) => {
-                let chunks = u32::from_le_bytes(chunks);
-                shared.queue.force(Mutation::Reap { storage, chunks });
-            }
-            _ => tracing::warn!("a loose row cannot be read and is left"),
+        if let (Some(storage), Ok(chunks)) = (loose_storage(key), value.try_into()) {
+            let chunks = u32::from_le_bytes(chunks);
+            shared.queue.force(Mutation::Reap { storage, chunks });
+        } else {
+            tracing::warn!("a loose row cannot be read and is left");
         }
         rows.forward();
     }

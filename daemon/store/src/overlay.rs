@@ -18,7 +18,7 @@ use crate::upload::{Prepared, PreparedContent};
 /// The entry of a key.
 pub(crate) enum Standing {
     Absent,
-    Present(EntryRecord),
+    Present(Box<EntryRecord>),
     /// There is a row, which cannot be read.
     Unreadable,
 }
@@ -77,8 +77,17 @@ pub(crate) struct PendingRefs {
 }
 
 pub(crate) struct PendingGrave {
+    /// Whether the database has a row.
     pub(crate) stored: bool,
-    pub(crate) now: Option<Grave>,
+    pub(crate) change: GraveChange,
+}
+
+/// What is to become of a grave.
+#[derive(Clone, Copy)]
+pub(crate) enum GraveChange {
+    Keep,
+    Dig(Grave),
+    Clear,
 }
 
 pub(crate) struct Overlay<'a> {
@@ -143,7 +152,7 @@ impl<'a> Overlay<'a> {
             let read = self.db.read(Column::Graves, key.as_bytes(), Tier::Disk, |_| ());
             let stored = or_damage(read.map(|read| read != Read::Absent), true)?;
             // What the grave says is not wanted: it is replaced or removed as a whole.
-            self.graves.insert(*key, PendingGrave { stored, now: None });
+            self.graves.insert(*key, PendingGrave { stored, change: GraveChange::Keep });
         }
         Ok(())
     }
@@ -160,7 +169,7 @@ impl<'a> Overlay<'a> {
             refs.keys.insert(*key, true);
         }
         if let Some(pending) = self.entries.get_mut(key) {
-            pending.now = Standing::Present(entry);
+            pending.now = Standing::Present(Box::new(entry));
             pending.task = Some(task);
             pending.changed = true;
         }
@@ -202,9 +211,9 @@ impl<'a> Overlay<'a> {
     }
 
     /// Digs or removes a grave, which has been loaded.
-    pub(crate) fn set_grave(&mut self, key: &Key, grave: Option<Grave>) {
+    pub(crate) fn set_grave(&mut self, key: &Key, change: GraveChange) {
         if let Some(pending) = self.graves.get_mut(key) {
-            pending.now = grave;
+            pending.change = change;
         }
     }
 }
@@ -225,7 +234,7 @@ fn read_entry(db: &Database, key: &Key) -> Result<PendingEntry, StoreError> {
     let decode = |row: &[u8]| (wire::decode_record::<EntryRecord>(row).ok(), Digest::of(row));
     let read = db.read(Column::Entries, key.as_bytes(), Tier::Disk, decode);
     let (now, row) = match or_damage(read.map(Some), None)? {
-        Some(Read::Row((Some(entry), row))) => (Standing::Present(entry), Some(row)),
+        Some(Read::Row((Some(entry), row))) => (Standing::Present(Box::new(entry)), Some(row)),
         Some(Read::Row((None, row))) => (Standing::Unreadable, Some(row)),
         Some(Read::Absent | Read::WouldBlock) => (Standing::Absent, None),
         None => (Standing::Unreadable, None),

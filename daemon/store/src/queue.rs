@@ -164,7 +164,7 @@ mod tests {
         assert!(queue.offer(barrier()) && queue.offer(barrier()));
         assert!(!queue.offer(barrier()), "full by number");
         thread::scope(|scope| {
-            let (sender, receiver) = mpsc::channel();
+            let (sender, receiver) = mpsc::sync_channel(1);
             let queue = &queue;
             scope.spawn(move || {
                 assert!(queue.push(barrier()).is_ok());

@@ -121,8 +121,7 @@ impl ChunkedRecord {
         match self.chunk_count() {
             1 => self.chaining.is_empty(),
             count => {
-                u32::try_from(self.chaining.len()) == Ok(count)
-                    && merge(&self.chaining) == Some(*digest)
+                u32::try_from(self.chaining.len()) == Ok(count) && merge(&self.chaining) == *digest
             }
         }
     }

@@ -12,7 +12,8 @@ use memod_protocol::{Digest, Key, wire};
 use crate::group::{Group, Reply};
 use crate::limits::{STORAGE_IDS_BLOCK, WHOLE_BYTES_MAX};
 use crate::overlay::{
-    PendingBlob, PendingEntry, PendingGrave, PendingRefs, Standing, StoredBlob, read_blob,
+    GraveChange, PendingBlob, PendingEntry, PendingGrave, PendingRefs, Standing, StoredBlob,
+    read_blob,
 };
 use crate::record::{BlobRecord, ChunkedRecord, Counters};
 use crate::rocks::{Batch, Database, Reads, RocksError};
@@ -54,7 +55,7 @@ impl Group<'_> {
             self.seal_refs(&digest, &refs);
         }
         for (key, entry) in entries {
-            self.seal_entry(&key, entry);
+            self.seal_entry(&key, &entry);
         }
         for (key, grave) in graves {
             self.seal_grave(&key, &grave);
@@ -81,7 +82,7 @@ impl Group<'_> {
         }
     }
 
-    fn seal_entry(&mut self, key: &Key, entry: PendingEntry) {
+    fn seal_entry(&mut self, key: &Key, entry: &PendingEntry) {
         if !entry.changed {
             return;
         }
@@ -94,7 +95,7 @@ impl Group<'_> {
                 &record.signature,
                 key,
             );
-            self.batch.put(db, Column::Entries, key.as_bytes(), &wire::encode(record));
+            self.batch.put(db, Column::Entries, key.as_bytes(), &wire::encode(&**record));
             self.batch.put(db, Column::Tasks, &row, &wire::encode(task));
         } else {
             if entry.stored {
@@ -108,12 +109,14 @@ impl Group<'_> {
 
     fn seal_grave(&mut self, key: &Key, grave: &PendingGrave) {
         let db = &self.shared.db;
-        match grave.now {
-            Some(grave) => {
+        match grave.change {
+            GraveChange::Dig(grave) => {
                 self.batch.put(db, Column::Graves, key.as_bytes(), &wire::encode(&grave));
             }
-            None if grave.stored => self.batch.delete(db, Column::Graves, key.as_bytes()),
-            None => {}
+            GraveChange::Clear if grave.stored => {
+                self.batch.delete(db, Column::Graves, key.as_bytes());
+            }
+            GraveChange::Clear | GraveChange::Keep => {}
         }
     }
 

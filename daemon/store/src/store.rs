@@ -252,7 +252,7 @@ impl Store {
     pub fn settle(&self) -> Result<(), StoreError> {
         // A group queues what it leaves to remove when it commits: in front of the second one.
         for _ in 0..2 {
-            let (sender, receiver) = mpsc::channel();
+            let (sender, receiver) = mpsc::sync_channel(1);
             self.push(Mutation::Barrier {
                 // If nobody receives any more, nobody wants to know.
                 done: Box::new(move |result| drop(sender.send(result))),

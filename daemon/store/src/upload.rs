@@ -184,16 +184,14 @@ impl Upload {
     /// If earlier bytes could not be written, or the store is closed.
     pub fn finish(mut self) -> Result<Prepared, StoreError> {
         let rest = self.held.take().unwrap_or_else(|| self.gathered.split().freeze());
-        if self.storage.is_none() {
-            return Ok(Prepared::in_memory(rest));
-        }
-        self.spill(rest)?;
-        let storage = self.storage.take().expect("it was there two lines ago");
+        let Some(mut storage) = self.storage.take() else { return Ok(Prepared::in_memory(rest)) };
+        self.chaining.push(hashing::chaining_value(storage.chunks, &rest));
+        storage.write(rest)?;
         storage.failure.check()?;
         Ok(Prepared {
-            digest: hashing::merge(&self.chaining).expect("spilling leaves two chunks at least"),
+            digest: hashing::merge(&self.chaining),
             bytes: self.bytes,
-            chaining: std::mem::take(&mut self.chaining),
+            chaining: self.chaining,
             content: PreparedContent::Stored(storage),
         })
     }

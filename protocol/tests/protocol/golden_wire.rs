@@ -57,8 +57,11 @@ fn computed() -> BTreeMap<String, Vec<u8>> {
     golden
 }
 
-/// All golden bytes by name, as they are recorded.
+/// All golden bytes by name, as they are recorded, or will be when blessing.
 pub(crate) fn recorded() -> BTreeMap<String, Vec<u8>> {
+    if is_blessing() {
+        return computed();
+    }
     let file: Map<String, Value> = serde_json::from_str(&read(PATH)).unwrap();
     file.into_iter().map(|(name, bytes)| (name, from_hex(bytes.as_str().unwrap()))).collect()
 }
@@ -84,9 +87,6 @@ fn decodes_to<T: Encode + Decode<()> + PartialEq + Debug>(bytes: &[u8], wanted: 
 
 #[test]
 fn recorded_bytes_decode_to_the_messages() {
-    if is_blessing() {
-        return;
-    }
     let recorded = recorded();
     for (name, request) in samples::requests() {
         decodes_to(&recorded[&format!("request {name}")], &RequestHeader { id: ID, request });

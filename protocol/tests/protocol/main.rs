@@ -8,16 +8,19 @@
     reason = "a test that panics is a test that fails"
 )]
 
-//mod blobs;
-//mod corpora;
+mod blobs;
+mod corpora;
 mod document;
 mod document_messages;
 mod frames;
+#[path = "../../fuzz/src/lib.rs"]
+#[allow(unreachable_pub, missing_docs, reason = "the fuzz targets' library is a module here")]
+mod fuzz;
 mod golden_keys;
 mod golden_wire;
-//mod hostile;
-//mod json;
-//mod keys;
+mod hostile;
+mod json;
+mod keys;
 mod round_trips;
 mod samples;
 mod source;

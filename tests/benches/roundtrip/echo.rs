@@ -8,12 +8,12 @@ use std::process::{Child, Command, Stdio};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// When set, this program is the echo server on that socket.
-pub const SOCKET_VARIABLE: &str = "MEMOD_BENCH_ECHO";
+pub(crate) const SOCKET_VARIABLE: &str = "MEMOD_BENCH_ECHO";
 /// Replies are written in pieces of this size, as memod writes its chunks.
 const PIECE_BYTES: usize = 1024 * 1024;
 
 /// Serves echoes: a connection first says how long its requests and the replies are.
-pub fn serve(socket: &Path) {
+pub(crate) fn serve(socket: &Path) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.expect("a runtime").block_on(async {
         let listener = tokio::net::UnixListener::bind(socket).expect("bound");
@@ -42,14 +42,14 @@ async fn connection(mut stream: tokio::net::UnixStream) -> std::io::Result<()> {
 }
 
 /// The running server.
-pub struct Echo {
+pub(crate) struct Echo {
     child: Child,
     socket: PathBuf,
 }
 
 impl Echo {
     /// Starts it.
-    pub fn start(folder: &Path) -> Self {
+    pub(crate) fn start(folder: &Path) -> Self {
         let socket = folder.join("echo.sock");
         let mut child = Command::new(std::env::current_exe().expect("a path"))
             .env(SOCKET_VARIABLE, &socket)
@@ -62,7 +62,7 @@ impl Echo {
     }
 
     /// Connects for requests and replies of these lengths.
-    pub fn connect(&self, request_bytes: usize, reply_bytes: usize) -> EchoClient {
+    pub(crate) fn connect(&self, request_bytes: usize, reply_bytes: usize) -> EchoClient {
         let mut stream = UnixStream::connect(&self.socket).expect("connected");
         for bytes in [request_bytes, reply_bytes] {
             stream.write_all(&(bytes as u64).to_le_bytes()).expect("sent");
@@ -80,7 +80,7 @@ impl Drop for Echo {
 }
 
 /// A blocking client of it.
-pub struct EchoClient {
+pub(crate) struct EchoClient {
     stream: UnixStream,
     request: Vec<u8>,
     reply: Vec<u8>,
@@ -89,7 +89,7 @@ pub struct EchoClient {
 
 impl EchoClient {
     /// One round trip.
-    pub fn ask(&mut self) {
+    pub(crate) fn ask(&mut self) {
         self.stream.write_all(&self.request).expect("sent");
         let mut rest = self.reply_bytes;
         while rest > 0 {

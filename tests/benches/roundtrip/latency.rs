@@ -16,12 +16,12 @@ use crate::measure::{Report, Target, microseconds, quantile, ratios};
 const ROUNDS: usize = 30;
 
 /// A client of this daemon.
-pub fn client(daemon: &Daemon) -> Client {
+pub(crate) fn client(daemon: &Daemon) -> Client {
     Client::builder().socket(daemon.socket()).build()
 }
 
 /// Bytes that do not compress: Marsaglia's xorshift.
-pub fn noise(bytes: usize, seed: u64) -> Bytes {
+pub(crate) fn noise(bytes: usize, seed: u64) -> Bytes {
     let mut state = seed | 1;
     let mut content = vec![0; bytes];
     for chunk in content.chunks_mut(8) {
@@ -35,7 +35,7 @@ pub fn noise(bytes: usize, seed: u64) -> Bytes {
 }
 
 /// Stores one run with one output of these bytes.
-pub fn store(client: &Client, call: &CallBuilder, content: Bytes) {
+pub(crate) fn store(client: &Client, call: &CallBuilder, content: Bytes) {
     let output = PutOutput {
         name: "o0".to_owned(),
         literal_type: LiteralType::Bytes,
@@ -45,7 +45,7 @@ pub fn store(client: &Client, call: &CallBuilder, content: Bytes) {
 }
 
 /// A call of a task with one output of bytes.
-pub fn task(name: &str) -> CallBuilder {
+pub(crate) fn task(name: &str) -> CallBuilder {
     call(name).output("o0", "bytes")
 }
 
@@ -71,7 +71,7 @@ fn round(operations: usize, mut work: impl FnMut()) -> Vec<f64> {
 }
 
 /// Hits of small and middling outputs, and a put, each beside an echo of as many bytes.
-pub fn hits(report: &mut Report) {
+pub(crate) fn hits(report: &mut Report) {
     let daemon = Daemon::new();
     let echo = Echo::start(daemon.folder());
     let client = client(&daemon);
@@ -140,7 +140,7 @@ impl OutputSink for Count {
 }
 
 /// A warm large hit beside a raw stream.
-pub fn streams(report: &mut Report) {
+pub(crate) fn streams(report: &mut Report) {
     const BYTES: usize = 64 << 20;
     let daemon = Daemon::new();
     let echo = Echo::start(daemon.folder());

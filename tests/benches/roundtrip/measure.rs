@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// How a row is to be compared.
 #[derive(Debug, Clone, Copy)]
-pub enum Target {
+pub(crate) enum Target {
     /// The row's time is at most this many times the reference's.
     AtMost(f64),
     /// The row's rate is at least this many times the reference's.
@@ -15,13 +15,13 @@ pub enum Target {
 
 /// The table.
 #[derive(Debug, Default)]
-pub struct Report {
+pub(crate) struct Report {
     rows: Vec<serde_json::Value>,
 }
 
 impl Report {
     /// Prints the head.
-    pub fn begin() -> Self {
+    pub(crate) fn begin() -> Self {
         let cores = std::thread::available_parallelism().map_or(0, usize::from);
         println!("memod {} on {cores} cores; medians of one run", env!("CARGO_PKG_VERSION"));
         println!(
@@ -32,7 +32,7 @@ impl Report {
     }
 
     /// Prints a row. `samples` are in `unit`; `ratios` are the rounds' ratios to the reference.
-    pub fn row(&mut self, work: &str, unit: &str, samples: &[f64], ratios: &[f64], target: Target) {
+    pub(crate) fn row(&mut self, work: &str, unit: &str, samples: &[f64], ratios: &[f64], target: Target) {
         let (median, low, high) =
             (quantile(samples, 0.5), quantile(samples, 0.1), quantile(samples, 0.9));
         let ratio = (!ratios.is_empty()).then(|| quantile(ratios, 0.5));
@@ -56,7 +56,7 @@ impl Report {
     }
 
     /// Writes the rows as JSON where `$MEMOD_BENCH_JSON` says.
-    pub fn finish(self) {
+    pub(crate) fn finish(self) {
         if let Some(path) = std::env::var_os("MEMOD_BENCH_JSON") {
             let text = serde_json::to_string_pretty(&self.rows).expect("plain values");
             std::fs::write(path, text).expect("the report is written");
@@ -69,7 +69,7 @@ fn told(met: bool, sign: &str, bound: f64) -> String {
 }
 
 /// The quantile of samples in any order.
-pub fn quantile(samples: &[f64], at: f64) -> f64 {
+pub(crate) fn quantile(samples: &[f64], at: f64) -> f64 {
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);
     let last = sorted.len().saturating_sub(1);
@@ -80,11 +80,11 @@ pub fn quantile(samples: &[f64], at: f64) -> f64 {
 }
 
 /// Microseconds.
-pub fn microseconds(duration: Duration) -> f64 {
+pub(crate) fn microseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e6
 }
 
 /// The ratios of two rows' rounds.
-pub fn ratios(of: &[f64], to: &[f64]) -> Vec<f64> {
+pub(crate) fn ratios(of: &[f64], to: &[f64]) -> Vec<f64> {
     of.iter().zip(to).map(|(of, to)| of / to).collect()
 }

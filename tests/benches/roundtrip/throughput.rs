@@ -48,7 +48,7 @@ fn put_rate(clients: &[Client], operations: usize, round: usize) -> f64 {
 }
 
 /// Puts of 4 KiB from eight clients, beside echoes of as many bytes from eight clients.
-pub fn puts(report: &mut Report) {
+pub(crate) fn puts(report: &mut Report) {
     const CLIENTS: usize = 8;
     const OPERATIONS: usize = 500;
     let daemon = Daemon::new();
@@ -72,7 +72,7 @@ pub fn puts(report: &mut Report) {
 }
 
 /// What eight clients get at durability `power`, beside what one gets.
-pub fn grouping(report: &mut Report) {
+pub(crate) fn grouping(report: &mut Report) {
     let daemon = Setup::new().argument("--durability").argument("power").start();
     let clients: Vec<Client> = (0..8).map(|_| client(&daemon)).collect();
     let (mut ones, mut eights) = (Vec::new(), Vec::new());

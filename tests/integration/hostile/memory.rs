@@ -5,7 +5,7 @@ use harness::{Daemon, call};
 use memod_protocol::limits::{NAME_BYTES_MAX, PAYLOAD_BYTES_MAX};
 use memod_protocol::{Key, Literal, PutOutcome, Request, Response, Selector};
 
-use crate::bystander::Bystander;
+use crate::bystander::{Bystander, assert_bounded};
 
 /// The encoding of as many of these as fit into one frame, behind the opening of their container.
 fn as_many_as_fit(opening: &[u8], element: impl Fn(usize) -> Vec<u8>) -> Vec<u8> {
@@ -59,7 +59,7 @@ fn values_of_millions_of_tiny_elements_do_not_unfold_in_memory() {
         }
     }
     bystander.is_served();
-    bystander.daemon_stayed_bounded(&daemon);
+    assert_bounded(&daemon);
 }
 
 #[test]

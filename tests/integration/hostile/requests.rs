@@ -6,8 +6,8 @@ use memod_protocol::limits::{
     HEADER_BYTES_MAX, INPUTS_MAX, NAME_BYTES_MAX, OUTPUTS_MAX, TYPE_BYTES_MAX,
 };
 use memod_protocol::{
-    CallIdentity, Digest, ErrorCode, Interface, InterfaceText, Lookup, NewOutput,
-    OutputSource, Put, Request, RequestHeader, Response, RunClaim,
+    CallIdentity, Digest, ErrorCode, Interface, InterfaceText, Lookup, NewOutput, OutputSource,
+    Put, Request, RequestHeader, Response, RunClaim,
 };
 
 use crate::bystander::Bystander;
@@ -198,29 +198,31 @@ fn types_that_are_too_deep_too_long_or_none_are_refused() {
     bystander.noticed_nothing(&daemon);
 }
 
+/// What is wrong with a put, how it becomes so, and what the error must name.
+type Spoiled = (&'static str, fn(&mut Put), &'static str);
+
 #[test]
 fn an_interface_that_is_not_the_signatures_is_refused() {
     let daemon = Daemon::new();
     let bystander = Bystander::of(&daemon);
     let mut raw = daemon.connect();
     let good = || call("signature").put(&[("o0", b"")]).0;
-    let string = || "string".to_owned();
-    let changes: [(&str, &dyn Fn(&mut Put), &str); 7] = [
-        ("another signature", &|p| p.call.signature = Digest::of(b""), "signature"),
-        ("another task", &|p| p.call.task = "other".into(), "signature"),
-        ("an input retyped", &|p| p.interface.inputs[0].1 = "bytes".into(), "signature"),
-        ("an output retyped", &|p| p.interface.outputs[0].1 = "bytes".into(), "signature"),
+    let changes: [Spoiled; 7] = [
+        ("another signature", |p| p.call.signature = Digest::of(b""), "signature"),
+        ("another task", |p| p.call.task = "other".into(), "signature"),
+        ("an input retyped", |p| p.interface.inputs[0].1 = "bytes".into(), "signature"),
+        ("an output retyped", |p| p.interface.outputs[0].1 = "bytes".into(), "signature"),
         (
             "an output declared twice",
-            &|p| p.interface.outputs.push(("o0".into(), string())),
+            |p| p.interface.outputs.push(("o0".into(), "string".into())),
             "output `o0`: is declared twice",
         ),
         (
             "an empty output name",
-            &|p| p.interface.outputs.push((String::new(), string())),
+            |p| p.interface.outputs.push((String::new(), "string".into())),
             "output name: must not be empty",
         ),
-        ("nothing declared", &|p| p.interface = InterfaceText::default(), "signature"),
+        ("nothing declared", |p| p.interface = InterfaceText::default(), "signature"),
     ];
     for (what, change, problem) in changes {
         let mut put = good();

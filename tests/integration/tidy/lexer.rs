@@ -32,9 +32,7 @@ fn non_code_length(rest: &[char], before: Option<char>) -> usize {
         ['/', '/', ..] => rest.iter().position(|c| *c == '\n').unwrap_or(rest.len()),
         ['/', '*', ..] => block_comment_length(rest),
         ['"', ..] => 1 + quoted_length(&rest[1..], '"'),
-        ['r', ..] | ['b', 'r', ..] | ['c', 'r', ..] if !before.is_some_and(is_word) => {
-            raw_string_length(rest)
-        }
+        ['r', ..] | ['b' | 'c', 'r', ..] if !before.is_some_and(is_word) => raw_string_length(rest),
         // A lifetime or label has no closing quote right behind its first character.
         ['\'', '\\', ..] => 1 + quoted_length(&rest[1..], '\''),
         ['\'', _, '\'', ..] => 3,

@@ -110,16 +110,17 @@ impl Screen {
         out.flush()
     }
 
-    /// Tells of something that went wrong without stopping us.
+    /// Tells of something that went wrong without stopping us, on one line.
     pub(crate) fn warn(self, message: &str) {
         if self.quiet {
             return;
         }
+        let message = message.lines().map(str::trim).collect::<Vec<_>>().join(" ");
         if self.is_json() {
             tell(&json!({"warning": {"message": message}}).to_string());
         } else {
             let label = paint(self.err_color, Style::Notable, "warning:");
-            tell(&format!("memo: {label} {}", shown(message)));
+            tell(&format!("memo: {label} {}", shown(&message)));
         }
     }
 

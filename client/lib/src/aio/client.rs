@@ -230,7 +230,8 @@ impl Client {
         let mut taker = self.collector();
         let summary = self.read_taken(key, output, &mut taker).await?;
         let hit = collected(taker, summary)?;
-        Ok(hit.outputs.into_iter().next().expect("a read's hit has exactly one output"))
+        let only = hit.outputs.into_iter().next();
+        only.ok_or_else(|| Error::Protocol("it answered a read without an output".into()))
     }
 
     /// As [`crate::Client::read_into`]. The sink is called on an async thread and must not block.

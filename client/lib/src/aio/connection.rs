@@ -109,7 +109,7 @@ impl Connection {
                 self.settled = settled;
                 Ok(Found::Miss(miss))
             }
-            First::Hit(transfer) => Ok(Found::Hit(self.take(transfer, taker).await?)),
+            First::Hit(transfer) => Ok(Found::Hit(self.take(*transfer, taker).await?)),
         }
     }
 

@@ -30,7 +30,7 @@ impl Client {
     {
         let recall = match self.recall(call, options).await.into_hit() {
             Ok(hit) => return Ok(hit),
-            Err(recall) => recall,
+            Err(recall) => *recall,
         };
         let begun = Instant::now();
         let computed = compute().await.map_err(MemoizeError::Compute)?;
@@ -65,10 +65,7 @@ impl Client {
     {
         let mut recall = self.recall(call, options).await;
         match recall.outputs().map(decode) {
-            Some(Ok(value)) => {
-                let hit = recall.into_hit().expect("it has outputs");
-                return Ok(hit.map(|_| value));
-            }
+            Some(Ok(value)) => return Ok(recall.into_hit_with(value)),
             Some(Err(error)) => recall.reject(error.to_string()),
             None => {}
         }

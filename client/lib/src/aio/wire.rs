@@ -175,17 +175,18 @@ impl Wire {
             let to = self.end.min(from.saturating_add(left));
             if let Some(mut collector) = taker.spooling() {
                 let buffer = std::mem::take(&mut self.buffer);
-                let (buffer, collector, taken) = hop(move || {
-                    let taken = collector.data(piece(&buffer, from, to));
-                    (buffer, collector, taken)
+                let (buffer, collector, outcome) = hop(move || {
+                    let outcome = collector.data(piece(&buffer, from, to));
+                    (buffer, collector, outcome)
                 })
                 .await?;
                 self.buffer = buffer;
                 *taker = Taker::Collector(Some(collector));
-                taken.map_err(sink_error)?;
+                outcome.map_err(sink_error)?;
             } else {
-                let taken = taker.sink().and_then(|sink| sink.data(piece(&self.buffer, from, to)));
-                taken.map_err(sink_error)?;
+                let outcome =
+                    taker.sink().and_then(|sink| sink.data(piece(&self.buffer, from, to)));
+                outcome.map_err(sink_error)?;
             }
             left -= to - from;
             self.start = to;

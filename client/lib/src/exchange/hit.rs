@@ -112,7 +112,7 @@ pub(crate) enum First {
     /// cannot be used may follow, and the connection is spent.
     Miss { miss: Miss, settled: bool },
     /// There is: move its bytes as [`Transfer::step`] says.
-    Hit(Transfer),
+    Hit(Box<Transfer>),
 }
 
 /// What to do next with the connection and the sink.
@@ -167,7 +167,10 @@ pub(crate) fn first(
     let described: Result<Vec<_>, String> = hit.outputs.iter().map(describe).collect();
     let mismatch = match described {
         Ok(outputs) => match wanted.mismatch(&outputs) {
-            None => return Ok(First::Hit(Transfer::new(id, &hit, outputs, payload_bytes)?)),
+            None => {
+                let transfer = Transfer::new(id, &hit, outputs, payload_bytes)?;
+                return Ok(First::Hit(Box::new(transfer)));
+            }
             Some(mismatch) => mismatch,
         },
         Err(problem) => problem,

@@ -194,6 +194,9 @@ impl Reads for View<'_> {
     }
 }
 
+/// Key and value.
+pub(crate) type Row<'a> = (&'a [u8], &'a [u8]);
+
 /// A walk over rows.
 pub(crate) struct Rows<'a> {
     rows: DBRawIterator<'a>,
@@ -229,7 +232,7 @@ impl Rows<'_> {
     ///
     /// # Errors
     /// If the walk ended because the next row cannot be read.
-    pub(crate) fn row(&self) -> Result<Option<(&[u8], &[u8])>, RocksError> {
+    pub(crate) fn row(&self) -> Result<Option<Row<'_>>, RocksError> {
         match self.rows.item() {
             Some(row) => Ok(Some(row)),
             None => self.rows.status().map(|()| None),

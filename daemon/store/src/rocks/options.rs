@@ -26,11 +26,14 @@ pub(super) fn database(create: bool) -> Options {
     options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
     // Bounds both the disk that the log takes and the time that opening takes after a crash.
     options.set_max_total_wal_size(64 * MIB as u64);
-    options.set_db_write_buffer_size(40 * MIB);
+    options.set_db_write_buffer_size(32 * MIB);
     // The kernel writes behind evenly, so that a sync finds little left to do.
     options.set_wal_bytes_per_sync(MIB as u64);
     options.set_bytes_per_sync(MIB as u64);
     options.set_max_background_jobs(2);
+    // There is one writer, so nothing is gained by making its inserts safe for many.
+    options.set_allow_concurrent_memtable_write(false);
+    options.set_enable_write_thread_adaptive_yield(false);
     // Also: files are opened when they are first read, so opening a large store is quick.
     options.set_max_open_files(256);
     options.set_skip_stats_update_on_db_open(true);
@@ -75,18 +78,34 @@ fn column(of: Column, cache: &Cache, grave_age_max: Duration) -> Options {
     }
 
     let mut options = Options::default();
+    if matches!(of, Column::Entries | Column::Blobs | Column::Graves) {
+        // Every put asks for rows that are not there yet.
+        options.set_memtable_prefix_bloom_ratio(0.05);
+        options.set_memtable_whole_key_filtering(true);
+    }
     options.set_block_based_table_factory(&table);
     options.set_level_compaction_dynamic_level_bytes(true);
     options.set_compression_type(DBCompressionType::Lz4);
     options.set_max_write_buffer_number(3);
     options.set_write_buffer_size(match of {
-        Column::Blobs | Column::Chunks => 16 * MIB,
-        Column::Entries | Column::Tasks => 8 * MIB,
+        // Each flush makes a blob file: smaller buffers would make very many.
+        Column::Chunks => 16 * MIB,
+        Column::Entries | Column::Tasks | Column::Blobs => 8 * MIB,
         Column::Refs => 4 * MIB,
         Column::Meta | Column::Graves => MIB,
     });
     match of {
-        Column::Chunks => chunk_column(&mut options),
+        Column::Blobs => {
+            blob_files(&mut options, KIB);
+            // So that what has been read once is in memory the next time.
+            options.set_blob_cache(cache);
+        }
+        Column::Chunks => {
+            blob_files(&mut options, 4 * KIB);
+            // Space comes back only when a compaction meets the removals: look for files full of
+            // them.
+            options.add_compact_on_deletion_collector_factory(0, 0, 0.3);
+        }
         Column::Graves => {
             options.set_compaction_filter(c"memod.grave-age", move |_level, _key, value| {
                 if is_too_old(value, grave_age_max) {
@@ -101,17 +120,15 @@ fn column(of: Column, cache: &Cache, grave_age_max: Duration) -> Options {
     options
 }
 
-/// Chunks go to blob files: compaction then moves references, not megabytes.
-fn chunk_column(options: &mut Options) {
+/// Content goes to blob files: compaction then moves references, not content.
+fn blob_files(options: &mut Options, from_bytes: usize) {
     options.set_enable_blob_files(true);
-    options.set_min_blob_size(4 * KIB as u64);
+    options.set_min_blob_size(from_bytes as u64);
     options.set_blob_file_size(64 * MIB as u64);
     options.set_blob_compression_type(DBCompressionType::Lz4);
     options.set_enable_blob_gc(true);
     options.set_blob_gc_age_cutoff(0.5);
     options.set_blob_gc_force_threshold(0.5);
-    // Space comes back only when a compaction meets the removals: look for files full of them.
-    options.add_compact_on_deletion_collector_factory(0, 0, 0.3);
 }
 
 fn is_too_old(value: &[u8], age_max: Duration) -> bool {

@@ -1,5 +1,7 @@
 //! Put, lookup, overwrite, remove, notes, counters, closing.
 
+use std::slice;
+
 use memod_protocol::{Delivery, Digest, PutOutcome};
 use memod_store::{
     Durability, Found, Grave, GraveCause, Options, Replace, Store, StoreError, Tier,
@@ -20,7 +22,10 @@ fn an_unknown_key_is_unknown() {
 fn the_first_put_wins_and_the_second_is_told_who() {
     let store = open();
     let (first, second) = (content(1, 10), content(2, 10));
-    assert_eq!(put_as(&store, 1, &[first.clone()], 5, Replace::Never), PutOutcome::Populated);
+    assert_eq!(
+        put_as(&store, 1, slice::from_ref(&first), 5, Replace::Never),
+        PutOutcome::Populated
+    );
     let outcome = put_as(&store, 1, &[second], 6, Replace::Never);
     assert_eq!(outcome, PutOutcome::Exists(provenance(5)));
     assert_hit(&store, 1, &[first]);
@@ -149,7 +154,7 @@ fn everything_is_there_after_reopening() {
     for durability in [Durability::Process, Durability::Power] {
         for close in [true, false] {
             let folder = tempfile::tempdir().unwrap();
-            let options = Options { durability, ..Options::new(folder.path().join("a/b")) };
+            let options = Options { durability, ..options(&folder.path().join("a/b")) };
             let store = Store::open(&options).unwrap();
             let outputs = [content(1, 0), content(2, 20_000), content(3, 2 * CHUNK)];
             put(&store, 1, &outputs);
@@ -198,8 +203,8 @@ fn the_last_clone_may_go_in_a_callback() {
     let store = open_in(folder.path());
     let output = store.prepare(content(1, 10));
     let clone = store.clone();
-    let (sender, receiver) = std::sync::mpsc::channel();
-    let (go, gone) = std::sync::mpsc::channel::<()>();
+    let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+    let (go, gone) = std::sync::mpsc::sync_channel::<()>(1);
     store.put(entry(1, vec![output], 1, Replace::Never), move |result| {
         gone.recv().unwrap();
         drop(clone);

@@ -1,5 +1,7 @@
 //! Content of every size, in and out.
 
+use std::slice;
+
 use bytes::Bytes;
 use memod_protocol::{Digest, PutOutcome};
 use memod_store::{ChunkReader, Content, Replace, StoreError, Tier, WHOLE_BYTES_MAX};
@@ -7,7 +9,7 @@ use memod_store::{ChunkReader, Content, Replace, StoreError, Tier, WHOLE_BYTES_M
 use crate::harness::*;
 
 /// Lengths round every threshold.
-pub const INTERESTING_BYTES: [usize; 17] = [
+pub(crate) const INTERESTING_BYTES: [usize; 17] = [
     0,
     1,
     4095,
@@ -33,14 +35,14 @@ fn content_of_every_size_comes_back() {
     let contents: Vec<Bytes> =
         INTERESTING_BYTES.iter().map(|bytes| content(*bytes as u64, *bytes)).collect();
     for (number, content) in contents.iter().enumerate() {
-        assert_eq!(put(&store, number as u64, &[content.clone()]), PutOutcome::Populated);
-        assert_hit(&store, number as u64, &[content.clone()]);
+        assert_eq!(put(&store, number as u64, slice::from_ref(content)), PutOutcome::Populated);
+        assert_hit(&store, number as u64, slice::from_ref(content));
     }
     assert_sound(&store);
     let store = store.reopen();
     for _cold_then_warm in 0..2 {
         for (number, content) in contents.iter().enumerate() {
-            assert_hit(&store, number as u64, &[content.clone()]);
+            assert_hit(&store, number as u64, slice::from_ref(content));
         }
     }
     let all: Vec<u64> = (0..contents.len() as u64).collect();
@@ -61,7 +63,7 @@ fn uploads_in_pieces_are_the_same_content() {
             assert_eq!(prepared.digest(), Digest::of(&content));
             assert_eq!(prepared.bytes(), bytes as u64);
             try_put(&store, entry(number, vec![prepared], 1, Replace::Never)).unwrap();
-            assert_hit(&store, number, &[content.clone()]);
+            assert_hit(&store, number, slice::from_ref(&content));
             number += 1;
         }
         // The second and third of each found the first there and were given up.
@@ -123,14 +125,14 @@ fn reader(store: &TestStore, number: u64) -> ChunkReader {
 fn what_is_being_read_stays_until_it_is_read() {
     let store = open();
     let long = content(1, 6 * CHUNK + 5);
-    put(&store, 1, &[long.clone()]);
+    put(&store, 1, slice::from_ref(&long));
     // Without the hot cache: everything comes from the disk.
     let folder = {
         let TestStore { store, folder } = store;
         drop(store);
         folder
     };
-    let options = memod_store::Options { hot_bytes: 0, ..memod_store::Options::new(folder.path()) };
+    let options = memod_store::Options { hot_bytes: 0, ..options(folder.path()) };
     let store = TestStore { store: memod_store::Store::open(&options).unwrap(), folder };
     let (first, second) = (reader(&store, 1), reader(&store, 1));
     assert!(first.chunk(0, Tier::Disk).unwrap().is_some());
@@ -140,7 +142,7 @@ fn what_is_being_read_stays_until_it_is_read() {
     assert_eq!((recount.chunk_rows, recount.loose_rows), (7, 1));
     assert_eq!(recount.counters.blobs, 0);
     // The same content, put again meanwhile, is stored by itself.
-    put(&store, 2, &[long.clone()]);
+    put(&store, 2, slice::from_ref(&long));
     drop(first);
     for (index, expected) in (0..).zip(long.chunks(CHUNK)) {
         let chunk = second.chunk(index, Tier::Disk).unwrap().unwrap();
@@ -182,10 +184,12 @@ fn a_wide_entry_is_not_read_into_memory_as_a_whole() {
 fn disk_space_comes_back() {
     fn disk_bytes(path: &std::path::Path) -> u64 {
         let entries = std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap());
-        let bytes = |entry: std::fs::DirEntry| match entry.file_type().unwrap().is_dir() {
-            true => disk_bytes(&entry.path()),
+        let bytes = |entry: std::fs::DirEntry| {
+            if entry.file_type().unwrap().is_dir() {
+                return disk_bytes(&entry.path());
+            }
             // A file may be removed while we look.
-            false => entry.metadata().map_or(0, |metadata| metadata.len()),
+            entry.metadata().map_or(0, |metadata| metadata.len())
         };
         entries.map(bytes).sum()
     }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::mpsc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use memod_protocol::limits::CHUNK_BYTES;
@@ -14,12 +15,12 @@ use memod_store::{
 };
 use tempfile::TempDir;
 
-pub const CHUNK: usize = CHUNK_BYTES as usize;
+pub(crate) const CHUNK: usize = CHUNK_BYTES as usize;
 
 /// A store in a folder of its own. The store goes before the folder.
-pub struct TestStore {
-    pub store: Store,
-    pub folder: TempDir,
+pub(crate) struct TestStore {
+    pub(crate) store: Store,
+    pub(crate) folder: TempDir,
 }
 
 impl std::ops::Deref for TestStore {
@@ -30,19 +31,25 @@ impl std::ops::Deref for TestStore {
     }
 }
 
-pub fn open() -> TestStore {
+pub(crate) fn open() -> TestStore {
     let folder = tempfile::tempdir().unwrap();
     let store = open_in(folder.path());
     TestStore { store, folder }
 }
 
-pub fn open_in(path: &Path) -> Store {
-    Store::open(&Options::new(path)).unwrap()
+pub(crate) fn open_in(path: &Path) -> Store {
+    Store::open(&options(path)).unwrap()
+}
+
+/// The defaults, except that graves of 1970 are remembered: the tests count time from there.
+pub(crate) fn options(path: &Path) -> Options {
+    let grave_age_max = Duration::from_secs(200 * 365 * 24 * 60 * 60);
+    Options { grave_age_max, ..Options::new(path) }
 }
 
 impl TestStore {
     /// Drops the store without closing it and opens it again.
-    pub fn reopen(self) -> Self {
+    pub(crate) fn reopen(self) -> Self {
         let Self { store, folder } = self;
         drop(store);
         let store = open_in(folder.path());
@@ -51,14 +58,14 @@ impl TestStore {
 }
 
 /// Content that does not compress and differs for each seed.
-pub fn content(seed: u64, bytes: usize) -> Bytes {
+pub(crate) fn content(seed: u64, bytes: usize) -> Bytes {
     let mut filled = vec![0; bytes];
     blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut filled);
     filled.into()
 }
 
 /// The identity of one of many calls; neighbours share task and cache version.
-pub fn identity(number: u64) -> CallIdentity {
+pub(crate) fn identity(number: u64) -> CallIdentity {
     CallIdentity {
         scope: Scope::new("project", if number.is_multiple_of(2) { "even" } else { "odd" }),
         task: format!("task{}", number % 3),
@@ -68,11 +75,11 @@ pub fn identity(number: u64) -> CallIdentity {
     }
 }
 
-pub fn key(number: u64) -> Key {
+pub(crate) fn key(number: u64) -> Key {
     identity(number).key()
 }
 
-pub fn provenance(created_at_ms: u64) -> Provenance {
+pub(crate) fn provenance(created_at_ms: u64) -> Provenance {
     Provenance {
         writer_uid: 1000,
         writer_pid: Some(1),
@@ -84,7 +91,7 @@ pub fn provenance(created_at_ms: u64) -> Provenance {
 }
 
 /// An entry with outputs `o0`, `o1` and so on.
-pub fn entry(
+pub(crate) fn entry(
     number: u64,
     outputs: Vec<Prepared>,
     created_at_ms: u64,
@@ -108,22 +115,22 @@ pub fn entry(
 }
 
 /// Calls something that answers through a callback, and waits.
-pub fn wait<T: Send + 'static>(call: impl FnOnce(Box<dyn FnOnce(T) + Send>)) -> T {
-    let (sender, receiver) = mpsc::channel();
+pub(crate) fn wait<T: Send + 'static>(call: impl FnOnce(Box<dyn FnOnce(T) + Send>)) -> T {
+    let (sender, receiver) = mpsc::sync_channel(1);
     call(Box::new(move |result| sender.send(result).unwrap()));
     receiver.recv().unwrap()
 }
 
-pub fn try_put(store: &Store, entry: NewEntry) -> Result<PutOutcome, StoreError> {
+pub(crate) fn try_put(store: &Store, entry: NewEntry) -> Result<PutOutcome, StoreError> {
     wait(|done| store.put(entry, done))
 }
 
 /// Puts contents that are in memory, never replacing.
-pub fn put(store: &Store, number: u64, outputs: &[Bytes]) -> PutOutcome {
+pub(crate) fn put(store: &Store, number: u64, outputs: &[Bytes]) -> PutOutcome {
     put_as(store, number, outputs, 1, Replace::Never)
 }
 
-pub fn put_as(
+pub(crate) fn put_as(
     store: &Store,
     number: u64,
     outputs: &[Bytes],
@@ -135,7 +142,7 @@ pub fn put_as(
 }
 
 /// Uploads content in pieces of this length.
-pub fn upload(store: &Store, content: &Bytes, piece_bytes: usize) -> Prepared {
+pub(crate) fn upload(store: &Store, content: &Bytes, piece_bytes: usize) -> Prepared {
     let mut upload = store.begin_upload();
     let mut rest = content.clone();
     while !rest.is_empty() {
@@ -144,16 +151,16 @@ pub fn upload(store: &Store, content: &Bytes, piece_bytes: usize) -> Prepared {
     upload.finish().unwrap()
 }
 
-pub fn remove(store: &Store, numbers: &[u64]) -> u64 {
+pub(crate) fn remove(store: &Store, numbers: &[u64]) -> u64 {
     let keys = numbers.iter().map(|number| key(*number)).collect();
     wait(|done| store.remove(keys, GraveCause::Evicted, 99, None, done)).unwrap()
 }
 
-pub fn lookup(store: &Store, number: u64) -> Found {
+pub(crate) fn lookup(store: &Store, number: u64) -> Found {
     store.lookup(&key(number), Tier::Disk).unwrap()
 }
 
-pub fn hit(store: &Store, number: u64) -> StoredEntry {
+pub(crate) fn hit(store: &Store, number: u64) -> StoredEntry {
     match lookup(store, number) {
         Found::Entry(entry) => *entry,
         other => panic!("entry {number}: {other:?}"),
@@ -161,7 +168,7 @@ pub fn hit(store: &Store, number: u64) -> StoredEntry {
 }
 
 /// All content of an output.
-pub fn read(output: &StoredOutput) -> Bytes {
+pub(crate) fn read(output: &StoredOutput) -> Bytes {
     match &output.content {
         Content::Whole(content) => content.clone(),
         Content::Chunked(reader) => {
@@ -173,7 +180,7 @@ pub fn read(output: &StoredOutput) -> Bytes {
 }
 
 /// Asserts that an entry has exactly these outputs.
-pub fn assert_hit(store: &Store, number: u64, outputs: &[Bytes]) {
+pub(crate) fn assert_hit(store: &Store, number: u64, outputs: &[Bytes]) {
     let found = hit(store, number);
     assert_eq!(found.outputs.len(), outputs.len(), "entry {number}");
     for (index, (output, expected)) in found.outputs.iter().zip(outputs).enumerate() {
@@ -185,7 +192,7 @@ pub fn assert_hit(store: &Store, number: u64, outputs: &[Bytes]) {
 }
 
 /// Asserts that the store agrees with itself.
-pub fn assert_sound(store: &Store) {
+pub(crate) fn assert_sound(store: &Store) {
     store.settle().unwrap();
     let recount = store.recount().unwrap();
     assert_eq!(recount.problems, Vec::<String>::new());

@@ -135,9 +135,12 @@ fn run(operations: Vec<Operation>, options: &Options) {
         match operation {
             Operation::Put { number, outputs, replace, uploaded } => {
                 let outputs: Vec<Bytes> = outputs.into_iter().map(content_of).collect();
-                let prepared = outputs.iter().map(|output| match uploaded {
-                    true => upload(&store, output, 700_000),
-                    false => store.prepare(output.clone()),
+                let prepared = outputs.iter().map(|output| {
+                    if uploaded {
+                        upload(&store, output, 700_000)
+                    } else {
+                        store.prepare(output.clone())
+                    }
                 });
                 let prepared = prepared.collect();
                 let outcome = try_put(&store, entry(number, prepared, now, replace)).unwrap();
@@ -186,6 +189,6 @@ proptest! {
         hot_bytes in prop_oneof![Just(0u64), Just(64 * 1024 * 1024)],
     ) {
         let folder = tempfile::tempdir().unwrap();
-        run(operations, &Options { durability, hot_bytes, ..Options::new(folder.path()) });
+        run(operations, &Options { durability, hot_bytes, ..options(folder.path()) });
     }
 }

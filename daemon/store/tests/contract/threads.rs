@@ -13,7 +13,7 @@ use crate::harness::*;
 fn of_many_puts_of_a_key_exactly_one_populates() {
     for durability in [Durability::Process, Durability::Power] {
         let folder = tempfile::tempdir().unwrap();
-        let options = Options { durability, ..Options::new(folder.path()) };
+        let options = Options { durability, ..options(folder.path()) };
         let store = Store::open(&options).unwrap();
         for round in 0..20 {
             let outcomes: Vec<PutOutcome> = thread::scope(|scope| {
@@ -59,7 +59,7 @@ fn generation(number: u64) -> [Bytes; 3] {
 fn readers_see_one_generation_while_it_is_replaced_and_removed() {
     let folder = tempfile::tempdir().unwrap();
     // A small cache, so that most reads go to the database.
-    let options = Options { hot_bytes: 1024 * 1024, ..Options::new(folder.path()) };
+    let options = Options { hot_bytes: 1024 * 1024, ..options(folder.path()) };
     let store = Store::open(&options).unwrap();
     put_as(&store, 1, &generation(0), 0, Replace::Always);
     let stop = AtomicBool::new(false);

@@ -4,19 +4,20 @@
 //! that are meant for it, and, when our reader goes away, a broken pipe.
 
 use std::ffi::OsString;
-use std::io::{self, ErrorKind, PipeReader, Read, Write};
+use std::io::{self, ErrorKind, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, ExitStatus};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::errno::Errno;
+use nix::sys::signal::SigSet;
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
 use tempfile::SpooledTempFile;
 
 use super::replay::SPOOL_MEMORY_BYTES;
-use super::signals::Signals;
+use super::signals::Watch;
+use super::spawn::spawn;
 use super::write;
 use crate::args::Screen;
 use crate::exit::{self, Failure};
@@ -25,11 +26,12 @@ use crate::exit::{self, Failure};
 pub(super) struct Ran {
     /// How long it took.
     pub(super) took: Duration,
+    /// Its exit code, as a shell says it.
+    pub(super) code: u8,
     /// What it wrote to its standard output.
     pub(super) stdout: Kept,
     /// What it wrote to its standard error.
     pub(super) stderr: Kept,
-    status: ExitStatus,
 }
 
 /// What a command wrote to a stream.
@@ -38,76 +40,86 @@ pub(super) enum Kept {
     Whole(SpooledTempFile),
     /// Whoever read our output has gone away.
     ReaderGone,
+    /// Our own stream took no more.
+    Unwritable(io::Error),
     /// It could not be kept.
     Lost(io::Error),
-}
-
-impl Ran {
-    /// The exit code, as a shell says it.
-    pub(super) fn exit_code(&self) -> u8 {
-        exit_code(self.status)
-    }
-}
-
-fn exit_code(status: ExitStatus) -> u8 {
-    let signalled = || status.signal().map(|number| i32::from(exit::SIGNALLED) + number);
-    let code = status.code().or_else(signalled);
-    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX)
 }
 
 /// Runs the command to its end.
 ///
 /// # Errors
-/// If it cannot be started.
-pub(super) fn run(command: &[OsString], signals: &Signals, screen: Screen) -> Result<Ran, Failure> {
-    let Some((program, arguments)) = command.split_first() else {
-        return Err(Failure::usage("there is no command"));
-    };
-    let mut ready = Command::new(program);
-    ready.args(arguments);
-    let keepers = match keep(&mut ready) {
-        Ok(keepers) => Ok(keepers),
-        Err(error) => {
-            screen.warn(&format!("the command's output cannot be kept: {error}"));
-            ready = Command::new(program);
-            ready.args(arguments);
-            Err(error)
-        }
-    };
+/// If it cannot be started, or succeeds though we cannot write what it writes.
+pub(super) fn run(command: &[OsString], screen: Screen) -> Result<Ran, Failure> {
+    let watch = Watch::begin();
+    if let Err(error) = &watch {
+        screen.warn(&format!("signals will not reach the command: {error}"));
+    }
+    let keepers = keep();
+    if let Err(error) = &keepers {
+        screen.warn(&format!("the command's output cannot be kept: {error}"));
+    }
+    let streams = keepers.as_ref().ok().map(|[stdout, stderr]| {
+        let ends = [&stdout.writer, &stderr.writer];
+        ends.map(AsFd::as_fd)
+    });
     let began = Instant::now();
-    let mut child = signals
-        .start(|| ready.spawn(), pid)
-        .map_err(|error| not_started(&program.to_string_lossy(), &error))?;
-    // The other ends of the pipes: while they are open here, the keepers see no end.
-    drop(ready);
-    let ended = wait_without_reaping(pid(&child));
-    let took = began.elapsed();
-    signals.ended();
-    let (stdout, stderr) = match keepers {
-        Ok([stdout, stderr]) => (joined(stdout), joined(stderr)),
-        Err(error) => (Kept::Lost(error), Kept::Lost(io::Error::other("see above"))),
+    let started = match &watch {
+        Ok(watch) => watch.start(|| spawn(command, streams, watch.original())),
+        Err(_) => spawn(command, streams, SigSet::empty()),
     };
-    let status = ended.and_then(|()| child.wait());
-    let status = status.map_err(|error| {
+    let child = started.map_err(|error| not_started(command, &error))?;
+    let threads = keepers.map(|keepers| keepers.map(Keeper::into_thread));
+    let ended = wait_without_reaping(child);
+    let took = began.elapsed();
+    drop(watch);
+    let (stdout, stderr) = match threads {
+        Ok([stdout, stderr]) => (joined(stdout), joined(stderr)),
+        Err(error) => (Kept::Lost(error), Kept::ReaderGone),
+    };
+    let status = ended.and_then(|()| Ok(waitpid(child, None)?)).map_err(|error| {
         Failure::new(exit::FAILED, "io", format!("cannot wait for the command: {error}"))
     })?;
-    Ok(Ran { took, stdout, stderr, status })
+    match (exit_code(status), stdout, stderr) {
+        (exit::DONE, Kept::Unwritable(error), _) | (exit::DONE, _, Kept::Unwritable(error)) => {
+            Err(error.into())
+        }
+        (code, stdout, stderr) => Ok(Ran { took, code, stdout, stderr }),
+    }
 }
 
-type Keeper = JoinHandle<Kept>;
+/// The exit code, as a shell says it.
+fn exit_code(status: WaitStatus) -> u8 {
+    let code = match status {
+        WaitStatus::Exited(_, code) => code,
+        WaitStatus::Signaled(_, signal, _) => i32::from(exit::SIGNALLED) + signal as i32,
+        _ => i32::from(u8::MAX),
+    };
+    u8::try_from(code).unwrap_or(u8::MAX)
+}
 
-/// Gives the command two pipes for its streams, each with a thread at the other end.
-fn keep(command: &mut Command) -> io::Result<[Keeper; 2]> {
+/// A thread that passes on a stream of the command, and the end of the pipe that is the command's.
+struct Keeper {
+    thread: JoinHandle<Kept>,
+    writer: PipeWriter,
+}
+
+impl Keeper {
+    /// The thread alone: as long as we hold the other end open, it sees no end.
+    fn into_thread(self) -> JoinHandle<Kept> {
+        self.thread
+    }
+}
+
+/// Makes two pipes for the command's streams, each with a thread at our end.
+fn keep() -> io::Result<[Keeper; 2]> {
     let keeper = |name: &str, ours: BorrowedFd<'_>| {
         let (reader, writer) = io::pipe()?;
         let ours = write::unbuffered(ours)?;
         let thread = thread::Builder::new().name(format!("memo-{name}"));
-        io::Result::Ok((thread.spawn(move || pass_on(reader, &ours))?, writer))
+        io::Result::Ok(Keeper { thread: thread.spawn(move || pass_on(reader, &ours))?, writer })
     };
-    let (stdout, stdout_writer) = keeper("stdout", io::stdout().as_fd())?;
-    let (stderr, stderr_writer) = keeper("stderr", io::stderr().as_fd())?;
-    command.stdout(stdout_writer).stderr(stderr_writer);
-    Ok([stdout, stderr])
+    Ok([keeper("stdout", io::stdout().as_fd())?, keeper("stderr", io::stderr().as_fd())?])
 }
 
 /// Passes on what comes, at once, and keeps it. Hangs up when our own reader has.
@@ -127,37 +139,35 @@ fn pass_on(mut from: PipeReader, to: &std::fs::File) -> Kept {
             && let Err(error) = kept.write_all(bytes)
         {
             lost = Some(error);
+            // Gives the room back, which others may need more.
             kept = SpooledTempFile::new(0);
         }
         match write::write_all(to, bytes) {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::BrokenPipe => return Kept::ReaderGone,
-            Err(error) => return Kept::Lost(error),
+            Err(error) => return Kept::Unwritable(error),
         }
     }
     lost.map_or(Kept::Whole(kept), Kept::Lost)
 }
 
-fn joined(keeper: Keeper) -> Kept {
+fn joined(keeper: JoinHandle<Kept>) -> Kept {
     keeper.join().unwrap_or_else(|_| Kept::Lost(io::Error::other("its thread has panicked")))
-}
-
-fn pid(child: &Child) -> Pid {
-    Pid::from_raw(i32::try_from(child.id()).expect("the kernel gives it as an i32"))
 }
 
 /// Waits for the end, but leaves the process's number taken.
 fn wait_without_reaping(child: Pid) -> io::Result<()> {
     loop {
         match waitid(Id::Pid(child), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT) {
-            Err(nix::Error::EINTR) => {}
+            Err(Errno::EINTR) => {}
             other => return other.map(drop).map_err(io::Error::from),
         }
     }
 }
 
 /// As shells say it: 127 if there is no such command, 126 if it cannot be run.
-fn not_started(program: &str, error: &io::Error) -> Failure {
+fn not_started(command: &[OsString], error: &io::Error) -> Failure {
+    let program = command.first().map(|program| program.to_string_lossy()).unwrap_or_default();
     if error.kind() == ErrorKind::NotFound {
         return Failure::new(exit::NOT_FOUND, "command_not_found", format!("{program}: {error}"));
     }
@@ -166,22 +176,25 @@ fn not_started(program: &str, error: &io::Error) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::io::Seek;
+
+    use nix::sys::signal::Signal;
+
+    use super::*;
 
     #[test]
     fn exit_codes_are_those_of_shells() {
-        assert_eq!(exit_code(ExitStatus::from_raw(0)), 0);
-        assert_eq!(exit_code(ExitStatus::from_raw(7 << 8)), 7);
-        assert_eq!(exit_code(ExitStatus::from_raw(255 << 8)), 255);
-        assert_eq!(exit_code(ExitStatus::from_raw(15)), 143);
+        let pid = Pid::from_raw(1);
+        assert_eq!(exit_code(WaitStatus::Exited(pid, 0)), 0);
+        assert_eq!(exit_code(WaitStatus::Exited(pid, 255)), 255);
+        assert_eq!(exit_code(WaitStatus::Signaled(pid, Signal::SIGTERM, false)), 143);
     }
 
     #[test]
     fn what_passes_is_kept_whole() {
         let (reader, mut writer) = io::pipe().expect("a pipe");
         let to = tempfile::tempfile().expect("a file");
-        let bytes: Vec<u8> = (0..3_000_000_u32).map(|at| (at % 251) as u8).collect();
+        let bytes = [1, 2, 3, 4, 5, 6, 7].repeat(500_000);
         let sent = bytes.clone();
         let sender = thread::spawn(move || writer.write_all(&sent));
         let Kept::Whole(mut kept) = pass_on(reader, &to) else { panic!("it was not kept") };
@@ -207,9 +220,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_started_is_told_apart() {
-        let not_found = not_started("x", &ErrorKind::NotFound.into());
-        assert_eq!(not_found.exit, 127);
-        let denied = not_started("x", &ErrorKind::PermissionDenied.into());
-        assert_eq!(denied.exit, 126);
+        let code = |kind: ErrorKind| not_started(&["x".into()], &kind.into()).exit;
+        assert_eq!(code(ErrorKind::NotFound), 127);
+        assert_eq!(code(ErrorKind::PermissionDenied), 126);
     }
 }

@@ -10,6 +10,7 @@ mod child;
 mod inputs;
 mod replay;
 mod signals;
+mod spawn;
 mod store;
 mod subject;
 mod target;
@@ -17,7 +18,7 @@ mod write;
 
 use std::time::{Duration, Instant};
 
-use memod_client::{Client, Found, HitSummary, LookupOptions};
+use memod_client::{Client, Error, Found, HitSummary, LookupOptions};
 use memod_protocol::MissReason;
 
 use crate::args::{RunArgs, Screen, Settings};
@@ -27,8 +28,11 @@ use crate::output::tell;
 use crate::output::units::seconds_exact;
 use child::Ran;
 use replay::{Replay, Streams};
-use signals::Signals;
 use subject::Subject;
+
+/// A daemon that was of no help is asked again only after a run that took longer than this: what
+/// was long to compute is worth another wait.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Replays the command, or runs it.
 ///
@@ -40,9 +44,8 @@ pub(crate) fn run(args: &RunArgs, settings: &Settings) -> Outcome {
     let subject = Subject::new(args, &settings.scope)?;
     let key = subject.call.key()?;
     let screen = settings.screen;
-    let signals = Signals::watch(screen);
     let client = connect::working(settings);
-    let miss = match recall(args, &subject, &client, &signals, screen) {
+    let miss = match recall(args, &subject, &client, screen) {
         Recalled::Hit(hit, streams) => {
             streams.write()?;
             if screen.verbose {
@@ -54,9 +57,10 @@ pub(crate) fn run(args: &RunArgs, settings: &Settings) -> Outcome {
         }
         Recalled::Miss(miss) => miss,
     };
-    let ran = child::run(&args.command, &signals, screen)?;
-    let (code, took) = (ran.exit_code(), ran.took);
-    if code == exit::DONE && !args.read_only {
+    let ran = child::run(&args.command, screen)?;
+    let (code, took) = (ran.code, ran.took);
+    let is_hopeless = miss.is_told && took < PATIENCE;
+    if code == exit::DONE && !args.read_only && !is_hopeless {
         remember(args, &subject, ran, &client, &miss, screen);
     }
     if screen.verbose {
@@ -90,36 +94,33 @@ impl Missed {
     }
 }
 
-fn recall(
-    args: &RunArgs,
-    subject: &Subject,
-    client: &Client,
-    signals: &Signals,
-    screen: Screen,
-) -> Recalled {
+fn recall(args: &RunArgs, subject: &Subject, client: &Client, screen: Screen) -> Recalled {
     if args.overwrite {
         return Recalled::Miss(Missed::because("overwrite"));
     }
-    let mut replay = Replay::new(subject, signals);
+    let mut replay = Replay::new(subject);
     let options = LookupOptions { max_age: args.max_age };
     let missed = match client.lookup_into(&subject.call, &options, &mut replay) {
         Ok(Found::Hit(hit)) => match replay.finish() {
             Ok(streams) => return Recalled::Hit(Box::new(hit), streams),
-            Err(error) => {
-                screen.warn(&format!("cannot replay, so the command runs: {error}"));
-                Missed::because("replay_failed")
-            }
+            Err(error) => unreplayed(&error, screen),
         },
         Ok(Found::Miss(miss)) => Missed {
             is_worthless: miss.reason == MissReason::Corrupt,
             ..Missed::because(miss.reason.name())
         },
+        Err(Error::Local { source, .. }) => unreplayed(&source, screen),
         Err(error) => {
             screen.warn(&format!("cannot look up, so the command runs: {error}"));
             Missed { is_told: true, ..Missed::because(error.name()) }
         }
     };
     Recalled::Miss(missed)
+}
+
+fn unreplayed(error: &std::io::Error, screen: Screen) -> Missed {
+    screen.warn(&format!("cannot replay, so the command runs: {error}"));
+    Missed::because("replay_failed")
 }
 
 fn remember(

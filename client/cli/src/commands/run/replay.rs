@@ -1,7 +1,7 @@
 //! Takes a hit's outputs and does again what the command did.
 //!
 //! **Invariants.** Nothing is visible before the whole hit is there: streams wait in a spool, files
-//! under temporary names. Memory is bounded.
+//! beside their places. Memory is bounded.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Seek, Write};
@@ -12,7 +12,6 @@ use memod_client::{OutputDescription, OutputSink};
 use memod_protocol::{Literal, LiteralType};
 use tempfile::SpooledTempFile;
 
-use super::signals::{Signals, Temporary};
 use super::subject::{STDERR, STDOUT, Subject};
 use super::target::Target;
 use super::write;
@@ -29,8 +28,7 @@ pub(super) struct Streams {
 }
 
 /// A hit on its way in.
-pub(super) struct Replay<'a> {
-    signals: &'a Signals,
+pub(super) struct Replay {
     streams: Streams,
     files: BTreeMap<String, File>,
     modes: BTreeMap<String, String>,
@@ -41,7 +39,6 @@ pub(super) struct Replay<'a> {
 struct File {
     path: PathBuf,
     target: Option<Target>,
-    temporary: Option<Temporary>,
     mode: Vec<u8>,
 }
 
@@ -54,14 +51,13 @@ enum Current {
     Mode(String),
 }
 
-impl<'a> Replay<'a> {
+impl Replay {
     /// A replay of the subject's run.
-    pub(super) fn new(subject: &Subject, signals: &'a Signals) -> Self {
+    pub(super) fn new(subject: &Subject) -> Self {
         let spool = || SpooledTempFile::new(SPOOL_MEMORY_BYTES);
-        let file = |path: PathBuf| File { path, target: None, temporary: None, mode: Vec::new() };
+        let file = |path: PathBuf| File { path, target: None, mode: Vec::new() };
         let outputs = subject.outputs.iter();
         Self {
-            signals,
             streams: Streams { stdout: spool(), stderr: spool() },
             files: outputs.clone().map(|of| (of.content.clone(), file(of.path.clone()))).collect(),
             modes: outputs.map(|of| (of.mode.clone(), of.content.clone())).collect(),
@@ -94,7 +90,7 @@ impl<'a> Replay<'a> {
     }
 }
 
-impl OutputSink for Replay<'_> {
+impl OutputSink for Replay {
     fn begin(&mut self, output: &OutputDescription, _index: usize) -> io::Result<()> {
         let name = output.name.as_str();
         self.current = if name == STDOUT {
@@ -104,10 +100,8 @@ impl OutputSink for Replay<'_> {
         } else if let Some(content) = self.modes.get(name) {
             Current::Mode(content.clone())
         } else {
-            let signals = self.signals;
             let file = self.file(name)?;
             let target = Target::new(&file.path).map_err(|error| told(&file.path, &error))?;
-            file.temporary = Some(signals.remove_at_end(target.temporary()));
             file.target = Some(target);
             Current::Content(name.to_owned())
         };
@@ -178,4 +172,78 @@ fn read_mode(blob: &[u8]) -> io::Result<u32> {
 
 fn told(path: &std::path::Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("output file `{}`: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
+
+    use memod_protocol::{Digest, Scope};
+
+    use super::*;
+    use crate::args::RunArgs;
+
+    fn replay(output: &Path) -> Replay {
+        let args = RunArgs {
+            cache_version: "1".into(),
+            outputs: vec![output.to_owned()],
+            command: vec![OsString::from("tool")],
+            ..RunArgs::default()
+        };
+        Replay::new(&Subject::new(&args, &Scope::new("p", "d")).expect("valid"))
+    }
+
+    fn give(replay: &mut Replay, name: &str, pieces: &[&[u8]]) -> io::Result<()> {
+        let description = OutputDescription {
+            name: name.to_owned(),
+            literal_type: LiteralType::Bytes,
+            digest: Digest::of(&pieces.concat()),
+            bytes: pieces.concat().len() as u64,
+        };
+        replay.begin(&description, 0)?;
+        pieces.iter().try_for_each(|piece| replay.data(piece))
+    }
+
+    fn mode(bits: i64) -> Vec<u8> {
+        Literal::Integer(bits).to_blob(&LiteralType::Integer).expect("it is one").to_vec()
+    }
+
+    #[test]
+    fn files_appear_only_at_the_end() {
+        let root = tempfile::tempdir().expect("a directory");
+        let path = root.path().join("made").join("file");
+        let name = path.display().to_string();
+        let mut replay = replay(&path);
+        give(&mut replay, "stdout", &[b"out", b"put"]).expect("taken");
+        give(&mut replay, "stderr", &[]).expect("taken");
+        give(&mut replay, &format!("mode:{name}"), &[&mode(0o640)]).expect("taken");
+        give(&mut replay, &format!("file:{name}"), &[b"con", b"tent"]).expect("taken");
+        assert!(!path.exists());
+        let mut streams = replay.finish().expect("it can be written");
+        assert_eq!(std::fs::read(&path).expect("it is there"), b"content");
+        let permissions = std::fs::metadata(&path).expect("it is there").permissions();
+        assert_eq!(permissions.mode() & 0o7777, 0o640);
+        let mut stdout = String::new();
+        streams.stdout.read_to_string(&mut stdout).expect("readable");
+        assert_eq!(stdout, "output");
+    }
+
+    #[test]
+    fn what_is_no_replay_is_refused_and_leaves_nothing() {
+        let root = tempfile::tempdir().expect("a directory");
+        let path = root.path().join("file");
+        let name = path.display().to_string();
+        let unasked = give(&mut replay(&path), "file:other", &[b"x"]);
+        assert!(unasked.is_err(), "nobody asked for it");
+        let mut endless = replay(&path);
+        let refused = give(&mut endless, &format!("mode:{name}"), &[&[2; MODE_BYTES_MAX + 1]]);
+        assert!(refused.is_err(), "no permissions are that long");
+        let mut wrong = replay(&path);
+        give(&mut wrong, &format!("file:{name}"), &[b"content"]).expect("taken");
+        give(&mut wrong, &format!("mode:{name}"), &[&mode(-1)]).expect("taken");
+        assert!(wrong.finish().is_err(), "permissions are not negative");
+        assert_eq!(root.path().read_dir().expect("readable").count(), 0);
+    }
 }

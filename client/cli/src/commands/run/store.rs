@@ -80,7 +80,7 @@ fn stream(name: &'static str, kept: Kept) -> Result<PutOutput, Unstored> {
             })
         }
         Kept::ReaderGone => Err(Unstored::ReaderGone),
-        Kept::Lost(error) => Err(Unstored::Stream(name, error)),
+        Kept::Unwritable(error) | Kept::Lost(error) => Err(Unstored::Stream(name, error)),
     }
 }
 

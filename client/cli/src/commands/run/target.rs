@@ -1,29 +1,39 @@
 //! Where a file that the command writes is put back.
 //!
 //! **Invariants.** The file appears whole, with its permissions, or not at all. Nothing but a
-//! regular file is ever replaced; a symbolic link stays, what it points to is replaced.
+//! regular file is ever replaced; a symbolic link stays, what it points to is replaced. Where the
+//! file system allows it, the file has no name before it is whole, so that a process that is
+//! killed leaves nothing behind.
 
-use std::fs::Permissions;
+use std::fs::{File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
+use nix::unistd::linkat;
+use tempfile::TempPath;
 
 /// The permissions that are remembered. Set-user-ID and its kin are not: they would hand the
 /// rights of whoever replays to whoever wrote.
 const MODE_BITS: u32 = 0o777;
+
+/// How the names of files begin that are not whole yet.
+const PREFIX: &str = ".memo-";
 
 /// The permissions that are remembered of a file.
 pub(super) fn mode_of(permissions: &Permissions) -> u32 {
     permissions.mode() & MODE_BITS
 }
 
-/// A new file beside the place where it will stand.
+/// A new file that will stand in its place.
 #[derive(Debug)]
 pub(super) struct Target {
     place: PathBuf,
-    temporary: NamedTempFile,
+    file: File,
+    /// The file's name, if it had to have one.
+    name: Option<TempPath>,
 }
 
 impl Target {
@@ -39,18 +49,14 @@ impl Target {
         if place.symlink_metadata().is_ok_and(|of| !of.is_file()) {
             return Err(io::Error::other("something other than a file stands there"));
         }
-        let directory = match place.parent() {
-            Some(parent) if parent != Path::new("") => parent,
-            _ => Path::new("."),
-        };
+        let directory = directory_of(&place);
         std::fs::create_dir_all(directory)?;
-        let temporary = tempfile::Builder::new().prefix(".memo-").tempfile_in(directory)?;
-        Ok(Self { place, temporary })
-    }
-
-    /// The path of the temporary file.
-    pub(super) fn temporary(&self) -> &Path {
-        self.temporary.path()
+        if let Ok(file) = nameless(directory) {
+            return Ok(Self { place, file, name: None });
+        }
+        let (file, name) =
+            tempfile::Builder::new().prefix(PREFIX).tempfile_in(directory)?.into_parts();
+        Ok(Self { place, file, name: Some(name) })
     }
 
     /// Appends bytes.
@@ -58,7 +64,7 @@ impl Target {
     /// # Errors
     /// If they cannot be written.
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        io::Write::write_all(self.temporary.as_file_mut(), bytes)
+        io::Write::write_all(&mut self.file, bytes)
     }
 
     /// Puts the file in its place.
@@ -66,11 +72,43 @@ impl Target {
     /// # Errors
     /// If that is not allowed.
     pub(super) fn finish(self, mode: u32) -> io::Result<()> {
-        let permissions = Permissions::from_mode(mode & MODE_BITS);
-        self.temporary.as_file().set_permissions(permissions)?;
-        self.temporary.persist(self.place)?;
+        self.file.set_permissions(Permissions::from_mode(mode & MODE_BITS))?;
+        let name = match self.name {
+            Some(name) => name,
+            None => named(&self.file, directory_of(&self.place))?,
+        };
+        name.persist(self.place)?;
         Ok(())
     }
+}
+
+fn directory_of(place: &Path) -> &Path {
+    let parent = place.parent().filter(|parent| *parent != Path::new(""));
+    parent.unwrap_or(Path::new("."))
+}
+
+/// A file without a name. Not every file system can make one.
+fn nameless(directory: &Path) -> io::Result<File> {
+    let flags = OFlag::O_TMPFILE.bits();
+    let file = OpenOptions::new().write(true).custom_flags(flags).mode(0o600).open(directory)?;
+    // Without this path it could not be given a name in the end.
+    link_path(&file).symlink_metadata()?;
+    Ok(file)
+}
+
+/// Gives the file a name of its own in the directory.
+fn named(file: &File, directory: &Path) -> io::Result<TempPath> {
+    let link = |name: &Path| {
+        let follow = AtFlags::AT_SYMLINK_FOLLOW;
+        linkat(AT_FDCWD, &link_path(file), AT_FDCWD, name, follow).map_err(io::Error::from)
+    };
+    let linked = tempfile::Builder::new().prefix(PREFIX).make_in(directory, link)?;
+    Ok(linked.into_temp_path())
+}
+
+/// A path that stands for an open file.
+fn link_path(file: &File) -> PathBuf {
+    format!("/proc/self/fd/{}", file.as_raw_fd()).into()
 }
 
 #[cfg(test)]
@@ -83,16 +121,34 @@ mod tests {
         target.finish(mode)
     }
 
+    fn names(directory: &Path) -> Vec<PathBuf> {
+        let entries = directory.read_dir().expect("readable");
+        entries.map(|entry| entry.expect("readable").path()).collect()
+    }
+
     #[test]
     fn content_and_permissions_are_put_in_place() {
         let root = tempfile::tempdir().expect("a directory");
         let path = root.path().join("new").join("deep").join("file");
-        replace(&path, b"content", 0o4751).expect("it is free");
-        assert_eq!(std::fs::read(&path).expect("it is there"), b"content");
+        for content in [&b"content"[..], b"other"] {
+            replace(&path, content, 0o4751).expect("it is free, or a file");
+            assert_eq!(std::fs::read(&path).expect("it is there"), content);
+        }
         let mode = std::fs::metadata(&path).expect("it is there").permissions().mode();
         assert_eq!(mode & 0o7777, 0o751);
-        let beside = path.parent().expect("it has one").read_dir().expect("readable").count();
-        assert_eq!(beside, 1);
+        assert_eq!(names(directory_of(&path)), [path]);
+    }
+
+    #[test]
+    fn where_files_need_names_it_is_the_same() {
+        let root = tempfile::tempdir().expect("a directory");
+        let place = root.path().join("file");
+        let temporary = tempfile::Builder::new().tempfile_in(root.path()).expect("free");
+        let (file, name) = temporary.into_parts();
+        let mut target = Target { place: place.clone(), file, name: Some(name) };
+        target.write(b"content").expect("written");
+        target.finish(0o600).expect("it is free");
+        assert_eq!(names(root.path()), [place]);
     }
 
     #[test]
@@ -121,6 +177,6 @@ mod tests {
         let mut target = Target::new(&root.path().join("file")).expect("it is free");
         target.write(b"half").expect("written");
         drop(target);
-        assert_eq!(root.path().read_dir().expect("readable").count(), 0);
+        assert_eq!(names(root.path()), [] as [PathBuf; 0]);
     }
 }

@@ -1,0 +1,162 @@
+//! Builds valid calls and messages from bytes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use arbitrary::{Result, Unstructured};
+use memod_protocol::{
+    Call, Digest, Interface, InterfaceText, Literal, LiteralType, NewOutput, OutputSource, Put,
+    Request, RequestHeader, RunClaim, Scope,
+};
+
+/// Deepest type that is built; a value has at most a hash more at each level.
+pub const DEPTH_MAX: usize = 6;
+
+fn name(u: &mut Unstructured<'_>) -> Result<String> {
+    let text: &str = u.arbitrary()?;
+    let short: String = text.chars().take(8).collect();
+    Ok(if short.trim().is_empty() { "n".to_owned() } else { short })
+}
+
+/// A few of something.
+fn few<T>(
+    u: &mut Unstructured<'_>,
+    mut one: impl FnMut(&mut Unstructured<'_>) -> Result<T>,
+) -> Result<Vec<T>> {
+    let count = u.int_in_range(0..=3)?;
+    (0..count).map(|_| one(u)).collect()
+}
+
+fn digest(u: &mut Unstructured<'_>) -> Result<Digest> {
+    Ok(Digest::from_bytes(u.arbitrary()?))
+}
+
+fn literal_type(u: &mut Unstructured<'_>, depth: usize) -> Result<LiteralType> {
+    let inner = |u: &mut Unstructured<'_>| literal_type(u, depth + 1);
+    let kinds = if depth < DEPTH_MAX { 15 } else { 8 };
+    let of = match u.int_in_range(0..=kinds)? {
+        0 => LiteralType::None,
+        1 => LiteralType::Boolean,
+        2 => LiteralType::Integer,
+        3 => LiteralType::Float,
+        4 => LiteralType::String,
+        5 => LiteralType::Bytes,
+        6 => LiteralType::Datetime,
+        7 => LiteralType::Duration,
+        8 => LiteralType::File,
+        9 => LiteralType::List(Box::new(inner(u)?)),
+        10 => LiteralType::Map(Box::new(inner(u)?)),
+        11 => LiteralType::Struct(few(u, |u| Ok((name(u)?, inner(u)?)))?.into_iter().collect()),
+        12 => LiteralType::Enum(few(u, name)?.into_iter().collect()),
+        13 => LiteralType::Optional(Box::new(inner(u)?)),
+        14 => LiteralType::Union(few(u, inner)?.into_iter().collect()),
+        _ => LiteralType::Opaque(name(u)?),
+    };
+    // Not all that can be built may be declared: the text tells.
+    Ok(if of.to_string().parse::<LiteralType>().is_ok() { of } else { LiteralType::Integer })
+}
+
+fn literal(u: &mut Unstructured<'_>, of: &LiteralType) -> Result<Literal> {
+    if u.ratio(1, 10)? {
+        let hash = u.arbitrary::<&str>()?.chars().take(20).collect::<String>();
+        let value = u.arbitrary::<bool>()? || hash.is_empty();
+        let value = if value { Some(Box::new(plain(u, of)?)) } else { None };
+        return Ok(Literal::Hashed { hash, value });
+    }
+    plain(u, of)
+}
+
+fn plain(u: &mut Unstructured<'_>, of: &LiteralType) -> Result<Literal> {
+    let bytes = |u: &mut Unstructured<'_>| Ok(u.arbitrary::<Vec<u8>>()?.into());
+    Ok(match of {
+        LiteralType::None => Literal::None,
+        LiteralType::Boolean => Literal::Boolean(u.arbitrary()?),
+        LiteralType::Integer => Literal::Integer(u.arbitrary()?),
+        LiteralType::Float => Literal::Float(u.arbitrary()?),
+        LiteralType::String => Literal::String(u.arbitrary()?),
+        LiteralType::Bytes => Literal::Bytes(bytes(u)?),
+        LiteralType::Datetime => Literal::Datetime(u.arbitrary()?),
+        LiteralType::Duration => Literal::Duration(u.arbitrary()?),
+        LiteralType::File => Literal::File { digest: digest(u)?, bytes: u.arbitrary()? },
+        LiteralType::List(inner) => Literal::List(few(u, |u| literal(u, inner))?),
+        LiteralType::Map(inner) => {
+            let members = few(u, |u| Ok((u.arbitrary::<String>()?, literal(u, inner)?)))?;
+            Literal::Map(members.into_iter().collect())
+        }
+        LiteralType::Struct(fields) => {
+            let field = |(name, of): (&String, _)| Ok((name.clone(), literal(u, of)?));
+            Literal::Struct(fields.iter().map(field).collect::<Result<_>>()?)
+        }
+        LiteralType::Enum(names) => Literal::Enum(u.choose_iter(names.iter())?.clone()),
+        LiteralType::Optional(inner) => {
+            if u.arbitrary()? {
+                literal(u, inner)?
+            } else {
+                Literal::None
+            }
+        }
+        LiteralType::Union(members) => {
+            let member = u.choose_iter(members.iter())?;
+            literal(u, member)?
+        }
+        LiteralType::Opaque(format) => Literal::Opaque { format: format.clone(), bytes: bytes(u)? },
+    })
+}
+
+/// A call, nearly always one that has a key.
+pub fn call(u: &mut Unstructured<'_>) -> Result<Call> {
+    let mut interface = Interface::default();
+    let mut inputs = BTreeMap::new();
+    let mut ignored = BTreeSet::new();
+    for _ in 0..u.int_in_range(0..=3)? {
+        let (name, of) = (name(u)?, literal_type(u, 0)?);
+        let value = literal(u, &of)?;
+        interface.inputs.insert(name.clone(), of);
+        inputs.remove(&name);
+        match u.int_in_range(0..=9)? {
+            0 => {}
+            1 => {
+                ignored.insert(name);
+            }
+            _ => {
+                inputs.insert(name, value);
+            }
+        }
+    }
+    for (name, of) in few(u, |u| Ok((name(u)?, literal_type(u, 0)?)))? {
+        interface.outputs.insert(name, of);
+    }
+    let scope = Scope { project: name(u)?, domain: name(u)? };
+    Ok(Call { scope, task: name(u)?, cache_version: name(u)?, interface, inputs, ignored })
+}
+
+/// A put of the outputs of a call.
+pub fn put(u: &mut Unstructured<'_>) -> Result<RequestHeader> {
+    let call = call(u)?;
+    let Ok(identity) = call.identity() else { return Err(arbitrary::Error::IncorrectFormat) };
+    let output = |u: &mut Unstructured<'_>, name: &String| {
+        let source = match u.arbitrary::<Option<u32>>()? {
+            Some(upload) => OutputSource::Upload(upload),
+            None => OutputSource::Inline,
+        };
+        let digest = if u.arbitrary()? { Some(digest(u)?) } else { None };
+        Ok(NewOutput { name: name.clone(), bytes: u.arbitrary()?, digest, source })
+    };
+    let outputs =
+        call.interface.outputs.keys().map(|name| output(u, name)).collect::<Result<_>>()?;
+    let run = RunClaim {
+        compute_ns: u.arbitrary()?,
+        task_version: u.arbitrary()?,
+        execution: u.arbitrary()?,
+        node: u.arbitrary()?,
+        attempt: u.arbitrary()?,
+    };
+    let put = Put {
+        call: identity,
+        interface: InterfaceText::from(&call.interface),
+        outputs,
+        overwrite: u.arbitrary()?,
+        max_age_ms: u.arbitrary()?,
+        run,
+    };
+    Ok(RequestHeader { id: u.arbitrary()?, request: Request::Put(Box::new(put)) })
+}

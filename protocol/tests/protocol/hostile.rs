@@ -1,0 +1,250 @@
+//! Bytes and texts that lie about lengths, counts and nesting: refused at once, without memory
+//! and without stack.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use memod_protocol::handshake::{Hello, Welcome};
+use memod_protocol::wire::{Decode, decode, decode_record};
+use memod_protocol::{
+    CallIdentity, EntryDetail, InterfaceText, Literal, LiteralType, Put, RequestHeader,
+    ResponseHeader, RunClaim, Stats, json, limits,
+};
+
+const DEEP: usize = 100_000;
+/// Far more than any test here needs, far less than a lie about a length asks for.
+const ADDRESS_SPACE_BYTES: u64 = 1024 * 1024 * 1024;
+
+/// The most address space that this process ever had, in bytes.
+fn address_space_peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmPeak:")).unwrap();
+    line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
+}
+
+/// Runs something that must be over at once and must not reserve what hostile bytes claim.
+fn at_once<T>(what: &str, run: impl FnOnce() -> T) -> T {
+    let (start, before) = (Instant::now(), address_space_peak());
+    let result = run();
+    let (took, grown) = (start.elapsed(), address_space_peak() - before);
+    assert!(took < Duration::from_secs(5), "{what} took {took:?}");
+    assert!(grown < ADDRESS_SPACE_BYTES, "{what} took {grown} bytes of address space");
+    result
+}
+
+/// Counts and lengths as varints, some of which wrap around when multiplied.
+fn claims() -> Vec<Vec<u8>> {
+    let counts = [1_u64 << 31, (1 << 32) + 1, 1 << 58, 1 << 60, (1 << 63) + 1, u64::MAX];
+    counts.map(|count| [&[0xfd], &count.to_le_bytes()[..]].concat()).to_vec()
+}
+
+fn refuses<T: Decode<()>>(what: &str, before: &[u8], behind: usize) {
+    for claim in claims() {
+        let bytes = [before, &claim, &vec![0; behind]].concat();
+        at_once(what, || {
+            assert!(decode::<T>(&bytes).is_err(), "{what} is accepted with {claim:?}");
+            assert!(decode_record::<T>(&bytes).is_err(), "{what} is accepted with {claim:?}");
+        });
+    }
+}
+
+#[test]
+fn claims_of_many_elements_are_refused() {
+    for behind in [0, 100, 100_000] {
+        refuses::<Hello>("a greeting's versions", b"memod\r\n\x1a", behind);
+        refuses::<Hello>("a greeting's client", b"memod\r\n\x1a\0\0", behind);
+        refuses::<Welcome>("a refusal's versions", b"\x01memod\r\n\x1a", behind);
+        refuses::<RequestHeader>("a lookup's project", &[1, 0], behind);
+        refuses::<RequestHeader>("a list's cursor", &[1, 7, 0, 0, 0, 0, 0, 9, 1], behind);
+        refuses::<RequestHeader>("an invalidation's keys", &[1, 8, 0], behind);
+        refuses::<RequestHeader>("a read's output", &[&[1, 6][..], &[7; 32]].concat(), behind);
+        refuses::<ResponseHeader>("a listing's rows", &[1, 6], behind);
+        refuses::<ResponseHeader>("an error's message", &[1, 12, 0], behind);
+        refuses::<InterfaceText>("an interface's inputs", &[], behind);
+        refuses::<InterfaceText>("an interface's outputs", &[0], behind);
+        refuses::<RunClaim>("a claim's version", &[0, 1], behind);
+        refuses::<Stats>("the tasks of the counters", &[0; 13], behind);
+        let head = [&[1, b'p', 1, b'd', 1, b't', 1, b'1'][..], &[7; 32]].concat();
+        refuses::<CallIdentity>("a call's inputs", &head, behind);
+        refuses::<Put>("a put's outputs", &[&head[..], &[0, 0, 0]].concat(), behind);
+        refuses::<EntryDetail>(
+            "an entry's inputs",
+            &[&[7; 32], &head[..], &[0, 0]].concat(),
+            behind,
+        );
+    }
+}
+
+/// A header cannot hold more than its limit in memory, whatever it is on the wire.
+#[test]
+fn a_list_of_tiny_elements_does_not_grow_beyond_the_limit() {
+    let count = 200_000_u32;
+    let bytes = [&[0xfc], &count.to_le_bytes()[..], &vec![0; 2 * count as usize + 1]].concat();
+    assert!(bytes.len() < limits::HEADER_BYTES_MAX as usize);
+    at_once("an interface of empty names", || assert!(decode::<InterfaceText>(&bytes).is_err()));
+}
+
+#[test]
+fn every_first_byte_is_looked_at() {
+    for first in 0..=u8::MAX {
+        for bytes in [vec![first], vec![first; 9], vec![first; 300]] {
+            at_once("noise", || {
+                drop(decode::<RequestHeader>(&bytes));
+                drop(decode::<ResponseHeader>(&bytes));
+                drop(decode::<Welcome>(&bytes));
+                drop(Literal::from_blob(
+                    &LiteralType::List(Box::new(LiteralType::None)),
+                    &bytes.into(),
+                ));
+            });
+        }
+    }
+}
+
+#[test]
+fn deep_texts_of_types_are_refused() {
+    let starts = ["list<", "map<", "optional<", "union<", "struct{a:", "union<none|list<"];
+    for start in starts {
+        let deep = start.repeat(DEEP);
+        at_once(start, || assert!(deep.parse::<LiteralType>().is_err()));
+        // Short enough to be looked into: as deep as the longest text can be.
+        let short = start.repeat(limits::TYPE_BYTES_MAX / start.len());
+        let error = at_once(start, || short.parse::<LiteralType>().unwrap_err());
+        assert!(error.problem.contains("nested deeper"), "{error}");
+    }
+    let allowed = format!("{}none{}", "list<".repeat(99), ">".repeat(99));
+    let too_deep = format!("{}none{}", "list<".repeat(100), ">".repeat(100));
+    assert!(allowed.parse::<LiteralType>().is_ok());
+    assert!(too_deep.parse::<LiteralType>().is_err());
+    let long = format!("enum({})", "x".repeat(limits::TYPE_BYTES_MAX));
+    assert!(long.parse::<LiteralType>().unwrap_err().problem.contains("bytes long"));
+}
+
+fn list_of_none() -> LiteralType {
+    "list<none>".parse().unwrap()
+}
+
+#[test]
+fn deep_blobs_are_refused() {
+    let one = 1_u64.to_le_bytes();
+    let lists = [&[0x09][..], &one].concat();
+    let maps = [&[0x0a][..], &one, &one, b"k"].concat();
+    let structs = [&[0x0b][..], &one, &one, b"k"].concat();
+    let hashes = [&[0x0f][..], &one, b"h"].concat();
+    for level in [lists, maps, structs, hashes] {
+        let mut blob = level.repeat(DEEP);
+        blob.push(0);
+        let error = at_once("a blob", || {
+            Literal::from_blob(&list_of_none(), &Bytes::from(blob)).unwrap_err()
+        });
+        assert!(error.problem.contains("nested deeper"), "{error}");
+    }
+}
+
+#[test]
+fn blobs_that_lie_about_counts_are_refused() {
+    for tag in [0x04, 0x05, 0x09, 0x0a, 0x0b, 0x0c, 0x0d, 0x0e, 0x0f] {
+        for count in [1_u64 << 31, 1 << 60, u64::MAX] {
+            for behind in [0, 1000] {
+                let blob =
+                    [&[0x09, 1, 0, 0, 0, 0, 0, 0, 0, tag][..], &count.to_le_bytes()].concat();
+                let blob = Bytes::from([blob, vec![0; behind]].concat());
+                let result = at_once("a blob", || Literal::from_blob(&list_of_none(), &blob));
+                assert!(result.is_err(), "tag {tag:02x} with {count}");
+            }
+        }
+    }
+}
+
+#[test]
+fn deep_json_is_refused() {
+    let objects = "{\"a\":".repeat(DEEP);
+    let hashes = "{\"$hash\":\"h\",\"value\":".repeat(DEEP);
+    for text in ["[".repeat(DEEP), objects, hashes, "[{\"a\":".repeat(DEEP)] {
+        let error = at_once("JSON", || json::parse(&text).unwrap_err());
+        assert!(error.problem.contains("nested deeper"), "{error}");
+    }
+    let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    assert!(json::parse(&nested(limits::JSON_NESTING_MAX)).is_ok());
+    let error = json::parse(&nested(limits::JSON_NESTING_MAX + 1)).unwrap_err();
+    assert!(error.problem.contains("nested deeper"), "{error}");
+}
+
+/// JSON that did not come out of our parser, and may be deeper.
+#[test]
+fn deep_json_values_are_refused() {
+    let mut value = serde_json::Value::Null;
+    for depth in 0..1000 {
+        value = match depth % 3 {
+            0 => serde_json::json!([value]),
+            1 => serde_json::json!({"$hash": "h", "value": value}),
+            _ => serde_json::json!({"a": value}),
+        };
+    }
+    assert!(json::infer(&value).unwrap_err().problem.contains("nested deeper"));
+    let mut of = LiteralType::None;
+    for depth in 0..1000 {
+        of = match depth % 3 {
+            0 => LiteralType::List(Box::new(of)),
+            1 => of,
+            _ => LiteralType::Struct([("a".to_owned(), of)].into()),
+        };
+    }
+    assert!(json::literal(&of, &value).unwrap_err().problem.contains("nested deeper"));
+}
+
+/// Unions in unions could be tried in more ways than there is time for.
+#[test]
+fn unions_are_chosen_from_in_time() {
+    let (mut of, mut value) = ("integer".to_owned(), serde_json::json!("no integer"));
+    for depth in 0..45 {
+        of = format!("union<list<{of}>|map<{of}>>");
+        if of.len() > limits::TYPE_BYTES_MAX / 3 {
+            break;
+        }
+        value = if depth % 2 == 0 {
+            serde_json::json!([value])
+        } else {
+            serde_json::json!([{"$type": of, "value": [value]}])
+        };
+    }
+    at_once("a union", || {
+        let of = of.parse().unwrap();
+        assert!(json::literal(&of, &value).is_err());
+    });
+    let (mut of, mut value) = ("integer".to_owned(), serde_json::json!("no integer"));
+    for _ in 0..45 {
+        of = format!("union<list<{of}>|none>");
+        value = serde_json::json!([value]);
+    }
+    at_once("a deep union", || {
+        let of = of.parse().unwrap();
+        assert!(json::literal(&of, &value).is_err());
+    });
+    let (mut of, mut value) = ("integer".to_owned(), serde_json::json!("no integer"));
+    for _ in 0..45 {
+        value = serde_json::json!([{"$type": of, "value": value}]);
+        of = format!("union<list<{of}>|none>");
+    }
+    at_once("a deep union of chosen types", || {
+        let of = of.parse().unwrap();
+        let error = json::literal(&of, &value).unwrap_err().to_string();
+        assert!(error.contains("no decimal integer"), "{error}");
+    });
+}
+
+/// A value that was built too deep is refused before it is stored, for it could not be read back.
+#[test]
+fn a_value_nested_too_deep_has_neither_blob_nor_key() {
+    let (mut of, mut value) = (LiteralType::None, Literal::None);
+    for _ in 0..limits::NESTING_MAX - 1 {
+        (of, value) = (LiteralType::List(Box::new(of)), Literal::List(vec![value]));
+    }
+    let blob = value.to_blob(&of).unwrap();
+    assert_eq!(Literal::from_blob(&of, &blob).unwrap(), value);
+    (of, value) = (LiteralType::List(Box::new(of)), Literal::List(vec![value]));
+    assert!(value.to_blob(&of).unwrap_err().problem.contains("nested deeper"));
+    let interface =
+        memod_protocol::Interface { inputs: [("x".into(), of)].into(), ..Default::default() };
+    assert!(interface.check().unwrap_err().problem.contains("nested deeper"));
+}

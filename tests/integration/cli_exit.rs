@@ -1,0 +1,76 @@
+//! `memo`: exit codes 3 to 5, and errors in both forms.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use harness::{Fake, Ran, binary, run};
+use memod_protocol::ErrorCode;
+use serde_json::json;
+
+use crate::memo::{assert_fields, square};
+
+/// Every command that asks the daemon, with good arguments.
+fn asking() -> Vec<Vec<&'static str>> {
+    const KEY: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+    vec![
+        square("lookup", &["--output", "o0:integer"]),
+        square("put", &["--output", "o0:integer=144"]),
+        vec!["show", KEY],
+        vec!["cat", KEY, "o0"],
+        vec!["ls"],
+        vec!["rm", KEY],
+        vec!["stats"],
+        vec!["status"],
+    ]
+}
+
+fn at(socket: &Path, arguments: &[&str]) -> Ran {
+    let mut command = Command::new(binary("memo"));
+    command.env("MEMOD_SOCKET", socket).env("MEMOD_NO_START", "1").stdin(Stdio::null());
+    run(command.args(arguments))
+}
+
+#[test]
+fn exit_code_3_says_that_no_daemon_runs_and_how_to_start_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("none.sock");
+    for arguments in asking() {
+        let ran = at(&socket, &arguments);
+        assert_eq!(ran.code, Some(3), "{arguments:?}: {ran:?}");
+        assert!(ran.errors().starts_with("memo: error: no daemon"), "{ran:?}");
+        assert!(ran.errors().contains(&socket.display().to_string()), "{ran:?}");
+        assert!(ran.errors().contains("memo"), "it says how to start one: {ran:?}");
+        assert!(ran.stdout.is_empty());
+        let ran = at(&socket, &[&["--format", "json"][..], &arguments].concat());
+        assert_eq!(ran.code, Some(3), "{arguments:?}: {ran:?}");
+        let error = ran.json_error();
+        assert_fields(&error, &["code", "message", "hint"]);
+        assert_eq!(error["code"], json!("no_daemon"));
+    }
+}
+
+#[test]
+fn exit_codes_4_and_5_tell_what_the_daemon_said() {
+    let codes = [
+        (ErrorCode::Forbidden, 4, "forbidden"),
+        (ErrorCode::OverBudget, 4, "over_budget"),
+        (ErrorCode::Internal, 5, "internal"),
+        (ErrorCode::Busy, 5, "busy"),
+        (ErrorCode::ShuttingDown, 5, "shutting_down"),
+    ];
+    for (code, exit, name) in codes {
+        let fake = Fake::refusing(code);
+        for arguments in asking() {
+            let ran = at(&fake.socket(), &[&["--format", "json"][..], &arguments].concat());
+            assert_eq!(ran.code, Some(exit), "{name}, {arguments:?}: {ran:?}");
+            assert_eq!(ran.json_error()["code"], json!(name), "{arguments:?}");
+        }
+    }
+    for fake in [Fake::of_another_version(), Fake::saying("HTTP/1.1 400 Bad Request\r\n\r\n")] {
+        for arguments in asking() {
+            let ran = at(&fake.socket(), &arguments);
+            assert_eq!(ran.code, Some(5), "{arguments:?}: {ran:?}");
+            assert!(ran.errors().starts_with("memo: error: "), "{ran:?}");
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Configuration files and arguments with mistakes in them.
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use bytes::Bytes;
+use harness::{Daemon, Setup, binary};
+use memod_protocol::{Request, Response};
+
+use super::assert_refused;
+
+const MISTAKES: &str = "\
+# A comment, so that lines and fields differ in number.
+socket = 3
+
+durabilty = \"power\"
+max_age = \"soon\"
+connections_max = 0
+socket_mode = \"0999\"
+data = \"relative/path\"
+buffer_bytes_max = 1
+stall_timeout = \"1ns\"
+durability = \"hope\"
+log = \"memod=loudly\"
+
+[eviction]
+high_water = 3
+";
+
+#[test]
+fn every_mistake_of_a_configuration_is_told_at_once_with_its_line() {
+    let daemon = Setup::new().config(MISTAKES).prepare();
+    let file = daemon.folder().join("memod.toml");
+    let file = file.display();
+    let (code, said) = daemon.refused();
+    assert_refused((code, said.clone()), 2, &[]);
+    let wanted = [
+        (2, "socket: a string is wanted, not integer"),
+        (4, "`durabilty` is no setting; there are socket, "),
+        (5, "max_age: a duration such as \"30s\" is wanted"),
+        (6, "connections_max: a number from 1 to 1000000 is wanted"),
+        (7, "socket_mode: permission bits such as \"0660\" are wanted"),
+        (8, "data: an absolute path is wanted"),
+        (9, "buffer_bytes_max: must be at least 8388608"),
+        (10, "stall_timeout: must lie between 100ms and 1h"),
+        (11, "durability: `hope` is neither `process` nor `power`"),
+        (12, "log: "),
+        (14, "`eviction` is no setting"),
+    ];
+    for (line, message) in wanted {
+        let whole = format!("memod: error: {file}:{line}: {message}");
+        assert!(said.contains(&whole), "`{whole}` is not in:\n{said}");
+    }
+    assert_eq!(said.lines().count(), wanted.len(), "nothing else is said:\n{said}");
+    assert!(!daemon.data().exists(), "it has not begun anything");
+}
+
+#[test]
+fn check_config_says_the_same_and_does_not_start() {
+    let daemon = Setup::new().config(MISTAKES).prepare();
+    let (_, starting) = daemon.refused();
+    let mut command = daemon.command();
+    let (code, checking) = Daemon::run_to_end(command.arg("check-config"));
+    assert_eq!((code, checking), (2, starting));
+    let good = Setup::new().config("socket_mode = \"0660\"\nmax_age = \"7d\"\n").prepare();
+    let (code, said) = Daemon::run_to_end(good.command().arg("check-config"));
+    assert_eq!(code, 0, "{said}");
+    let file = good.folder().join("memod.toml");
+    for line in [
+        "the configuration is good".to_owned(),
+        format!("socket_mode = 0660  ({}:1)", file.display()),
+        format!("max_age = 7days  ({}:2)", file.display()),
+        format!("data = {}  (argument)", good.data().display()),
+        "durability = process  (default)".to_owned(),
+    ] {
+        assert!(said.contains(&line), "`{line}` is not in:\n{said}");
+    }
+    assert!(!good.data().exists());
+}
+
+#[test]
+fn a_file_that_is_no_toml_or_not_there_is_named() {
+    let broken = Setup::new().config("socket_mode = \"0600\"\nmax_age = = 3\n").prepare();
+    let place = format!("{}:2: ", broken.folder().join("memod.toml").display());
+    assert_refused(broken.refused(), 2, &[&place]);
+    let missing = Daemon::run_to_end(Command::new(binary("memod")).args(["--config", "/no/file"]));
+    assert_refused(missing, 2, &["cannot read the configuration /no/file", "No such file"]);
+}
+
+#[test]
+fn wrong_arguments_are_named_and_end_with_code_2() {
+    for (arguments, parts) in [
+        (["--idle-exit", "soon"], ["soon", "--idle-exit"]),
+        (["--durability", "hope"], ["hope", "--durability"]),
+        (["--scoket", "/tmp/x"], ["--scoket", "--socket"]),
+        (["start", "now"], ["start", "--help"]),
+    ] {
+        let ended = Daemon::run_to_end(Command::new(binary("memod")).args(arguments));
+        assert_refused(ended, 2, &parts);
+    }
+}
+
+#[test]
+fn settings_take_effect_and_the_daemon_tells_them_with_their_origin() {
+    let daemon = Setup::new()
+        .config("socket_mode = \"0660\"\nhot_bytes = 1048576\n")
+        .argument("--durability=power")
+        .start();
+    let mode = std::fs::metadata(daemon.socket()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o660);
+    let Response::Status(status) = daemon.connect().ask(Request::Status, Bytes::new()).response
+    else {
+        panic!("a status was due");
+    };
+    assert_eq!(status.pid, daemon.pid());
+    assert_eq!(status.socket, daemon.socket().display().to_string());
+    let setting = |name: &str| {
+        let (_, value, origin) = status.settings.iter().find(|row| row.0 == name).unwrap();
+        (value.as_str(), origin.rsplit('/').next().unwrap())
+    };
+    assert_eq!(setting("socket_mode"), ("0660", "memod.toml:1"));
+    assert_eq!(setting("hot_bytes"), ("1048576", "memod.toml:2"));
+    assert_eq!(setting("durability"), ("power", "argument"));
+    assert_eq!(setting("stall_timeout"), ("30s", "default"));
+}

@@ -1,0 +1,91 @@
+//! Socket paths that are too long, taken, or left over.
+
+use std::fs;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::Path;
+
+use harness::{Daemon, Setup, call};
+use memod_protocol::PutOutcome;
+
+use super::assert_refused;
+
+#[test]
+fn a_socket_path_that_is_too_long_is_refused_and_one_that_just_fits_is_not() {
+    let mut daemon = Setup::new().prepare();
+    let folder = daemon.folder().as_os_str().len();
+    let longest = daemon.folder().join("s".repeat(107 - folder - 1));
+    let too_long = daemon.folder().join("s".repeat(108 - folder - 1));
+    let path = too_long.display().to_string();
+    daemon.listen_on(&too_long);
+    assert_refused(daemon.refused(), 1, &[&path, "108 bytes long", "allow 107", "--socket"]);
+    daemon.listen_on(&longest);
+    daemon.start().unwrap();
+    assert!(daemon.connect().ping());
+}
+
+#[test]
+fn a_dead_daemons_socket_is_taken_over() {
+    let mut daemon = Daemon::new();
+    let stored = call("before");
+    assert_eq!(daemon.connect().put(stored.put(&[("o0", b"x")])), PutOutcome::Populated);
+    daemon.kill();
+    let left = fs::symlink_metadata(daemon.socket()).expect("the socket is left over");
+    assert!(left.file_type().is_socket());
+    daemon.start().unwrap();
+    assert!(daemon.connect().lookup(&stored).is_ok());
+    assert!(daemon.stop().success());
+    assert!(!daemon.socket().exists(), "an orderly end leaves no socket");
+}
+
+#[test]
+fn what_is_not_a_socket_is_left_alone() {
+    let daemon = Setup::new().prepare();
+    let path = daemon.socket().display().to_string();
+    let parts = [path.as_str(), "is not a socket", "--socket"];
+    fs::write(daemon.socket(), "somebody's").unwrap();
+    assert_refused(daemon.refused(), 1, &parts);
+    assert_eq!(fs::read_to_string(daemon.socket()).unwrap(), "somebody's");
+    fs::remove_file(daemon.socket()).unwrap();
+    fs::create_dir(daemon.socket()).unwrap();
+    assert_refused(daemon.refused(), 1, &parts);
+    assert!(daemon.socket().is_dir());
+    fs::remove_dir(daemon.socket()).unwrap();
+    std::os::unix::fs::symlink("/nowhere", daemon.socket()).unwrap();
+    assert_refused(daemon.refused(), 1, &parts);
+}
+
+#[test]
+fn a_second_daemon_on_the_same_socket_is_refused_and_the_first_one_stays() {
+    let first = Daemon::new();
+    let mut raw = first.connect();
+    let path = first.socket().display().to_string();
+    let mut second = Setup::new().prepare();
+    second.listen_on(&first.socket());
+    let process = format!("process {}", first.pid());
+    assert_refused(second.refused(), 1, &[&path, "another memod", &process, "--socket"]);
+    assert!(raw.ping());
+    assert!(first.connect().ping(), "the path still leads to the first");
+}
+
+#[test]
+fn a_directory_that_cannot_be_made_is_named() {
+    let mut daemon = Setup::new().prepare();
+    daemon.listen_on(Path::new("/proc/memod/a.sock"));
+    assert_refused(
+        daemon.refused(),
+        1,
+        &["cannot create /proc/memod, the directory of the socket"],
+    );
+    let mut deep = Setup::new().prepare();
+    let path = deep.folder().join("a/b/memod.sock");
+    deep.listen_on(&path);
+    deep.start().unwrap();
+    assert!(deep.connect().ping(), "one that can be made is made");
+}
+
+#[test]
+fn the_socket_is_its_owners_alone_unless_told_otherwise() {
+    let daemon = Daemon::new();
+    let mode = fs::metadata(daemon.socket()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
