@@ -1,6 +1,10 @@
 //! A call of a task, as its caller knows it, and what identifies it on the wire and in the key.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
+
+use blake3::Hasher;
+use blake3::hazmat::{ContextKey, HasherExt, hash_derive_key_context};
 
 use crate::canonical::Sink;
 use crate::digest::Digest;
@@ -12,8 +16,9 @@ use crate::literal_type::LiteralType;
 use crate::name;
 use crate::wire::{Decode, Encode};
 
-/// The BLAKE3 derive-key context of signatures.
-const SIGNATURE_CONTEXT: &str = "memod 2026-11-22 task signature v1";
+/// The BLAKE3 derive-key context of signatures, hashed once.
+static SIGNATURE_CONTEXT: LazyLock<ContextKey> =
+    LazyLock::new(|| hash_derive_key_context("memod 2026-11-22 task signature v1"));
 
 /// The isolation boundary: nothing is shared across scopes (semantics 4).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
@@ -53,7 +58,7 @@ impl Interface {
     /// The digest of task name, input names and types, output names and types.
     #[must_use]
     pub fn signature(&self, task: &str) -> Digest {
-        let mut hasher = blake3::Hasher::new_derive_key(SIGNATURE_CONTEXT);
+        let mut hasher = Hasher::new_from_context_key(&SIGNATURE_CONTEXT);
         hasher.tag(0x80);
         hasher.framed(task.as_bytes());
         for (tag, members) in [(0x81, &self.inputs), (0x82, &self.outputs)] {

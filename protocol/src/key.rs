@@ -3,14 +3,19 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::LazyLock;
+
+use blake3::Hasher;
+use blake3::hazmat::{ContextKey, HasherExt, hash_derive_key_context};
 
 use crate::call::CallIdentity;
 use crate::canonical::Sink;
 use crate::digest::{Digest, ParseDigestError};
 use crate::wire::{Decode, Encode};
 
-/// The BLAKE3 derive-key context of keys.
-const KEY_CONTEXT: &str = "memod 2026-11-22 call key v1";
+/// The BLAKE3 derive-key context of keys, hashed once.
+static KEY_CONTEXT: LazyLock<ContextKey> =
+    LazyLock::new(|| hash_derive_key_context("memod 2026-11-22 call key v1"));
 
 /// The name of an entry. Prints as 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
@@ -19,7 +24,7 @@ pub struct Key(Digest);
 impl Key {
     /// The key of a call. Every component is framed by tag and length (semantics 11).
     pub(crate) fn of(identity: &CallIdentity) -> Self {
-        let mut hasher = blake3::Hasher::new_derive_key(KEY_CONTEXT);
+        let mut hasher = Hasher::new_from_context_key(&KEY_CONTEXT);
         for (tag, component) in [
             (0x90, identity.scope.project.as_bytes()),
             (0x91, identity.scope.domain.as_bytes()),

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::LazyLock;
 
+use blake3::Hasher;
+use blake3::hazmat::{ContextKey, HasherExt, hash_derive_key_context};
 use bytes::Bytes;
 
 use crate::canonical::Sink;
@@ -12,8 +15,9 @@ use crate::limits::{NESTING_MAX, USER_HASH_BYTES_MAX};
 use crate::literal_type::LiteralType;
 use crate::name;
 
-/// The BLAKE3 derive-key context of input digests.
-const INPUT_CONTEXT: &str = "memod 2026-11-22 input value v1";
+/// The BLAKE3 derive-key context of input digests, hashed once.
+static INPUT_CONTEXT: LazyLock<ContextKey> =
+    LazyLock::new(|| hash_derive_key_context("memod 2026-11-22 input value v1"));
 
 /// A typed value.
 ///
@@ -75,7 +79,7 @@ impl Literal {
     /// hashes replace contents, -0.0 is 0.0 and NaN is one value.
     #[must_use]
     pub fn input_digest(&self) -> Digest {
-        let mut hasher = blake3::Hasher::new_derive_key(INPUT_CONTEXT);
+        let mut hasher = Hasher::new_from_context_key(&INPUT_CONTEXT);
         self.write(&mut hasher, Purpose::Key);
         hasher.finalize().into()
     }

@@ -40,7 +40,7 @@ impl CallBuilder {
     /// With this cache version.
     #[must_use]
     pub fn version(mut self, version: &str) -> Self {
-        self.0.cache_version = version.to_owned();
+        version.clone_into(&mut self.0.cache_version);
         self
     }
 

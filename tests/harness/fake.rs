@@ -110,6 +110,9 @@ impl Fake {
     }
 
     /// Greets as memod does, and answers each request by this.
+    ///
+    /// # Panics
+    /// If a client sends what is no request.
     pub fn answering(answer: impl Fn(Request) -> Answer + Send + Sync + 'static) -> Self {
         Self::new(move |stream| {
             let Some(hello) = read_frame(stream) else { return };

@@ -11,6 +11,7 @@ mod cli_run;
 mod cli_run_alone;
 mod client;
 mod client_alone;
+mod client_async;
 mod memo;
 mod sameness;
 mod semantics_invalidate;

@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use harness::{CallBuilder, Daemon, Random, Raw, call};
 use memod_protocol::{
-    Digest, ErrorCode, Frame, Literal, Lookup, MissReason, NewOutput, OutputSource, Put,
-    PutOutcome, Request, RequestHeader, RunClaim, Selector,
+    Digest, ErrorCode, Literal, Lookup, MissReason, NewOutput, OutputSource, Put, PutOutcome,
+    Request, Response, RunClaim, Selector,
 };
 
 pub(crate) fn noise(seed: u64, bytes: usize) -> Vec<u8> {
@@ -74,13 +74,13 @@ fn s14_an_expired_entry_is_a_miss_that_says_so() {
         Request::Lookup(Lookup { call: identity.clone(), max_age_ms: Some(max_age_ms) })
     };
     let reply = raw.ask(aged(1), Bytes::new());
-    let memod_protocol::Response::Miss(miss) = reply.response else {
+    let Response::Miss(miss) = reply.response else {
         panic!("older than a millisecond: {:?}", reply.response);
     };
     assert_eq!((miss.reason, miss.at_ms), (MissReason::Expired, Some(created + 1)));
     for young in [0, 3_600_000] {
         let reply = raw.ask(aged(young), Bytes::new());
-        assert!(matches!(reply.response, memod_protocol::Response::Hit(_)), "{young}");
+        assert!(matches!(reply.response, Response::Hit(_)), "{young}");
     }
 }
 

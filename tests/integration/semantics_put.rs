@@ -138,7 +138,7 @@ fn s21_duplicate_names_and_outputs_of_another_signature_are_errors() {
             put.outputs[0].bytes += dropped.bytes;
         }),
         ("output `r`: is not declared in the interface", |put| {
-            put.outputs[1].name = "r".to_owned()
+            put.outputs[1].name = "r".to_owned();
         }),
         ("input `c`: is not declared in the interface", |put| {
             put.call.inputs[1].0 = "c".to_owned();
@@ -149,11 +149,14 @@ fn s21_duplicate_names_and_outputs_of_another_signature_are_errors() {
     ]);
 }
 
+/// The beginning of an error, and what is done to a good lookup to get it.
+type Misasked = (&'static str, fn(&mut Lookup));
+
 #[test]
 fn s21_a_lookup_is_checked_as_a_put_is() {
     let daemon = Daemon::new();
     let mut raw = daemon.connect();
-    let mistakes: [(&str, fn(&mut Lookup)); 7] = [
+    let mistakes: [Misasked; 7] = [
         ("project: must not be empty", |lookup| lookup.call.scope.project.clear()),
         ("domain: is 1025 bytes long", |lookup| lookup.call.scope.domain = long()),
         ("task: must not be empty", |lookup| lookup.call.task.clear()),

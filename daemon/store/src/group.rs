@@ -7,6 +7,7 @@
 
 use std::sync::PoisonError;
 
+use memod_protocol::limits::CHUNK_BYTES;
 use memod_protocol::{Key, PutOutcome};
 
 use crate::error::StoreError;
@@ -20,6 +21,15 @@ use crate::store::Shared;
 /// Is called with what became of the batch.
 pub(crate) type Reply = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
+/// Bytes of content that have been removed and still take space in files.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Freed {
+    /// In `chunks`; counted as if all were full.
+    pub(crate) chunk_bytes: u64,
+    /// In `blobs`.
+    pub(crate) whole_bytes: u64,
+}
+
 /// A group in the making.
 pub(crate) struct Group<'a> {
     pub(crate) shared: &'a Shared,
@@ -28,8 +38,8 @@ pub(crate) struct Group<'a> {
     pub(crate) replies: Vec<Reply>,
     /// The highest storage id that the batch names.
     pub(crate) storage_max: Option<u64>,
-    /// Chunks that the batch removes.
-    pub(crate) reaped_chunks: u64,
+    /// What the batch removes.
+    pub(crate) freed: Freed,
 }
 
 impl<'a> Group<'a> {
@@ -41,7 +51,7 @@ impl<'a> Group<'a> {
             batch: Batch::new(bytes),
             replies: Vec::new(),
             storage_max: None,
-            reaped_chunks: 0,
+            freed: Freed::default(),
         }
     }
 
@@ -79,7 +89,7 @@ impl<'a> Group<'a> {
                 }
                 self.batch.delete(db, Column::Meta, &loose_key(storage));
                 self.shared.hot.forget(storage, chunks);
-                self.reaped_chunks += u64::from(chunks);
+                self.freed.chunk_bytes += u64::from(chunks) * u64::from(CHUNK_BYTES);
             }
             Mutation::Note { name, value, done } => {
                 self.batch.put(db, Column::Meta, &note_key(&name), &value);

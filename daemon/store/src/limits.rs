@@ -20,9 +20,9 @@ pub(crate) const MUTATION_BYTES: usize = 1024;
 pub(crate) const STORAGE_IDS_BLOCK: u64 = 1024;
 /// The first number of chunks that an upload reserves in its loose row; doubled when it is used up.
 pub(crate) const LOOSE_CHUNKS_MIN: u32 = 64;
-/// After so many bytes of chunks have been removed, the removals are flushed, which lets
+/// After so many bytes of content have been removed, the removals are flushed, which lets
 /// compaction find them and give the space back.
-pub(crate) const REAPED_BYTES_FLUSH: u64 = 64 * 1024 * 1024;
+pub(crate) const FREED_BYTES_FLUSH: u64 = 64 * 1024 * 1024;
 /// Rows that one page of a listing looks at.
 pub(crate) const LIST_LOOKS_MAX: usize = 10_000;
 /// Bytes on disk that one page of a listing looks at.

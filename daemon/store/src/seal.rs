@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use memod_protocol::limits::CHUNK_BYTES;
 use memod_protocol::{Digest, Key, wire};
 
-use crate::group::{Group, Reply};
+use crate::group::{Freed, Group, Reply};
 use crate::limits::{STORAGE_IDS_BLOCK, WHOLE_BYTES_MAX};
 use crate::overlay::{
     GraveChange, PendingBlob, PendingEntry, PendingGrave, PendingRefs, Standing, StoredBlob,
@@ -32,7 +32,7 @@ pub(crate) struct Sealed {
     pub(crate) adopted: Vec<LooseStorage>,
     /// Storages, and their numbers of chunks, that belong to nobody once the batch is written.
     pub(crate) doomed: Vec<(u64, u32)>,
-    pub(crate) reaped_chunks: u64,
+    pub(crate) freed: Freed,
     /// No storage id from this on has been used.
     pub(crate) reserved: u64,
 }
@@ -77,7 +77,7 @@ impl Group<'_> {
             replies: self.replies,
             adopted: storages.adopted,
             doomed: storages.doomed,
-            reaped_chunks: self.reaped_chunks,
+            freed: self.freed,
             reserved,
         }
     }
@@ -204,6 +204,9 @@ impl Group<'_> {
         let counters = &mut self.overlay.counters;
         counters.blobs = counters.blobs.saturating_sub(1);
         counters.stored_bytes = counters.stored_bytes.saturating_sub(bytes);
+        if stored == StoredBlob::Whole {
+            self.freed.whole_bytes += bytes;
+        }
         self.doom(stored, storages);
     }
 

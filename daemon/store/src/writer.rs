@@ -8,11 +8,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use memod_protocol::limits::CHUNK_BYTES;
-
 use crate::error::StoreError;
-use crate::group::{Group, Reply};
-use crate::limits::{REAPED_BYTES_FLUSH, SYNC_INTERVAL_MAX};
+use crate::group::{Freed, Group, Reply};
+use crate::limits::{FREED_BYTES_FLUSH, SYNC_INTERVAL_MAX};
 use crate::mutation::Mutation;
 use crate::options::{Durability, Options};
 use crate::queue::Taken;
@@ -26,8 +24,8 @@ pub(crate) struct Writer {
     sync_interval: Duration,
     /// The bound of storage ids that is on disk.
     reserved: u64,
-    /// Bytes of chunks removed since the removals were last flushed.
-    reaped_bytes: u64,
+    /// What has been removed since removals were last flushed.
+    freed: Freed,
     /// When the oldest change that is not synced was made.
     unsynced_since: Option<Instant>,
 }
@@ -39,7 +37,7 @@ impl Writer {
             durability: options.durability,
             sync_interval: options.sync_interval.min(SYNC_INTERVAL_MAX),
             reserved,
-            reaped_bytes: 0,
+            freed: Freed::default(),
             unsynced_since: None,
         }
     }
@@ -89,7 +87,7 @@ impl Writer {
                         shared.queue.force(Mutation::Reap { storage, chunks });
                     }
                 }
-                self.note_reaped(sealed.reaped_chunks);
+                self.note_freed(sealed.freed);
                 if changes && !sync {
                     self.unsynced_since.get_or_insert_with(Instant::now);
                 }
@@ -101,12 +99,18 @@ impl Writer {
         }
     }
 
-    fn note_reaped(&mut self, chunks: u64) {
-        self.reaped_bytes += chunks * u64::from(CHUNK_BYTES);
-        if self.reaped_bytes >= REAPED_BYTES_FLUSH {
-            self.reaped_bytes = 0;
-            if let Err(error) = self.shared.db.begin_flush(Column::Chunks) {
-                tracing::warn!(%error, "removed chunks could not be flushed");
+    fn note_freed(&mut self, freed: Freed) {
+        self.freed.chunk_bytes += freed.chunk_bytes;
+        self.freed.whole_bytes += freed.whole_bytes;
+        for (bytes, column) in [
+            (&mut self.freed.chunk_bytes, Column::Chunks),
+            (&mut self.freed.whole_bytes, Column::Blobs),
+        ] {
+            if *bytes >= FREED_BYTES_FLUSH {
+                *bytes = 0;
+                if let Err(error) = self.shared.db.begin_flush(column) {
+                    tracing::warn!(%error, "removed content could not be flushed");
+                }
             }
         }
     }

@@ -102,9 +102,6 @@ fn column(of: Column, cache: &Cache, grave_age_max: Duration) -> Options {
         }
         Column::Chunks => {
             blob_files(&mut options, 4 * KIB);
-            // Space comes back only when a compaction meets the removals: look for files full of
-            // them.
-            options.add_compact_on_deletion_collector_factory(0, 0, 0.3);
         }
         Column::Graves => {
             options.set_compaction_filter(c"memod.grave-age", move |_level, _key, value| {
@@ -129,6 +126,8 @@ fn blob_files(options: &mut Options, from_bytes: usize) {
     options.set_enable_blob_gc(true);
     options.set_blob_gc_age_cutoff(0.5);
     options.set_blob_gc_force_threshold(0.5);
+    // Space comes back only when a compaction meets the removals: look for files full of them.
+    options.add_compact_on_deletion_collector_factory(0, 0, 0.3);
 }
 
 fn is_too_old(value: &[u8], age_max: Duration) -> bool {

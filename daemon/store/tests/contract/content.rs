@@ -1,6 +1,9 @@
 //! Content of every size, in and out.
 
+use std::fs;
+use std::path::Path;
 use std::slice;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use memod_protocol::{Digest, PutOutcome};
@@ -180,19 +183,33 @@ fn a_wide_entry_is_not_read_into_memory_as_a_whole() {
     assert_sound(&store);
 }
 
-#[test]
-fn disk_space_comes_back() {
-    fn disk_bytes(path: &std::path::Path) -> u64 {
-        let entries = std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap());
-        let bytes = |entry: std::fs::DirEntry| {
-            if entry.file_type().unwrap().is_dir() {
-                return disk_bytes(&entry.path());
-            }
-            // A file may be removed while we look.
-            entry.metadata().map_or(0, |metadata| metadata.len())
-        };
-        entries.map(bytes).sum()
+fn disk_bytes(path: &Path) -> u64 {
+    let entries = fs::read_dir(path).unwrap().map(|entry| entry.unwrap());
+    let bytes = |entry: fs::DirEntry| {
+        if entry.file_type().unwrap().is_dir() {
+            return disk_bytes(&entry.path());
+        }
+        // A file may be removed while we look.
+        entry.metadata().map_or(0, |metadata| metadata.len())
+    };
+    entries.map(bytes).sum()
+}
+
+/// Waits until compaction, which works in the background, has brought half of the space back.
+fn assert_shrinks(store: &TestStore, full: u64) {
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        let left = disk_bytes(store.folder.path());
+        if left < full / 2 {
+            return;
+        }
+        assert!(Instant::now() < end, "{left} of {full} bytes are left");
+        store.settle().unwrap();
     }
+}
+
+#[test]
+fn disk_space_of_large_content_comes_back() {
     let store = open();
     for number in 0..10 {
         let prepared = upload(&store, &content(number, 30 * CHUNK), CHUNK);
@@ -203,17 +220,22 @@ fn disk_space_comes_back() {
     for number in 0..9 {
         remove(&store, &[number]);
     }
-    store.settle().unwrap();
-    // Compaction works in the background: wait for it, not for long.
-    let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
-    loop {
-        let left = disk_bytes(store.folder.path());
-        if left < full / 2 {
-            break;
-        }
-        assert!(std::time::Instant::now() < end, "{left} of {full} bytes are left");
-        store.settle().unwrap();
-        std::thread::yield_now();
-    }
+    assert_shrinks(&store, full);
     assert_hit(&store, 9, &[content(9, 30 * CHUNK)]);
+}
+
+#[test]
+fn disk_space_of_small_content_comes_back() {
+    let store = open();
+    let outputs = |number| -> Vec<Bytes> {
+        (0..100).map(|index| content(number * 100 + index, WHOLE_BYTES_MAX)).collect()
+    };
+    for number in 0..100 {
+        put(&store, number, &outputs(number));
+    }
+    let full = disk_bytes(store.folder.path());
+    assert!(full > 150 * CHUNK as u64, "{full} bytes");
+    remove(&store, &(0..90).collect::<Vec<_>>());
+    assert_shrinks(&store, full);
+    assert_hit(&store, 95, &outputs(95));
 }
