@@ -107,7 +107,8 @@ pub fn agree(hello: &Hello, server: &str) -> Result<Agreement, WireError> {
         return Err(WireError::new(
             ErrorCode::VersionMismatch,
             format!(
-                "the client speaks versions {:?} of the protocol, the daemon ({server}) {VERSIONS:?}",
+                "the client speaks versions {:?} of the protocol, the daemon ({server}) \
+                 {VERSIONS:?}",
                 hello.versions
             ),
         )

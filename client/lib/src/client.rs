@@ -262,35 +262,39 @@ impl Client {
         repeatable: bool,
         mut work: impl FnMut(&mut Connection, Patience) -> Result<R, Error>,
     ) -> Result<R, Error> {
-        if !self.shared.pool.admit(Instant::now()) {
+        // Asked for once, since it is a system call.
+        let process = std::process::id();
+        if !self.shared.pool.admit(process, Instant::now()) {
             return Err(Error::BreakerOpen);
         }
         let patience = Patience::within(self.settings().bounds.deadline);
-        while let Some(mut connection) = self.shared.pool.take() {
+        while let Some(mut connection) = self.shared.pool.take(process) {
             if !connection.is_usable() {
                 continue;
             }
             match work(&mut connection, patience) {
                 Err(error) if repeatable && connection.was_stale(&error) => break,
-                outcome => return self.finish(Some(connection), outcome),
+                outcome => return self.finish(process, Some(connection), outcome),
             }
         }
         match self.connect(patience) {
             Ok((mut connection, patience)) => {
                 let outcome = work(&mut connection, patience);
-                self.finish(Some(connection), outcome)
+                self.finish(process, Some(connection), outcome)
             }
-            Err(error) => self.finish(None, Err(error)),
+            Err(error) => self.finish(process, None, Err(error)),
         }
     }
 
     fn finish<R>(
         &self,
+        process: u32,
         connection: Option<Connection>,
         outcome: Result<R, Error>,
     ) -> Result<R, Error> {
         let settled = connection.filter(Connection::is_settled);
-        self.shared.pool.finished(settled, outcome.as_ref().err(), Instant::now());
+        let error = outcome.as_ref().err();
+        self.shared.pool.finished(process, settled, error, Instant::now());
         outcome
     }
 

@@ -106,8 +106,9 @@ impl Connection {
     ) -> Result<Found, Error> {
         let id = self.begin();
         self.send(&exchange::request(id, wanted.request(options), 0)?, &[], patience)?;
+        let expected = wanted.expect();
         let (header, payload_bytes) = self.wire.header(patience)?;
-        match first(id, wanted, &header, payload_bytes)? {
+        match first(id, expected, &header, payload_bytes)? {
             First::Miss { miss, settled } => {
                 self.settled = settled;
                 Ok(Found::Miss(miss))

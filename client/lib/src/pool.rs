@@ -36,42 +36,38 @@ impl<C> Default for Pool<C> {
 }
 
 impl<C> Pool<C> {
-    /// Whether the breaker lets a request through.
-    pub(crate) fn admit(&self, now: Instant) -> bool {
-        self.lock(std::process::id()).is_none_or(|mut inner| inner.breaker.admit(now))
+    /// Whether the breaker lets a request of this process through.
+    pub(crate) fn admit(&self, process: u32, now: Instant) -> bool {
+        self.lock(process).is_none_or(|mut inner| inner.breaker.admit(now))
     }
 
     /// A request is over: tells the breaker how it went, and keeps the connection if it may be
     /// used again.
-    pub(crate) fn finished(&self, settled: Option<C>, error: Option<&Error>, now: Instant) {
-        if let Some(mut inner) = self.lock(std::process::id()) {
+    pub(crate) fn finished(
+        &self,
+        process: u32,
+        settled: Option<C>,
+        error: Option<&Error>,
+        now: Instant,
+    ) {
+        // What is not kept is closed once the lock is free.
+        let mut spare = settled;
+        if let Some(mut inner) = self.lock(process) {
             match error {
                 None | Some(Error::Daemon(_)) => inner.breaker.succeeded(),
                 Some(error) if error.is_fault() => inner.breaker.failed(now),
                 Some(_) => {}
             }
+            if error.is_none() && inner.idle.len() < IDLE_MAX {
+                inner.idle.extend(spare.take());
+            }
         }
-        if let Some(connection) = settled.filter(|_| error.is_none()) {
-            self.give(connection);
-        }
+        drop(spare);
     }
 
     /// Takes the idle connection that was used last.
-    pub(crate) fn take(&self) -> Option<C> {
-        self.lock(std::process::id())?.idle.pop()
-    }
-
-    /// Keeps a connection for the next request.
-    fn give(&self, connection: C) {
-        let spare = match self.lock(std::process::id()) {
-            Some(mut inner) if inner.idle.len() < IDLE_MAX => {
-                inner.idle.push(connection);
-                None
-            }
-            // Closed once the lock is free.
-            _ => Some(connection),
-        };
-        drop(spare);
+    pub(crate) fn take(&self, process: u32) -> Option<C> {
+        self.lock(process)?.idle.pop()
     }
 
     fn lock(&self, process: u32) -> Option<MutexGuard<'_, Inner<C>>> {
@@ -100,13 +96,13 @@ mod tests {
 
     #[test]
     fn the_connection_used_last_comes_first_and_only_so_many_are_kept() {
-        let pool = Pool::default();
+        let (pool, process) = (Pool::default(), std::process::id());
         for number in 0..IDLE_MAX + 5 {
-            pool.give(number);
+            pool.finished(process, Some(number), None, Instant::now());
         }
-        assert_eq!(pool.take(), Some(IDLE_MAX - 1));
+        assert_eq!(pool.take(process), Some(IDLE_MAX - 1));
         let mut left = 0;
-        while pool.take().is_some() {
+        while pool.take(process).is_some() {
             left += 1;
         }
         assert_eq!(left, IDLE_MAX - 1);
@@ -115,9 +111,10 @@ mod tests {
     #[test]
     fn a_child_process_does_not_use_its_parents_connections() {
         let pool = Pool::default();
-        pool.give("the parent's");
+        let parent = std::process::id();
+        pool.finished(parent, Some("the parent's"), None, Instant::now());
         // As if this were another process than the one that made the pool.
-        let child = std::process::id() + 1;
+        let child = parent + 1;
         assert!(pool.lock(child).unwrap().idle.is_empty());
     }
 

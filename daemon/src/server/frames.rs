@@ -5,48 +5,20 @@
 //! and gives it back when it is dropped. A peer may be silent between frames, not inside one.
 
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
 use memod_protocol::Frame;
 use memod_protocol::frame::{FrameError, PREFIX_BYTES, Prefix};
 use tokio::net::unix::OwnedReadHalf;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+use super::budget::{Budgets, Share, Transfer, TransferError};
 
 /// Frames up to this size are read without asking the budget.
 const SMALL_FRAME_BYTES: usize = 64 * 1024;
 /// What is reserved for a read when nothing is known yet.
 const READ_BYTES: usize = 8 * 1024;
-/// The budget is counted in these, so that it fits a semaphore.
-const BUDGET_UNIT_BYTES: usize = 1024;
-
-/// The memory that frames of all connections share.
-#[derive(Debug, Clone)]
-pub(crate) struct BufferBudget {
-    units: Arc<Semaphore>,
-}
-
-/// A share of the budget, given back when dropped.
-#[derive(Debug)]
-pub(crate) struct BufferShare {
-    _permit: OwnedSemaphorePermit,
-}
-
-impl BufferBudget {
-    /// A budget of this many bytes.
-    pub(crate) fn new(bytes: u64) -> Self {
-        let units = usize::try_from(bytes).unwrap_or(usize::MAX) / BUDGET_UNIT_BYTES;
-        Self { units: Arc::new(Semaphore::new(units.min(Semaphore::MAX_PERMITS))) }
-    }
-
-    /// Waits for a share of this size. Fair: the first to ask is the first to get.
-    pub(crate) async fn share(&self, bytes: usize) -> BufferShare {
-        let units = u32::try_from(bytes.div_ceil(BUDGET_UNIT_BYTES)).unwrap_or(u32::MAX);
-        let permit = Arc::clone(&self.units).acquire_many_owned(units).await;
-        BufferShare { _permit: permit.expect("the budget's semaphore is never closed") }
-    }
-}
 
 /// A frame with its share of the budget.
 #[derive(Debug)]
@@ -54,7 +26,7 @@ pub(crate) struct Received {
     /// The frame.
     pub(crate) frame: Frame,
     /// Its share; none for a small frame.
-    pub(crate) share: Option<BufferShare>,
+    pub(crate) share: Option<Share>,
 }
 
 /// Why reading ended badly.
@@ -66,9 +38,9 @@ pub(crate) enum ReadError {
     /// The stream ended in the middle of a frame.
     #[error("the connection ended in the middle of a frame")]
     Truncated,
-    /// The peer stopped sending in the middle of a frame.
-    #[error("no byte came for {0:?} in the middle of a frame")]
-    Stalled(Duration),
+    /// The peer was given up in the middle of a frame.
+    #[error(transparent)]
+    Transfer(#[from] TransferError),
     /// The socket failed.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -79,14 +51,14 @@ pub(crate) enum ReadError {
 pub(crate) struct FrameReader {
     half: OwnedReadHalf,
     buffer: BytesMut,
-    budget: BufferBudget,
+    budgets: Budgets,
     stall_timeout: Duration,
 }
 
 impl FrameReader {
     /// Reads frames from this half.
-    pub(crate) fn new(half: OwnedReadHalf, budget: BufferBudget, stall_timeout: Duration) -> Self {
-        Self { half, buffer: BytesMut::new(), budget, stall_timeout }
+    pub(crate) fn new(half: OwnedReadHalf, budgets: Budgets, stall_timeout: Duration) -> Self {
+        Self { half, buffer: BytesMut::new(), budgets, stall_timeout }
     }
 
     /// Waits until the next frame has begun to arrive; false at the end of the stream. May be
@@ -116,35 +88,43 @@ impl FrameReader {
     /// Every way in which it can end badly; the connection cannot be used on.
     pub(crate) async fn rest(&mut self) -> Result<Received, ReadError> {
         while self.buffer.len() < PREFIX_BYTES {
-            self.more().await?;
+            self.more(Instant::now(), false).await?;
         }
         let prefix = *self.buffer.first_chunk::<PREFIX_BYTES>().ok_or(ReadError::Truncated)?;
         let whole = PREFIX_BYTES + Prefix::parse(prefix)?.body_bytes();
-        let share =
-            if whole > SMALL_FRAME_BYTES { Some(self.budget.share(whole).await) } else { None };
+        let share = if whole > SMALL_FRAME_BYTES {
+            Some(self.budgets.requests.share(whole).await)
+        } else {
+            None
+        };
+        let began = Instant::now();
         loop {
             match Frame::take(&mut self.buffer)? {
                 Ok(frame) => return Ok(Received { frame, share }),
                 Err(missing) => {
                     self.buffer.reserve(missing);
-                    self.more().await?;
+                    self.more(began, share.is_some()).await?;
                 }
             }
         }
     }
 
-    async fn more(&mut self) -> Result<(), ReadError> {
+    /// Reads what there is, or waits for it. A frame that holds a share is given up earlier.
+    async fn more(&mut self, began: Instant, holds_share: bool) -> Result<(), ReadError> {
         if !self.buffer.has_remaining_mut() || self.buffer.capacity() == self.buffer.len() {
             self.buffer.reserve(READ_BYTES);
         }
+        let transfer = Transfer {
+            began,
+            stall_timeout: self.stall_timeout,
+            pressure: holds_share.then(|| self.budgets.pressure()),
+        };
         loop {
             match self.half.try_read_buf(&mut self.buffer) {
                 Ok(0) => return Err(ReadError::Truncated),
                 Ok(_) => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    tokio::time::timeout(self.stall_timeout, self.half.readable())
-                        .await
-                        .map_err(|_| ReadError::Stalled(self.stall_timeout))??;
+                    transfer.step(self.half.readable()).await?;
                 }
                 Err(error) => return Err(error.into()),
             }

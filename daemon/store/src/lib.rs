@@ -38,6 +38,8 @@
 )]
 
 mod chunk_reader;
+#[cfg(test)]
+mod damage_tests;
 mod describe;
 mod error;
 mod group;

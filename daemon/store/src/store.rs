@@ -110,7 +110,7 @@ impl Store {
         Ok(Self { handle: Arc::new(Handle { shared, writer: Mutex::new(Some(writer)) }) })
     }
 
-    fn shared(&self) -> &Arc<Shared> {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.handle.shared
     }
 

@@ -46,7 +46,10 @@ fn decoded(pieces: impl IntoIterator<Item = Vec<u8>>) -> Result<Vec<Frame>, Fram
 
 proptest! {
     #[test]
-    fn cuts_do_not_matter(frames in vec(frame(), 0..5), cuts in vec(any::<prop::sample::Index>(), 0..9)) {
+    fn cuts_do_not_matter(
+        frames in vec(frame(), 0..5),
+        cuts in vec(any::<prop::sample::Index>(), 0..9),
+    ) {
         let stream = stream_of(&frames);
         let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(stream.len() + 1)).collect();
         cuts.extend([0, stream.len()]);

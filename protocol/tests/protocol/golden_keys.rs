@@ -72,7 +72,8 @@ fn lines(values: impl IntoIterator<Item = Value>) -> String {
 fn vectors_and_blobs_are_as_recorded() {
     let file = file();
     let wanted = format!(
-        "{{\n\"about\": {},\n\"vectors\": [\n{}\n],\n\"groups\": [\n{}\n],\n\"blobs\": [\n{}\n]\n}}\n",
+        "{{\n\"about\": {},\n\"vectors\": [\n{}\n],\n\"groups\": [\n{}\n],\n\"blobs\": [\n{}\n]\n\
+         }}\n",
         file["about"],
         lines(list(&file, "vectors").iter().map(computed)),
         lines(list(&file, "groups").to_vec()),

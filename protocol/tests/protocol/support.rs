@@ -1,5 +1,6 @@
 //! What several themes need: files of this crate, hexadecimal, and blessing.
 
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
@@ -51,7 +52,7 @@ pub(crate) fn ascii(value: &Value) -> String {
             line.push(character);
         } else {
             for unit in character.encode_utf16(&mut [0; 2]) {
-                line.push_str(&format!("\\u{unit:04x}"));
+                write!(line, "\\u{unit:04x}").expect("writing to a string succeeds");
             }
         }
     }

@@ -103,8 +103,9 @@ impl Connection {
     ) -> Result<Found, Error> {
         let id = self.begin();
         self.send(&exchange::request(id, wanted.request(options), 0)?, &[], patience).await?;
+        let expected = wanted.expect();
         let (header, payload_bytes) = self.wire.header(patience).await?;
-        match first(id, wanted, &header, payload_bytes)? {
+        match first(id, expected, &header, payload_bytes)? {
             First::Miss { miss, settled } => {
                 self.settled = settled;
                 Ok(Found::Miss(miss))

@@ -51,7 +51,7 @@ pub(crate) enum Wanted<'a> {
     Output { key: Key, name: &'a str },
 }
 
-impl Wanted<'_> {
+impl<'a> Wanted<'a> {
     /// The request for it.
     pub(crate) fn request(&self, options: &LookupOptions) -> Request {
         match *self {
@@ -63,11 +63,14 @@ impl Wanted<'_> {
         }
     }
 
-    fn key(&self) -> Key {
-        match *self {
+    /// The same with its key, which takes a while to hash: done when the request has been sent, it
+    /// costs nothing, since the daemon is at work meanwhile.
+    pub(crate) fn expect(self) -> Expected<'a> {
+        let key = match self {
             Self::Call { identity, .. } => identity.key(),
             Self::Output { key, .. } => key,
-        }
+        };
+        Expected { wanted: self, key }
     }
 
     /// What is wrong with the outputs, if anything is.
@@ -85,6 +88,13 @@ impl Wanted<'_> {
             }
         }
     }
+}
+
+/// What is wanted, and the key that the answer must name.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Expected<'a> {
+    wanted: Wanted<'a>,
+    key: Key,
 }
 
 /// The miss of a client that does not read.
@@ -147,18 +157,19 @@ pub(crate) struct Transfer {
 /// Reads the first frame of the answer to a lookup or read.
 pub(crate) fn first(
     id: u64,
-    wanted: Wanted<'_>,
+    expected: Expected<'_>,
     header: &[u8],
     payload_bytes: usize,
 ) -> Result<First, Error> {
+    let Expected { wanted, key } = expected;
     let hit = match response(id, header)? {
-        Response::Miss(miss) if payload_bytes == 0 && miss.key == wanted.key() => {
+        Response::Miss(miss) if payload_bytes == 0 && miss.key == key => {
             return Ok(First::Miss { miss, settled: true });
         }
         Response::Hit(hit) => *hit,
         other => return Err(unexpected("a lookup", &other)),
     };
-    if hit.key != wanted.key() {
+    if hit.key != key {
         return Err(Error::Protocol("it answered with the entry of another key".into()));
     }
     if hit.outputs.len() > OUTPUTS_MAX {
@@ -175,7 +186,7 @@ pub(crate) fn first(
         },
         Err(problem) => problem,
     };
-    let miss = miss(wanted.key(), MissReason::Corrupt, Some(mismatch));
+    let miss = miss(key, MissReason::Corrupt, Some(mismatch));
     Ok(First::Miss { miss, settled: false })
 }
 

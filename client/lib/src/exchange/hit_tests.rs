@@ -18,7 +18,12 @@ fn encoded(response: Response) -> Vec<u8> {
 
 fn read_first(call: &Call, response: Response, payload_bytes: usize) -> Result<First, Error> {
     let identity = call.identity().unwrap();
-    first(ID, Wanted::Call { call, identity: &identity }, &encoded(response), payload_bytes)
+    first(
+        ID,
+        Wanted::Call { call, identity: &identity }.expect(),
+        &encoded(response),
+        payload_bytes,
+    )
 }
 
 fn transfer(contents: &[(&str, &[u8], Delivery)]) -> Transfer {
@@ -153,7 +158,7 @@ fn a_read_gives_the_one_output_that_was_asked_for() {
     let key = call.key().unwrap();
     let answer = |contents: &[(&str, &[u8], Delivery)]| {
         let wanted = Wanted::Output { key, name: "b" };
-        first(ID, wanted, &encoded(hit(&call, contents)), 0).unwrap()
+        first(ID, wanted.expect(), &encoded(hit(&call, contents)), 0).unwrap()
     };
     assert!(matches!(answer(&[("b", b"", Delivery::Inline)]), First::Hit(_)));
     assert!(matches!(answer(&[("a", b"", Delivery::Inline)]), First::Miss { .. }));

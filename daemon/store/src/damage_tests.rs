@@ -1,0 +1,202 @@
+//! Rows that the database thinks sound and that are not what was written: its checksums find
+//! nothing, so verification has to.
+
+use std::sync::mpsc;
+
+use bytes::Bytes;
+use memod_protocol::limits::CHUNK_BYTES;
+use memod_protocol::{
+    CallIdentity, Digest, InterfaceText, Key, Provenance, PutOutcome, RunClaim, Scope, wire,
+};
+
+use crate::limits::WHOLE_BYTES_MAX;
+use crate::lookup::{Content, Found};
+use crate::mutation::{NewEntry, Replace};
+use crate::options::Options;
+use crate::record::{BlobRecord, ChunkedRecord, EntryRecord, GraveCause};
+use crate::rocks::{Batch, Read, Reads, Tier};
+use crate::schema::{Column, chunk_key};
+use crate::store::Store;
+
+fn identity() -> CallIdentity {
+    CallIdentity {
+        scope: Scope::new("p", "d"),
+        task: "t".to_owned(),
+        cache_version: "1".to_owned(),
+        signature: Digest::of(b""),
+        inputs: Vec::new(),
+    }
+}
+
+fn put(store: &Store, content: &[u8]) -> Key {
+    let key = identity().key();
+    let provenance = Provenance {
+        writer_uid: 0,
+        writer_pid: None,
+        program: None,
+        host: None,
+        created_at_ms: 1,
+        run: RunClaim::default(),
+    };
+    let content = store.prepare(Bytes::copy_from_slice(content));
+    let (sender, receiver) = mpsc::sync_channel(1);
+    let entry = NewEntry {
+        key,
+        identity: identity(),
+        interface: InterfaceText::default(),
+        outputs: vec![("o".to_owned(), "bytes".to_owned(), content)],
+        provenance,
+        replace: Replace::Never,
+    };
+    store.put(entry, move |result| sender.send(result).unwrap());
+    assert_eq!(receiver.recv().unwrap().unwrap(), PutOutcome::Populated);
+    key
+}
+
+fn row(store: &Store, column: Column, key: &[u8]) -> Vec<u8> {
+    match store.shared().db.read(column, key, Tier::Disk, <[u8]>::to_vec).unwrap() {
+        Read::Row(row) => row,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn set_row(store: &Store, column: Column, key: &[u8], value: Option<&[u8]>) {
+    let db = &store.shared().db;
+    let mut batch = Batch::new(0);
+    match value {
+        Some(value) => batch.put(db, column, key, value),
+        None => batch.delete(db, column, key),
+    }
+    db.write(batch, false).unwrap();
+}
+
+fn chunked_record(store: &Store, content: &[u8]) -> ChunkedRecord {
+    let row = row(store, Column::Blobs, Digest::of(content).as_bytes());
+    match BlobRecord::decode(&row).unwrap() {
+        BlobRecord::Chunked(record) => record,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Damages a new store's only entry, and asserts that it is not served but buried for this cause,
+/// and that it can be put again.
+fn assert_found(content: &[u8], cause: GraveCause, damage: impl FnOnce(&Store, &Key)) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&Options::new(folder.path())).unwrap();
+    let key = put(&store, content);
+    damage(&store, &key);
+    let found = match store.lookup(&key, Tier::Disk).unwrap() {
+        Found::Corrupt { .. } => GraveCause::Corrupt,
+        Found::BlobMissing { .. } => GraveCause::BlobMissing,
+        Found::Entry(entry) => {
+            let Content::Chunked(reader) = &entry.outputs[0].content else {
+                panic!("damaged content was served")
+            };
+            let chunks = 0..reader.chunk_count();
+            let faults = chunks.filter(|index| reader.chunk(*index, Tier::Disk).is_err());
+            assert_eq!(faults.count(), 1);
+            cause
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(found, cause);
+    store.settle().unwrap();
+    let Found::Grave(grave) = store.lookup(&key, Tier::Disk).unwrap() else { panic!("no grave") };
+    assert_eq!(grave.cause, cause);
+    assert_eq!(store.counters().entries, 0);
+    put(&store, content);
+    assert!(matches!(store.lookup(&key, Tier::Disk).unwrap(), Found::Entry(_)));
+}
+
+fn content(bytes: usize) -> Vec<u8> {
+    (0..bytes).map(|index| (index % 251) as u8).collect()
+}
+
+#[test]
+fn a_whole_blob_with_other_content_is_corrupt() {
+    for other in [content(WHOLE_BYTES_MAX - 1), vec![7; WHOLE_BYTES_MAX], Vec::new()] {
+        let content = content(WHOLE_BYTES_MAX);
+        assert_found(&content, GraveCause::Corrupt, |store, _| {
+            let digest = Digest::of(&content);
+            let row = BlobRecord::Whole(&other).encode();
+            set_row(store, Column::Blobs, digest.as_bytes(), Some(&row));
+        });
+    }
+}
+
+#[test]
+fn a_chunk_with_other_content_is_corrupt() {
+    let chunk = CHUNK_BYTES as usize;
+    for bytes in [WHOLE_BYTES_MAX + 1, chunk, chunk + 1, 3 * chunk] {
+        let content = content(bytes);
+        let last = bytes.div_ceil(chunk) as u32 - 1;
+        for other in [vec![7; bytes - last as usize * chunk], vec![7]] {
+            assert_found(&content, GraveCause::Corrupt, |store, _| {
+                let record = chunked_record(store, &content);
+                let key = chunk_key(record.storage, last);
+                assert_ne!(row(store, Column::Chunks, &key), other);
+                set_row(store, Column::Chunks, &key, Some(&other));
+            });
+        }
+    }
+}
+
+#[test]
+fn a_chunk_in_the_place_of_another_is_corrupt() {
+    let chunk = CHUNK_BYTES as usize;
+    let content: Vec<u8> = [vec![1; chunk], vec![2; chunk], vec![3; 10]].concat();
+    assert_found(&content, GraveCause::Corrupt, |store, _| {
+        let storage = chunked_record(store, &content).storage;
+        let first = row(store, Column::Chunks, &chunk_key(storage, 0));
+        set_row(store, Column::Chunks, &chunk_key(storage, 1), Some(&first));
+    });
+}
+
+#[test]
+fn a_list_of_chunks_that_does_not_merge_is_corrupt() {
+    let content = content(3 * CHUNK_BYTES as usize);
+    for damage in [
+        |record: &mut ChunkedRecord| record.chaining[1][0] ^= 1,
+        |record: &mut ChunkedRecord| record.chaining.truncate(2),
+        |record: &mut ChunkedRecord| record.bytes -= 1,
+        |record: &mut ChunkedRecord| record.bytes = 5,
+    ] {
+        assert_found(&content, GraveCause::Corrupt, |store, _| {
+            let mut record = chunked_record(store, &content);
+            damage(&mut record);
+            let row = BlobRecord::Chunked(record).encode();
+            set_row(store, Column::Blobs, Digest::of(&content).as_bytes(), Some(&row));
+        });
+    }
+}
+
+#[test]
+fn what_is_gone_is_missing() {
+    for bytes in [0, WHOLE_BYTES_MAX + 1, 3 * CHUNK_BYTES as usize] {
+        let content = content(bytes);
+        let digest = Digest::of(&content);
+        assert_found(&content, GraveCause::BlobMissing, |store, _| {
+            set_row(store, Column::Blobs, digest.as_bytes(), None);
+        });
+        if bytes > 0 {
+            assert_found(&content, GraveCause::BlobMissing, |store, _| {
+                let storage = chunked_record(store, &content).storage;
+                set_row(store, Column::Chunks, &chunk_key(storage, 0), None);
+            });
+        }
+    }
+}
+
+#[test]
+fn an_entry_that_cannot_be_read_is_corrupt() {
+    let content = content(100);
+    assert_found(&content, GraveCause::Corrupt, |store, key| {
+        set_row(store, Column::Entries, key.as_bytes(), Some(b"nonsense"));
+    });
+    assert_found(&content, GraveCause::Corrupt, |store, key| {
+        let row = row(store, Column::Entries, key.as_bytes());
+        let mut record: EntryRecord = wire::decode_record(&row).unwrap();
+        record.outputs[0].bytes += 1;
+        set_row(store, Column::Entries, key.as_bytes(), Some(&wire::encode(&record)));
+    });
+}
