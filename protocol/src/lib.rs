@@ -20,6 +20,7 @@ pub mod json;
 mod key;
 pub mod limits;
 mod literal;
+mod literal_check;
 mod literal_decode;
 mod literal_type;
 pub mod name;

@@ -147,6 +147,21 @@ impl Literal {
         }
     }
 
+    /// Whether these are the stored bytes of a value of the type: whether [`Literal::from_blob`]
+    /// would succeed. Takes no memory to speak of, however many elements the value has.
+    ///
+    /// # Errors
+    /// As [`Literal::from_blob`].
+    pub fn check_blob(literal_type: &LiteralType, blob: &Bytes) -> Result<(), InvalidArgument> {
+        match literal_type {
+            LiteralType::String if std::str::from_utf8(blob).is_err() => {
+                Err(InvalidArgument::new("output", "of type string is not UTF-8"))
+            }
+            plain if plain.is_plain() => Ok(()),
+            _ => crate::literal_check::check(literal_type, blob),
+        }
+    }
+
     /// Checks nesting, names and hashes.
     pub(crate) fn check(&self, field: &str, depth: usize) -> Result<(), InvalidArgument> {
         if depth >= NESTING_MAX {

@@ -11,27 +11,47 @@ use crate::digest::Digest;
 use crate::error::InvalidArgument;
 use crate::limits::NESTING_MAX;
 use crate::literal::{Literal, tag};
+use crate::literal_type::LiteralType;
 
 /// The value that exactly these bytes encode.
 pub(crate) fn decode(bytes: &Bytes) -> Result<Literal, InvalidArgument> {
-    let mut reader = Reader { rest: bytes.clone() };
+    let mut reader = Reader::new(bytes);
     let literal = reader.literal(0)?;
-    if reader.rest.is_empty() {
-        Ok(literal)
-    } else {
-        Err(wrong(&format!("{} bytes are left over behind the value", reader.rest.len())))
-    }
+    reader.end()?;
+    Ok(literal)
 }
 
-fn wrong(problem: &str) -> InvalidArgument {
+pub(crate) fn too_deep() -> InvalidArgument {
+    wrong(&format!("nested deeper than {NESTING_MAX}"))
+}
+
+pub(crate) fn wrong(problem: &str) -> InvalidArgument {
     InvalidArgument::new("value", problem)
 }
 
-struct Reader {
+/// Takes the encoding apart from its beginning.
+pub(crate) struct Reader {
     rest: Bytes,
 }
 
 impl Reader {
+    pub(crate) fn new(bytes: &Bytes) -> Self {
+        Self { rest: bytes.clone() }
+    }
+
+    /// Nothing may be left over.
+    pub(crate) fn end(&self) -> Result<(), InvalidArgument> {
+        if self.rest.is_empty() {
+            return Ok(());
+        }
+        Err(wrong(&format!("{} bytes are left over behind the value", self.rest.len())))
+    }
+
+    pub(crate) fn tag(&mut self) -> Result<u8, InvalidArgument> {
+        let [tag] = self.array()?;
+        Ok(tag)
+    }
+
     fn take(&mut self, length: usize) -> Result<Bytes, InvalidArgument> {
         if length > self.rest.len() {
             return Err(wrong("the encoding ends too early"));
@@ -44,27 +64,56 @@ impl Reader {
         taken.as_ref().try_into().map_err(|_| wrong("the encoding ends too early"))
     }
 
-    fn count(&mut self) -> Result<usize, InvalidArgument> {
+    pub(crate) fn count(&mut self) -> Result<usize, InvalidArgument> {
         usize::try_from(u64::from_le_bytes(self.array()?))
             .map_err(|_| wrong("a count is beyond this machine"))
     }
 
-    fn framed(&mut self) -> Result<Bytes, InvalidArgument> {
+    pub(crate) fn framed(&mut self) -> Result<Bytes, InvalidArgument> {
         let length = self.count()?;
         self.take(length)
     }
 
-    fn text(&mut self) -> Result<String, InvalidArgument> {
+    pub(crate) fn text(&mut self) -> Result<String, InvalidArgument> {
         String::from_utf8(self.framed()?.to_vec()).map_err(|_| wrong("a text is not UTF-8"))
     }
 
     /// A user's own hash: an empty one is none, so it is never written (semantics 9).
-    fn hash(&mut self) -> Result<String, InvalidArgument> {
+    pub(crate) fn hash(&mut self) -> Result<String, InvalidArgument> {
         let hash = self.text()?;
         if hash.is_empty() {
             return Err(wrong("a hash is empty"));
         }
         Ok(hash)
+    }
+
+    /// The name of a member that stands behind this one.
+    pub(crate) fn name_behind(&mut self, last: Option<Bytes>) -> Result<Bytes, InvalidArgument> {
+        let name = self.framed()?;
+        if std::str::from_utf8(&name).is_err() {
+            return Err(wrong("a text is not UTF-8"));
+        }
+        // Strings are in the order of their bytes.
+        if last.is_some_and(|last| last >= name) {
+            return Err(wrong("names are not in order"));
+        }
+        Ok(name)
+    }
+
+    /// Skips a value of this tag that holds no others; gives the only type that admits it.
+    pub(crate) fn plain(&mut self, tag: u8) -> Result<LiteralType, InvalidArgument> {
+        Ok(match self.plain_literal(tag)? {
+            Literal::None => LiteralType::None,
+            Literal::Boolean(_) => LiteralType::Boolean,
+            Literal::Integer(_) => LiteralType::Integer,
+            Literal::Float(_) => LiteralType::Float,
+            Literal::String(_) => LiteralType::String,
+            Literal::Bytes(_) => LiteralType::Bytes,
+            Literal::Datetime(_) => LiteralType::Datetime,
+            Literal::Duration(_) => LiteralType::Duration,
+            Literal::File { .. } => LiteralType::File,
+            _ => return Err(wrong("a plain value is none")),
+        })
     }
 
     fn members(&mut self, depth: usize) -> Result<BTreeMap<String, Literal>, InvalidArgument> {
@@ -81,26 +130,9 @@ impl Reader {
 
     fn literal(&mut self, depth: usize) -> Result<Literal, InvalidArgument> {
         if depth >= NESTING_MAX {
-            return Err(wrong(&format!("nested deeper than {NESTING_MAX}")));
+            return Err(too_deep());
         }
-        let [kind] = self.array()?;
-        Ok(match kind {
-            tag::NONE => Literal::None,
-            tag::BOOLEAN => match self.array()? {
-                [0] => Literal::Boolean(false),
-                [1] => Literal::Boolean(true),
-                _ => return Err(wrong("a boolean is neither 0 nor 1")),
-            },
-            tag::INTEGER => Literal::Integer(i64::from_le_bytes(self.array()?)),
-            tag::FLOAT => Literal::Float(f64::from_bits(u64::from_le_bytes(self.array()?))),
-            tag::STRING => Literal::String(self.text()?),
-            tag::BYTES => Literal::Bytes(self.framed()?),
-            tag::DATETIME => Literal::Datetime(i128::from_le_bytes(self.array()?)),
-            tag::DURATION => Literal::Duration(i128::from_le_bytes(self.array()?)),
-            tag::FILE => Literal::File {
-                bytes: u64::from_le_bytes(self.array()?),
-                digest: Digest::from_bytes(self.array()?),
-            },
+        Ok(match self.tag()? {
             tag::LIST => {
                 let mut items = Vec::new();
                 for _ in 0..self.count()? {
@@ -116,6 +148,29 @@ impl Reader {
             tag::HASHED_VALUE => Literal::Hashed {
                 hash: self.hash()?,
                 value: Some(Box::new(self.literal(depth + 1)?)),
+            },
+            plain => self.plain_literal(plain)?,
+        })
+    }
+
+    /// A value that holds no others, behind its tag.
+    fn plain_literal(&mut self, tag: u8) -> Result<Literal, InvalidArgument> {
+        Ok(match tag {
+            tag::NONE => Literal::None,
+            tag::BOOLEAN => match self.array()? {
+                [0] => Literal::Boolean(false),
+                [1] => Literal::Boolean(true),
+                _ => return Err(wrong("a boolean is neither 0 nor 1")),
+            },
+            tag::INTEGER => Literal::Integer(i64::from_le_bytes(self.array()?)),
+            tag::FLOAT => Literal::Float(f64::from_bits(u64::from_le_bytes(self.array()?))),
+            tag::STRING => Literal::String(self.text()?),
+            tag::BYTES => Literal::Bytes(self.framed()?),
+            tag::DATETIME => Literal::Datetime(i128::from_le_bytes(self.array()?)),
+            tag::DURATION => Literal::Duration(i128::from_le_bytes(self.array()?)),
+            tag::FILE => Literal::File {
+                bytes: u64::from_le_bytes(self.array()?),
+                digest: Digest::from_bytes(self.array()?),
             },
             other => return Err(wrong(&format!("0x{other:02x} is no tag of a value"))),
         })

@@ -10,6 +10,8 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use super::*;
 
 const SHORT: Duration = Duration::from_millis(100);
+/// What no bounded wait of these tests comes near, on however busy a machine.
+const LONG: Duration = Duration::from_secs(8);
 
 fn pair() -> (Wire, UnixStream) {
     let (ours, theirs) = UnixStream::pair().unwrap();
@@ -62,7 +64,7 @@ fn silence_ends_at_the_deadline() {
     let begun = Instant::now();
     let error = wire.header(Patience::within(SHORT)).unwrap_err();
     assert!(matches!(error, Error::Timeout { after, .. } if after == SHORT));
-    assert!(begun.elapsed() >= SHORT && begun.elapsed() < SHORT * 10);
+    assert!(begun.elapsed() >= SHORT && begun.elapsed() < LONG);
 }
 
 #[test]
@@ -80,7 +82,7 @@ fn a_peer_that_drips_cannot_stretch_the_deadline() {
     let begun = Instant::now();
     let error = wire.header(Patience::within(SHORT)).unwrap_err();
     assert!(matches!(error, Error::Timeout { .. }), "{error}");
-    assert!(begun.elapsed() < SHORT * 10);
+    assert!(begun.elapsed() < LONG);
     drop(wire);
     dripper.join().unwrap();
 }

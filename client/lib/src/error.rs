@@ -101,8 +101,9 @@ impl Error {
     /// The exit code of a command that ends with this error: 2 the arguments are wrong, 3 no
     /// daemon, 4 forbidden or over budget, 1 not found, 5 anything else.
     #[must_use]
-    pub const fn code(&self) -> u8 {
+    pub fn code(&self) -> u8 {
         match self {
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => 4,
             Self::Invalid(_) | Self::PathTooLong { .. } => 2,
             Self::NoDaemon { .. } | Self::Start { .. } => 3,
             Self::Daemon(error) => match error.code {
@@ -133,11 +134,14 @@ impl Error {
         }
     }
 
-    /// What to do next, if the daemon said more than its message.
+    /// What to do next, if there is more to say than the message does.
     #[must_use]
     pub fn hint(&self) -> Option<&str> {
         match self {
             Self::Daemon(error) | Self::Version(error) => error.hint.as_deref(),
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                Some("ask whoever runs the daemon to let you use its socket")
+            }
             _ => None,
         }
     }
@@ -196,6 +200,9 @@ mod tests {
         assert_eq!(daemon(ErrorCode::NotFound).code(), 1);
         assert_eq!(daemon(ErrorCode::Internal).code(), 5);
         assert_eq!(Error::Protocol(String::new()).code(), 5);
+        let io = |kind| Error::Io { path: PathBuf::new(), source: io::Error::from(kind) };
+        assert_eq!(io(io::ErrorKind::PermissionDenied).code(), 4);
+        assert_eq!(io(io::ErrorKind::ConnectionReset).code(), 5);
     }
 
     #[test]

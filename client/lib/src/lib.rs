@@ -16,7 +16,7 @@
 //! }
 //! ```
 //!
-//! **Invariants.** What frames are sent and what each reply means stands in [`exchange`], which
+//! **Invariants.** What frames are sent and what each reply means stands in `exchange`, which
 //! does no I/O; both clients only move bytes for it. [`Client::memoize`] runs the task whatever
 //! happens to the daemon, and every wait has a bound. Nothing here raises SIGPIPE.
 //!

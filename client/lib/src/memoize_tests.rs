@@ -16,6 +16,8 @@ use crate::outputs::Source;
 use crate::testing::{FakeDaemon, Peer, builder, call_with_outputs, hit, provenance};
 
 const SHORT: Duration = Duration::from_millis(100);
+/// What no bounded wait of these tests comes near, on however busy a machine.
+const LONG: Duration = Duration::from_secs(8);
 
 fn call() -> Call {
     call_with_outputs(&["o0"], &LiteralType::Integer)
@@ -123,7 +125,7 @@ fn check_fault(what: &str, client: &Client) {
     assert_eq!(memoized.status, CacheStatus::LookupFailure, "{what}");
     assert_eq!(memoized.store, CacheStatus::PutFailure, "{what}");
     assert!(memoized.lookup_error.is_some() && memoized.store_error.is_some(), "{what}");
-    assert!(begun.elapsed() < 10 * SHORT, "{what}");
+    assert!(begun.elapsed() < LONG, "{what}");
 }
 
 #[test]

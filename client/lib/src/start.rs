@@ -136,6 +136,18 @@ impl Place<'_> {
         }
     }
 
+    /// How the daemon is run.
+    fn command(&self, program: &Path, log: File) -> Command {
+        let mut command = Command::new(program);
+        command.arg("serve").arg("--socket").arg(self.socket).arg("--data").arg(self.data);
+        command.args(["--idle-exit", IDLE_EXIT]).current_dir("/").process_group(0);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        for variable in NOT_INHERITED {
+            command.env_remove(variable);
+        }
+        command
+    }
+
     /// Starts a daemon and waits until it answers or ends.
     fn run(&self, environment: &Environment, until: Instant) -> Result<Started, Error> {
         let program = program(environment)?;
@@ -144,14 +156,8 @@ impl Place<'_> {
         let log = open_log(&self.log())
             .map_err(|error| cannot(&format!("cannot open {}", self.log().display()), &error))?;
         let log_begin = log.metadata().map_or(0, |metadata| metadata.len());
-        let mut command = Command::new(&program);
-        command.arg("serve").arg("--socket").arg(self.socket).arg("--data").arg(self.data);
-        command.args(["--idle-exit", IDLE_EXIT]).current_dir("/").process_group(0);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        for variable in NOT_INHERITED {
-            command.env_remove(variable);
-        }
-        let child = command
+        let child = self
+            .command(&program, log)
             .spawn()
             .map_err(|error| cannot(&format!("cannot run {}", program.display()), &error))?;
         let mut child = Some(child);

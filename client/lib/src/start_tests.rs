@@ -62,7 +62,6 @@ fn however_many_start_at_once_there_is_one_daemon() {
         &daemon,
         &format!(
             "echo started >> {count}\necho \"$*\" > {arguments}\n\
-             [ -z \"$NOTIFY_SOCKET$LISTEN_FDS\" ] || exit 9\n\
              {SERVE}=\"$3\" exec {this} --exact \
              start::tests::however_many_start_at_once_there_is_one_daemon",
             count = count.display(),
@@ -92,6 +91,16 @@ fn however_many_start_at_once_there_is_one_daemon() {
     }
     assert_eq!(own_daemon_in(&environment, "test").unwrap(), socket);
     assert!(client().status().is_err(), "it ends instead of telling");
+}
+
+#[test]
+fn what_a_service_manager_gave_this_process_is_not_passed_on() {
+    let place = Place { socket: Path::new("/s"), data: Path::new("/d"), client: "test" };
+    let log = crate::spool::file().unwrap();
+    let command = place.command(Path::new("/memod"), log);
+    for variable in ["NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "WATCHDOG_USEC"] {
+        assert!(command.get_envs().any(|(name, value)| name == variable && value.is_none()));
+    }
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! The memory that all connections share, and how long a peer may keep a part of it.
 //!
 //! **Invariants.** What is held for peers takes a share before it is reserved, so that it is
-//! bounded however many peers there are. Who holds a share of one kind waits for another only in
-//! the order in which [`Budgets`] lists them, so that no two can wait for each other. Peers are
-//! borne with as long as there is room for all; once somebody waits for room, a peer that has kept
-//! a transfer going for [`PRESSED_PATIENCE`] is cut off.
+//! bounded however many peers there are. Who holds a share waits for another without end only if
+//! that one's holders wait for nothing but their peers, so that no two wait for each other. Peers
+//! are borne with as long as there is room for all; once somebody waits for room, a peer that has
+//! kept a transfer going for [`PRESSED_PATIENCE`] is cut off.
 
 use std::io;
 use std::sync::Arc;
@@ -21,12 +21,12 @@ const UNIT_BYTES: usize = 1024;
 /// What connections may hold in memory.
 #[derive(Debug, Clone)]
 pub(crate) struct Budgets {
-    /// For parts of chunks that have been uploaded, until the chunk is whole.
-    pub(crate) uploads: Budget,
     /// For requests that are larger than a few pages.
     pub(crate) requests: Budget,
     /// For replies that are, from before they are read from disk.
     pub(crate) replies: Budget,
+    /// For the chunk that each upload gathers.
+    pub(crate) uploads: Budget,
     pressure: Pressure,
 }
 
@@ -35,9 +35,9 @@ impl Budgets {
     pub(crate) fn new(bytes: u64) -> Self {
         let pressure = Pressure { waiting: watch::Sender::new(0) };
         Self {
-            uploads: Budget::new(bytes / 4, &pressure),
             requests: Budget::new(bytes / 2, &pressure),
             replies: Budget::new(bytes / 4, &pressure),
+            uploads: Budget::new(bytes / 4, &pressure),
             pressure,
         }
     }
@@ -207,24 +207,24 @@ mod tests {
         assert!(budgets.requests.try_share((3 << 20) + 1).is_none());
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_slow_transfer_is_borne_with_until_somebody_waits() {
         let budgets = Budgets::new(8 << 20);
         let held = budgets.replies.share(2 << 20).await;
-        let transfer = Transfer {
-            began: Instant::now(),
-            stall_timeout: Duration::from_secs(30),
-            pressure: Some(budgets.pressure()),
-        };
-        let slow = || transfer.step(std::future::pending());
-        let nobody_waits = tokio::time::timeout(Duration::from_secs(20), slow()).await;
-        assert!(nobody_waits.is_err(), "it was given up though nobody waited");
-        assert!(!budgets.pressure().is_on());
-        let waiting = tokio::spawn(async move { budgets.replies.share(1).await });
-        assert!(matches!(slow().await, Err(TransferError::Pressed(_))));
+        let began = Instant::now().checked_sub(PRESSED_PATIENCE).expect("the machine is up longer");
+        let pressure = Some(budgets.pressure());
+        let patient = Transfer { began, stall_timeout: Duration::from_secs(3600), pressure };
+        let never = std::future::pending;
+        let nobody_waits = tokio::time::timeout(Duration::from_millis(20), patient.step(never()));
+        assert!(nobody_waits.await.is_err(), "it was given up though nobody waited");
+        let replies = budgets.replies.clone();
+        let waiting = tokio::spawn(async move { replies.share(1).await });
+        assert!(matches!(patient.step(never()).await, Err(TransferError::Pressed(_))));
+        assert!(budgets.pressure().is_on());
         drop(held);
         waiting.await.expect("there is room now");
-        assert!(!transfer.pressure.expect("it has one").is_on());
-        assert!(matches!(slow().await, Err(TransferError::Stalled(_))));
+        assert!(!budgets.pressure().is_on());
+        let stalling = Transfer { stall_timeout: Duration::from_millis(1), ..patient };
+        assert!(matches!(stalling.step(never()).await, Err(TransferError::Stalled(_))));
     }
 }

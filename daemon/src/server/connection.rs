@@ -16,8 +16,9 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::budget::{Budgets, TransferError};
 use super::dispatch::{self, Job};
-use super::frames::{BufferBudget, FrameReader, ReadError};
+use super::frames::{FrameReader, ReadError};
 use super::peer::Peer;
 use super::replies::Replies;
 use super::uploads::Uploads;
@@ -31,6 +32,7 @@ const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) struct Connection {
     reader: FrameReader,
     replies: Arc<Replies>,
+    budgets: Budgets,
     service: Arc<Service>,
     peer: Arc<Peer>,
     uploads: Uploads,
@@ -45,9 +47,12 @@ pub(crate) enum ConnectionError {
     /// What was read was no good.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// The socket failed.
+    /// A reply could not be written.
     #[error(transparent)]
-    Io(#[from] std::io::Error),
+    Write(#[from] TransferError),
+    /// The peer does not keep to the rules.
+    #[error(transparent)]
+    Refused(WireError),
     /// The greeting failed.
     #[error("no agreement: {0}")]
     Greeting(WireError),
@@ -64,15 +69,16 @@ impl Connection {
     pub(crate) fn new(
         stream: UnixStream,
         service: Arc<Service>,
-        budget: BufferBudget,
+        budgets: Budgets,
         stall_timeout: Duration,
         stop: CancellationToken,
     ) -> std::io::Result<Self> {
         let peer = Arc::new(Peer::of(&stream)?);
         let (read, write) = stream.into_split();
         Ok(Self {
-            reader: FrameReader::new(read, budget.clone(), stall_timeout),
-            replies: Arc::new(Replies::new(write, budget, stall_timeout)),
+            reader: FrameReader::new(read, budgets.clone(), stall_timeout),
+            replies: Arc::new(Replies::new(write, budgets.clone(), stall_timeout)),
+            budgets,
             service,
             peer,
             uploads: Uploads::default(),
@@ -94,14 +100,11 @@ impl Connection {
     pub(crate) async fn run(mut self) -> Result<(), ConnectionError> {
         let outcome = self.serve().await;
         self.jobs.close();
-        match &outcome {
-            Ok(()) => self.jobs.wait().await,
-            Err(error) => {
-                if let Some(error) = told(error) {
-                    // The peer may be gone, and then nobody wants to know.
-                    let _ = self.replies.send(0, Response::Error(error), Vec::new()).await;
-                }
-            }
+        // What was asked before the end is answered before the end is told.
+        self.jobs.wait().await;
+        if let Some(error) = outcome.as_ref().err().and_then(told) {
+            // The peer may be gone, and then nobody wants to know.
+            let _ = self.replies.send(0, Response::Error(error), Vec::new()).await;
         }
         outcome
     }
@@ -112,10 +115,16 @@ impl Connection {
         // Made once, since every new one registers itself with a lock.
         let mut stopped = pin!(self.stop.clone().cancelled_owned());
         loop {
+            if self.budgets.pressure().is_on() {
+                self.uploads.give_up_slow();
+            }
             let begun = tokio::select! {
                 biased;
                 begun = self.reader.begun() => begun?,
                 () = &mut stopped => return Ok(()),
+                () = self.uploads.slow(self.budgets.pressure()), if !self.uploads.is_empty() => {
+                    continue;
+                }
             };
             if !begun {
                 return Ok(());
@@ -134,15 +143,19 @@ impl Connection {
         request: memod_protocol::Request,
     ) -> Result<(), ConnectionError> {
         let id = job.id;
-        let work = match dispatch::at_once(&self.service, &self.peer, request) {
-            dispatch::Step::Reply(reply) if reply.streams.is_empty() => {
-                return Ok(self.replies.send_reply(id, *reply).await?);
+        // Held before any memory for the reply is, since those at work may wait for such memory.
+        let permit = Arc::clone(&self.in_flight).acquire_owned().await;
+        let permit = permit.expect("the semaphore of a connection is never closed");
+        let work = match dispatch::at_once(&self.service, &self.peer, request, &self.replies) {
+            dispatch::Step::Reply(reply, share) if reply.streams.is_empty() => {
+                return Ok(self.replies.send_reply(id, *reply, share).await?);
             }
-            dispatch::Step::Reply(reply) => dispatch::Work::Send(reply),
+            dispatch::Step::Reply(reply, share) => dispatch::Work::Send(reply, share),
             dispatch::Step::Later(work) => work,
             dispatch::Step::Upload(step) => {
-                let answer = dispatch::upload(&self.service, &mut self.uploads, step, job).await;
-                if let Some(answer) = answer {
+                let budget = &self.budgets.uploads;
+                let done = dispatch::upload(&self.service, &mut self.uploads, step, job, budget);
+                if let Some(answer) = done.await.map_err(ConnectionError::Refused)? {
                     self.replies.send(id, answer, Vec::new()).await?;
                 }
                 return Ok(());
@@ -156,15 +169,15 @@ impl Connection {
                 }
             }
         };
-        let permit = Arc::clone(&self.in_flight).acquire_owned().await;
-        let permit = permit.map_err(std::io::Error::other)?;
         let (service, peer) = (Arc::clone(&self.service), Arc::clone(&self.peer));
         let replies = Arc::clone(&self.replies);
         self.jobs.spawn(async move {
             let _permit = permit;
-            let _share = job.share;
-            let reply = dispatch::later(&service, &peer, work, id, &replies).await;
-            if let Err(error) = replies.send_reply(id, reply).await {
+            let done = dispatch::later(&service, &peer, work, id, &replies).await;
+            let Some((reply, share)) = done else { return };
+            // The request's memory is not kept for as long as its peer takes to read the reply.
+            drop(job.share);
+            if let Err(error) = replies.send_reply(id, reply, share).await {
                 tracing::debug!("a reply could not be sent: {error}");
             }
         });
@@ -184,18 +197,22 @@ impl Connection {
             greeted = tokio::time::timeout(GREETING_TIMEOUT, read) => greeted,
             () = stop.cancelled() => return Ok(None),
         };
-        let frame = match greeted {
-            Ok(Ok(Some(frame))) => frame,
-            Ok(Ok(None)) => return Ok(None),
-            Ok(Err(error)) => return Err(error.into()),
-            Err(_) => return Err(ReadError::Stalled(GREETING_TIMEOUT).into()),
+        let not_ours = |error: &dyn std::fmt::Display| {
+            let text = format!("the greeting is not memod's: {error}");
+            Err(WireError::new(ErrorCode::Malformed, text))
         };
         let server = concat!("memod ", env!("CARGO_PKG_VERSION"));
-        let agreed = match wire::decode::<Hello>(&frame.header) {
-            Ok(hello) => handshake::agree(&hello, server),
-            Err(error) => Err(WireError::new(
+        let agreed = match greeted {
+            Ok(Ok(None)) => return Ok(None),
+            Ok(Ok(Some(frame))) => match wire::decode::<Hello>(&frame.header) {
+                Ok(hello) => handshake::agree(&hello, server),
+                Err(error) => not_ours(&error),
+            },
+            Ok(Err(ReadError::Frame(error))) => not_ours(&error),
+            Ok(Err(error)) => return Err(error.into()),
+            Err(_) => Err(WireError::new(
                 ErrorCode::Malformed,
-                format!("the greeting is not memod's: {error}"),
+                format!("no greeting came within {GREETING_TIMEOUT:?}"),
             )),
         };
         let welcome = match &agreed {
@@ -215,8 +232,10 @@ fn told(error: &ConnectionError) -> Option<WireError> {
     let malformed = |text: String| Some(WireError::new(ErrorCode::Malformed, text));
     match error {
         ConnectionError::Read(ReadError::Frame(error)) => malformed(error.to_string()),
-        ConnectionError::Read(error @ ReadError::Stalled(_)) => malformed(error.to_string()),
+        ConnectionError::Read(ReadError::Transfer(TransferError::Io(_))) => None,
+        ConnectionError::Read(ReadError::Transfer(error)) => malformed(error.to_string()),
         ConnectionError::Malformed(error) => malformed(error.to_string()),
-        ConnectionError::Read(_) | ConnectionError::Io(_) | ConnectionError::Greeting(_) => None,
+        ConnectionError::Refused(error) => Some(error.clone()),
+        ConnectionError::Read(_) | ConnectionError::Write(_) | ConnectionError::Greeting(_) => None,
     }
 }

@@ -1,20 +1,26 @@
 //! From a request to the service's function for it.
 //!
 //! **Invariants.** What can be answered from memory is answered in place; everything else becomes
-//! [`Work`] for a task of its own. Uploads stay in the order in which they arrive.
+//! [`Work`] for a task of its own. Uploads stay in the order in which they arrive. A reply that may
+//! be large has its share of the memory before it is read.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+use memod_protocol::limits::{CHUNK_BYTES, HEADER_BYTES_MAX, INLINE_BYTES_MAX};
 use memod_protocol::{
     Digest, InvalidArgument, OutputSource, Put, Request, Response, Selector, WireError,
 };
 
-use super::frames::BufferShare;
+use super::budget::{Budget, Share};
 use super::peer::Peer;
-use super::replies::Replies;
+use super::replies::{Replies, ReplyShare};
 use super::uploads::Uploads;
 use crate::service::{GatheredPut, OutputContent, Reply, Service};
+
+/// What a hit holds in memory at the most, besides what it streams.
+const HIT_BYTES_MAX: usize = 2 * CHUNK_BYTES as usize;
+const _: () = assert!(HIT_BYTES_MAX as u64 == INLINE_BYTES_MAX);
 
 /// A request's number and payload.
 #[derive(Debug)]
@@ -22,15 +28,15 @@ pub(crate) struct Job {
     /// The number that its replies carry.
     pub(crate) id: u64,
     /// The payload's share of the budget.
-    pub(crate) share: Option<BufferShare>,
+    pub(crate) share: Option<Share>,
     /// The payload.
     pub(crate) payload: Bytes,
 }
 
 /// What a request needs next.
 pub(crate) enum Step {
-    /// Nothing: here is the reply.
-    Reply(Box<Reply>),
+    /// Nothing: here is the reply, and its share of the memory if it may be large.
+    Reply(Box<Reply>, Option<ReplyShare>),
     /// A task of its own.
     Later(Work),
     /// The connection's uploads.
@@ -42,7 +48,7 @@ pub(crate) enum Step {
 /// What is done in a task of its own.
 pub(crate) enum Work {
     /// Only to be sent.
-    Send(Box<Reply>),
+    Send(Box<Reply>, Option<ReplyShare>),
     /// To be read from disk.
     Lookup(Box<memod_protocol::Lookup>),
     /// To be stored.
@@ -59,13 +65,22 @@ pub(crate) enum UploadStep {
 }
 
 /// Answers what can be answered without waiting.
-pub(crate) fn at_once(service: &Arc<Service>, peer: &Peer, request: Request) -> Step {
+pub(crate) fn at_once(
+    service: &Arc<Service>,
+    peer: &Peer,
+    request: Request,
+    replies: &Replies,
+) -> Step {
     match request {
-        Request::Lookup(lookup) => match service.lookup_in_memory(peer, &lookup) {
-            Some(reply) => Step::Reply(Box::new(reply)),
-            None => Step::Later(Work::Lookup(Box::new(lookup))),
-        },
-        Request::Ping => Step::Reply(Box::new(Response::Pong.into())),
+        Request::Lookup(lookup) => {
+            let share = replies.try_share(HIT_BYTES_MAX);
+            let reply = share.as_ref().and_then(|_| service.lookup_in_memory(peer, &lookup));
+            match reply {
+                Some(reply) => Step::Reply(Box::new(reply), share),
+                None => Step::Later(Work::Lookup(Box::new(lookup))),
+            }
+        }
+        Request::Ping => Step::Reply(Box::new(Response::Pong.into()), None),
         Request::UploadData { upload } => Step::Upload(UploadStep::Data(upload)),
         Request::UploadEnd { upload, digest } => Step::Upload(UploadStep::End(upload, digest)),
         Request::UploadAbort { upload } => Step::Upload(UploadStep::Abort(upload)),
@@ -75,24 +90,28 @@ pub(crate) fn at_once(service: &Arc<Service>, peer: &Peer, request: Request) -> 
 }
 
 /// Does an upload's next step; gives the answer if it is one that is answered.
+///
+/// # Errors
+/// If the peer goes on and on with uploads that were refused; its connection ends.
 pub(crate) async fn upload(
     service: &Service,
     uploads: &mut Uploads,
     step: UploadStep,
     job: Job,
-) -> Option<Response> {
+    budget: &Budget,
+) -> Result<Option<Response>, WireError> {
     match step {
         UploadStep::Data(number) => {
-            uploads.data(service, number, job.payload).await;
-            None
+            uploads.data(service, number, job.payload, budget).await?;
+            Ok(None)
         }
         UploadStep::Abort(number) => {
             uploads.abort(number);
-            None
+            Ok(None)
         }
         UploadStep::End(number, digest) => {
             let ended = uploads.end(service, number, digest).await;
-            Some(ended.unwrap_or_else(Response::Error))
+            Ok(Some(ended.unwrap_or_else(Response::Error)))
         }
     }
 }
@@ -132,21 +151,34 @@ pub(crate) fn gather(
     if inline.is_empty() { Ok(GatheredPut { put, contents }) } else { Err(wrong()) }
 }
 
-/// Does what needs time.
+/// Does what needs time; gives the reply and its share of the memory, or nothing if only reading
+/// was asked for and nobody is there any more to read the reply.
 pub(crate) async fn later(
     service: &Arc<Service>,
     peer: &Peer,
     work: Work,
     id: u64,
     replies: &Replies,
-) -> Reply {
+) -> Option<(Reply, Option<ReplyShare>)> {
+    let share = match &work {
+        Work::Lookup(_) | Work::Other(Request::Read { .. }) => {
+            Some(replies.share(HIT_BYTES_MAX).await)
+        }
+        Work::Other(Request::List { .. } | Request::Show { .. } | Request::Stats) => {
+            Some(replies.share(HEADER_BYTES_MAX as usize).await)
+        }
+        Work::Send(..) | Work::Put(_) | Work::Other(_) => None,
+    };
+    if share.is_some() && replies.is_broken() {
+        return None;
+    }
     let outcome = match work {
-        Work::Send(reply) => return *reply,
-        Work::Lookup(lookup) => return service.lookup(peer, &lookup).await,
+        Work::Send(reply, share) => return Some((*reply, share)),
+        Work::Lookup(lookup) => return Some((service.lookup(peer, &lookup).await, share)),
         Work::Put(gathered) => service.put(peer, *gathered).await.map(Reply::from),
         Work::Other(request) => other(service, peer, request, id, replies).await,
     };
-    outcome.unwrap_or_else(|error| Response::Error(error).into())
+    Some((outcome.unwrap_or_else(|error| Response::Error(error).into()), share))
 }
 
 async fn other(

@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
+use super::budget::Budgets;
 use super::connection::Connection;
-use super::frames::BufferBudget;
 use crate::service::Service;
 use crate::settings::Settings;
 
@@ -25,7 +25,7 @@ const BACKOFF_MAX: Duration = Duration::from_secs(1);
 pub(crate) struct Server {
     settings: Arc<Settings>,
     service: Arc<Service>,
-    budget: BufferBudget,
+    budgets: Budgets,
     permits: Arc<Semaphore>,
     connections: TaskTracker,
     /// How many connections are open, for those who wait for a change.
@@ -41,7 +41,7 @@ impl Server {
         stop: CancellationToken,
     ) -> Arc<Self> {
         Arc::new(Self {
-            budget: BufferBudget::new(settings.buffer_bytes_max),
+            budgets: Budgets::new(settings.buffer_bytes_max),
             permits: Arc::new(Semaphore::new(settings.connections_max)),
             connections: TaskTracker::new(),
             open: watch::Sender::new(0),
@@ -79,7 +79,7 @@ impl Server {
         let connection = Connection::new(
             stream,
             Arc::clone(&self.service),
-            self.budget.clone(),
+            self.budgets.clone(),
             self.settings.stall_timeout,
             self.stop.clone(),
         );

@@ -1,22 +1,33 @@
 //! Writes replies to a connection.
 //!
-//! **Invariants.** One frame is written at a time, whole. A connection holds the bytes of at most
-//! one large reply in memory, and only with a share of the budget. A peer that takes no byte for
-//! the stall timeout is cut off; until then it stalls only itself.
+//! **Invariants.** One frame is written at a time, whole, or the connection ends: after a failure
+//! nothing more is written to it or read from it. What is larger than [`SMALL_REPLY_BYTES`] is held
+//! only with a share of the budget. A peer that takes no byte for the stall timeout is cut off, and
+//! earlier if others wait for memory; until then it stalls only itself.
 
 use std::io::{self, IoSlice};
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use memod_protocol::{Frame, Response, ResponseHeader, WireError};
+use nix::sys::socket::{Shutdown, shutdown};
 use tokio::net::unix::OwnedWriteHalf;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
-use super::frames::BufferBudget;
+use super::budget::{Budgets, Share, Transfer, TransferError};
 use crate::service::{Reply, Stream};
 
+/// Large replies of one connection that are read and written at a time, so that whoever asks for
+/// much at once gets no more of the memory than others.
+const TURNS_MAX: usize = 4;
 /// What a large reply takes from the budget: two chunks, one being written and one being read.
 const STREAM_SHARE_BYTES: usize = 2 * memod_protocol::limits::CHUNK_BYTES as usize;
+/// Replies up to this size are held without asking the budget.
+const SMALL_REPLY_BYTES: usize = 64 * 1024;
 /// Pieces given to one `writev`.
 const SLICES_MAX: usize = 16;
 
@@ -24,15 +35,51 @@ const SLICES_MAX: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Replies {
     half: Mutex<OwnedWriteHalf>,
-    large: Semaphore,
-    budget: BufferBudget,
+    /// Set when nothing can be written any more.
+    broken: AtomicBool,
+    turns: Arc<Semaphore>,
+    /// The one hit whose outputs are being streamed.
+    stream: Semaphore,
+    budgets: Budgets,
     stall_timeout: Duration,
+}
+
+/// The memory that a reply may need, and its connection's turn to have it.
+#[derive(Debug)]
+pub(crate) struct ReplyShare {
+    _turn: OwnedSemaphorePermit,
+    share: Share,
 }
 
 impl Replies {
     /// Writes replies to this half.
-    pub(crate) fn new(half: OwnedWriteHalf, budget: BufferBudget, stall_timeout: Duration) -> Self {
-        Self { half: Mutex::new(half), large: Semaphore::new(1), budget, stall_timeout }
+    pub(crate) fn new(half: OwnedWriteHalf, budgets: Budgets, stall_timeout: Duration) -> Self {
+        Self {
+            half: Mutex::new(half),
+            broken: AtomicBool::new(false),
+            turns: Arc::new(Semaphore::new(TURNS_MAX)),
+            stream: Semaphore::new(1),
+            budgets,
+            stall_timeout,
+        }
+    }
+
+    /// Waits for the memory that a reply may need until it has been written.
+    pub(crate) async fn share(&self, bytes: usize) -> ReplyShare {
+        let turn = Arc::clone(&self.turns).acquire_owned().await;
+        let turn = turn.expect("the semaphore of a connection is never closed");
+        ReplyShare { _turn: turn, share: self.budgets.replies.share(bytes).await }
+    }
+
+    /// The same, if there is room now.
+    pub(crate) fn try_share(&self, bytes: usize) -> Option<ReplyShare> {
+        let turn = Arc::clone(&self.turns).try_acquire_owned().ok()?;
+        Some(ReplyShare { _turn: turn, share: self.budgets.replies.try_share(bytes)? })
+    }
+
+    /// Whether nothing can be written any more.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Relaxed)
     }
 
     /// Writes a message and its payload.
@@ -44,7 +91,7 @@ impl Replies {
         id: u64,
         response: Response,
         payload: Vec<Bytes>,
-    ) -> io::Result<()> {
+    ) -> Result<(), TransferError> {
         let frame = match Frame::new(&ResponseHeader { id, response }, payload) {
             Ok(frame) => frame,
             Err(error) => {
@@ -57,13 +104,30 @@ impl Replies {
         self.send_frame(&frame).await
     }
 
-    /// Writes a frame.
+    /// Writes a frame. If that fails, the connection is of no use any more and is shut down, which
+    /// ends its reader too.
     ///
     /// # Errors
     /// If the socket fails or stalls.
-    pub(crate) async fn send_frame(&self, frame: &Frame) -> io::Result<()> {
-        let head = frame.head();
+    pub(crate) async fn send_frame(&self, frame: &Frame) -> Result<(), TransferError> {
         let half = self.half.lock().await;
+        let sent = self.write(&half, frame).await;
+        if sent.is_err() {
+            self.broken.store(true, Ordering::Relaxed);
+            // It fails only if the peer has shut it down already.
+            let _ = shutdown(half.as_ref().as_raw_fd(), Shutdown::Both);
+        }
+        sent
+    }
+
+    async fn write(&self, half: &OwnedWriteHalf, frame: &Frame) -> Result<(), TransferError> {
+        let transfer = Transfer {
+            began: Instant::now(),
+            stall_timeout: self.stall_timeout,
+            // Even a small reply keeps those waiting that stand behind it and hold memory.
+            pressure: Some(self.budgets.pressure()),
+        };
+        let head = frame.head();
         let mut pieces = std::iter::once(&head).chain(&frame.payload).cloned().collect::<Vec<_>>();
         let mut first = 0;
         loop {
@@ -76,7 +140,7 @@ impl Replies {
             let slices: Vec<IoSlice<'_>> =
                 rest.iter().take(SLICES_MAX).map(|piece| IoSlice::new(piece)).collect();
             match half.try_write_vectored(&slices) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
                 Ok(mut written) => {
                     for piece in rest {
                         let part = written.min(piece.len());
@@ -85,29 +149,41 @@ impl Replies {
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    tokio::time::timeout(self.stall_timeout, half.writable())
-                        .await
-                        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+                    transfer.step(half.writable()).await?;
                 }
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             }
         }
     }
 
-    /// Writes a reply with all that it streams.
+    /// Writes a reply with all that it streams. The share is that of the reply itself; what is
+    /// streamed takes its own.
     ///
     /// # Errors
     /// If the socket fails or stalls. A stream whose bytes cannot be read ends in an error frame,
     /// which voids the reply; that is no error here.
-    pub(crate) async fn send_reply(&self, id: u64, reply: Reply) -> io::Result<()> {
-        let streams = reply.streams;
-        if streams.is_empty() {
-            return self.send(id, reply.response, reply.payload).await;
+    pub(crate) async fn send_reply(
+        &self,
+        id: u64,
+        reply: Reply,
+        mut share: Option<ReplyShare>,
+    ) -> Result<(), TransferError> {
+        let bytes: usize = reply.payload.iter().map(Bytes::len).sum();
+        match (&reply.response, share.as_mut()) {
+            // These are large without a payload.
+            (Response::Listed { .. } | Response::Shown(_) | Response::Stats(_), _) => {}
+            (_, Some(held)) if bytes > SMALL_REPLY_BYTES => held.share.shrink(bytes),
+            _ => share = None,
         }
-        let _one = self.large.acquire().await.map_err(io::Error::other)?;
-        let _share = self.budget.share(STREAM_SHARE_BYTES).await;
         self.send(id, reply.response, reply.payload).await?;
-        for (output, mut stream) in streams {
+        // One share is given back before the next is waited for.
+        drop(share);
+        if reply.streams.is_empty() {
+            return Ok(());
+        }
+        let _one = self.stream.acquire().await.map_err(io::Error::other)?;
+        let _share = self.budgets.replies.share(STREAM_SHARE_BYTES).await;
+        for (output, mut stream) in reply.streams {
             if let Err(error) = self.send_stream(id, output, &mut stream).await? {
                 return self.send(id, Response::Error(error), Vec::new()).await;
             }
@@ -121,7 +197,7 @@ impl Replies {
         id: u64,
         output: u32,
         stream: &mut Stream,
-    ) -> io::Result<Result<(), WireError>> {
+    ) -> Result<Result<(), WireError>, TransferError> {
         let mut offset = 0;
         let mut next = stream.next().await;
         loop {

@@ -4,7 +4,7 @@
 //! for life, says which process owns the path: a left-over file is removed only under that lock.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -87,23 +87,32 @@ fn lock(path: &Path) -> anyhow::Result<Flock<File>> {
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)
+        .read(true)
         .write(true)
         .mode(0o600)
         .open(&name)
         .with_context(|| format!("cannot create {}", name.display()))?;
     let mut lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(lock) => lock,
-        Err((_, nix::errno::Errno::EWOULDBLOCK)) => bail!(
-            "another memod listens on {} already: use that one, stop it, or choose another \
+        Err((mut file, nix::errno::Errno::EWOULDBLOCK)) => bail!(
+            "another memod listens on {} already{}: use that one, stop it, or choose another \
              path with --socket",
-            path.display()
+            path.display(),
+            holder(&mut file)
         ),
         Err((_, error)) => bail!("cannot lock {}: {error}", name.display()),
     };
-    // For people who look; nobody reads it back.
+    // For people who look, and for the message to the next daemon that wants the path.
     let written = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
     written.with_context(|| format!("cannot write {}", name.display()))?;
     Ok(lock)
+}
+
+/// The process that has left its number in the lock file, for a message.
+fn holder(file: &mut File) -> String {
+    let mut text = String::new();
+    let pid = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse::<u32>().ok());
+    pid.map_or_else(String::new, |pid| format!(" (process {pid})"))
 }
 
 /// Removes the socket file that a killed daemon left; anything else is somebody's file.

@@ -1,16 +1,29 @@
 //! The uploads of one connection: large outputs on their way in.
 //!
 //! **Invariants.** Nothing of an upload is visible until a put uses it; what is not used is gone
-//! when the connection is.
+//! when the connection is. An upload that has lost any of its bytes stays failed until that has
+//! been told. Each gathers a chunk in memory, with a share of the budget; one that is slow while
+//! others wait for memory is given up.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use bytes::Bytes;
-use memod_protocol::limits::{BLOB_BYTES_MAX, UPLOADS_OPEN_MAX};
+use memod_protocol::limits::{BLOB_BYTES_MAX, CHUNK_BYTES, UPLOADS_OPEN_MAX};
 use memod_protocol::{Digest, ErrorCode, Response, WireError};
 use memod_store::{Prepared, Upload};
+use tokio::time::Instant;
 
+use super::budget::{Budget, PRESSED_PATIENCE, Pressure, Share};
 use crate::service::{Service, digest_mismatch};
+
+const CHUNK: usize = CHUNK_BYTES as usize;
+/// Failed uploads that are remembered until they are ended, besides those that are open.
+const FAILED_MAX: usize = 64;
+/// How long a new upload waits for memory. Its first bytes are held meanwhile, so not for ever.
+const OPENING_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bytes a second from which on an upload is not slow.
+const SLOW_BYTES: u64 = 1024 * 1024;
 
 /// The uploads of one connection.
 #[derive(Debug, Default)]
@@ -19,37 +32,102 @@ pub(crate) struct Uploads {
 }
 
 enum State {
-    Open { upload: Upload, bytes: u64 },
-    Ended(Prepared),
+    Open {
+        upload: Upload,
+        bytes: u64,
+        began: Instant,
+        share: Share,
+    },
+    Ended {
+        prepared: Prepared,
+        since: Instant,
+        /// None if all of the content has been written.
+        _share: Option<Share>,
+    },
     Failed(WireError),
+}
+
+impl State {
+    /// When it becomes slow; none if it holds no memory.
+    fn slow_from(&self) -> Option<Instant> {
+        match self {
+            Self::Open { bytes, began, .. } => {
+                let fair = Duration::from_millis(bytes.saturating_mul(1000) / SLOW_BYTES);
+                Some(*began + PRESSED_PATIENCE + fair)
+            }
+            Self::Ended { since, _share: Some(_), .. } => Some(*since + PRESSED_PATIENCE),
+            Self::Ended { .. } | Self::Failed(_) => None,
+        }
+    }
 }
 
 impl std::fmt::Debug for State {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str(match self {
             Self::Open { .. } => "Open",
-            Self::Ended(_) => "Ended",
+            Self::Ended { .. } => "Ended",
             Self::Failed(_) => "Failed",
         })
     }
 }
 
 impl Uploads {
+    /// Whether there is none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_number.is_empty()
+    }
+
     /// Takes the next bytes of an upload. What goes wrong is told when the upload is ended.
-    pub(crate) async fn data(&mut self, service: &Service, number: u32, payload: Bytes) {
+    ///
+    /// # Errors
+    /// If so many uploads have failed that no more can be remembered.
+    pub(crate) async fn data(
+        &mut self,
+        service: &Service,
+        number: u32,
+        payload: Bytes,
+        budget: &Budget,
+    ) -> Result<(), WireError> {
         let state = match self.by_number.remove(&number) {
-            Some(State::Open { upload, bytes }) => Ok((upload, bytes)),
-            Some(State::Ended(_)) => Err(invalid("upload", "has been ended already")),
-            Some(State::Failed(error)) => Err(error),
-            // The table is bounded; beyond the bound a further upload is simply not there.
-            None if self.by_number.len() >= UPLOADS_OPEN_MAX as usize => return,
-            None => Ok((service.begin_upload(), 0)),
+            Some(State::Open { upload, bytes, began, share }) => {
+                append(service, upload, bytes, payload, (began, share)).await
+            }
+            Some(State::Ended { .. }) => State::Failed(invalid("upload", "has been ended already")),
+            Some(failed @ State::Failed(_)) => failed,
+            None => match self.open(budget).await {
+                Ok(share) => {
+                    let upload = service.begin_upload();
+                    append(service, upload, 0, payload, (Instant::now(), share)).await
+                }
+                Err(error) => State::Failed(error),
+            },
         };
-        let state = match state {
-            Ok((upload, bytes)) => append(service, upload, bytes, payload).await,
-            Err(error) => State::Failed(error),
-        };
+        if let State::Failed(error) = &state
+            && self.by_number.len() >= UPLOADS_OPEN_MAX as usize + FAILED_MAX
+        {
+            return Err(error.clone());
+        }
         self.by_number.insert(number, state);
+        Ok(())
+    }
+
+    /// Room for a further upload.
+    async fn open(&self, budget: &Budget) -> Result<Share, WireError> {
+        self.check_count()?;
+        tokio::time::timeout(OPENING_TIMEOUT, budget.share(CHUNK)).await.map_err(|_| {
+            WireError::new(ErrorCode::Busy, "too many uploads are under way in all")
+                .with_hint("try again later, or let the daemon have a larger buffer_bytes_max")
+        })
+    }
+
+    fn check_count(&self) -> Result<(), WireError> {
+        let failed = |state: &&State| matches!(state, State::Failed(_));
+        let open = self.by_number.len() - self.by_number.values().filter(failed).count();
+        if open < UPLOADS_OPEN_MAX as usize {
+            return Ok(());
+        }
+        let text = format!("{UPLOADS_OPEN_MAX} uploads are open on this connection already");
+        Err(WireError::new(ErrorCode::Busy, text))
     }
 
     /// Completes an upload; one without any data is empty.
@@ -62,24 +140,24 @@ impl Uploads {
         number: u32,
         claimed: Option<Digest>,
     ) -> Result<Response, WireError> {
-        let upload = match self.by_number.remove(&number) {
-            Some(State::Open { upload, .. }) => upload,
+        let (upload, share) = match self.by_number.remove(&number) {
+            Some(State::Open { upload, share, .. }) => (upload, Some(share)),
             Some(State::Failed(error)) => return Err(error),
-            Some(State::Ended(_)) => return Err(invalid("upload", "has been ended already")),
-            None if self.by_number.len() >= UPLOADS_OPEN_MAX as usize => {
-                return Err(WireError::new(
-                    ErrorCode::Busy,
-                    format!("{UPLOADS_OPEN_MAX} uploads are open on this connection already"),
-                ));
+            Some(State::Ended { .. }) => return Err(invalid("upload", "has been ended already")),
+            None => {
+                self.check_count()?;
+                (service.begin_upload(), None)
             }
-            None => service.begin_upload(),
         };
         let prepared = service.finish_upload(upload).await?;
         let (digest, bytes) = (prepared.digest(), prepared.bytes());
         if let Some(claimed) = claimed.filter(|claimed| *claimed != digest) {
             return Err(digest_mismatch("upload", claimed, digest));
         }
-        self.by_number.insert(number, State::Ended(prepared));
+        // Beyond a chunk everything has gone to the store.
+        let share = share.filter(|_| bytes <= u64::from(CHUNK_BYTES));
+        let ended = State::Ended { prepared, since: Instant::now(), _share: share };
+        self.by_number.insert(number, ended);
         Ok(Response::Uploaded { digest, bytes })
     }
 
@@ -94,7 +172,7 @@ impl Uploads {
     /// If there is none of that number.
     pub(crate) fn take(&mut self, number: u32) -> Result<Prepared, WireError> {
         match self.by_number.remove(&number) {
-            Some(State::Ended(prepared)) => Ok(prepared),
+            Some(State::Ended { prepared, .. }) => Ok(prepared),
             other => {
                 if let Some(state) = other {
                     self.by_number.insert(number, state);
@@ -103,9 +181,34 @@ impl Uploads {
             }
         }
     }
+
+    /// Waits until an upload is slow and somebody waits for memory.
+    pub(crate) async fn slow(&self, pressure: &Pressure) {
+        match self.by_number.values().filter_map(State::slow_from).min() {
+            Some(moment) => pressure.from(moment).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Gives up those that are slow.
+    pub(crate) fn give_up_slow(&mut self) {
+        let now = Instant::now();
+        for state in self.by_number.values_mut() {
+            if state.slow_from().is_some_and(|moment| moment <= now) {
+                let text = "the upload was slow while others waited for the memory it held";
+                *state = State::Failed(WireError::new(ErrorCode::Busy, text));
+            }
+        }
+    }
 }
 
-async fn append(service: &Service, upload: Upload, bytes: u64, payload: Bytes) -> State {
+async fn append(
+    service: &Service,
+    upload: Upload,
+    bytes: u64,
+    payload: Bytes,
+    (began, share): (Instant, Share),
+) -> State {
     let bytes = bytes.saturating_add(payload.len() as u64);
     if bytes > BLOB_BYTES_MAX {
         return State::Failed(invalid(
@@ -113,10 +216,21 @@ async fn append(service: &Service, upload: Upload, bytes: u64, payload: Bytes) -
             &format!("is over {BLOB_BYTES_MAX} bytes, the most that one output may have"),
         ));
     }
-    match service.append_upload(upload, payload).await {
-        Ok(upload) => State::Open { upload, bytes },
-        Err(error) => State::Failed(error),
+    if payload.len() <= CHUNK {
+        return match service.append_upload(upload, payload).await {
+            Ok(upload) => State::Open { upload, bytes, began, share },
+            Err(error) => State::Failed(error),
+        };
     }
+    // The upload may keep a part of what it is given, which must not keep the whole alive.
+    let mut upload = upload;
+    for piece in payload.chunks(CHUNK) {
+        upload = match service.append_upload(upload, Bytes::copy_from_slice(piece)).await {
+            Ok(upload) => upload,
+            Err(error) => return State::Failed(error),
+        };
+    }
+    State::Open { upload, bytes, began, share }
 }
 
 fn invalid(field: &str, problem: &str) -> WireError {

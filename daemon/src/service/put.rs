@@ -227,14 +227,7 @@ fn check_value(
     bytes: &Bytes,
 ) -> Result<(), InvalidArgument> {
     let wrong = |problem| InvalidArgument::new(label("output", &output.name), problem);
-    match literal_type {
-        LiteralType::String => match std::str::from_utf8(bytes) {
-            Ok(_) => Ok(()),
-            Err(_) => Err(wrong("is of type string and not UTF-8".to_owned())),
-        },
-        plain if plain.is_plain() => Ok(()),
-        _ => Literal::from_blob(literal_type, bytes)
-            .map(|_| ())
-            .map_err(|error| wrong(format!("{} {}", error.field, error.problem))),
-    }
+    // What is wrong is told of this output by its name, not of any.
+    Literal::check_blob(literal_type, bytes)
+        .map_err(|error| wrong(format!("{} {}", error.field, error.problem)))
 }

@@ -1,5 +1,7 @@
 //! Stored bytes: every value of every type comes back bit by bit.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use memod_protocol::{Digest, Literal, LiteralType};
 use proptest::prelude::*;
@@ -46,6 +48,34 @@ proptest! {
                 prop_assert_eq!(back.to_blob(&of).unwrap(), blob);
             }
             Err(error) => prop_assert!(!has_bytes(&of, &value), "{}", error),
+        }
+    }
+
+    /// What is accepted without being read is what can be read, of its own type and of any other,
+    /// and so for bytes that somebody changed.
+    #[test]
+    fn what_passes_the_check_can_be_read(
+        (of, value) in typed(),
+        (other, _) in typed(),
+        at: prop::sample::Index,
+        byte: u8,
+    ) {
+        let Ok(blob) = value.to_blob(&of) else { return Ok(()) };
+        let mut changed = blob.to_vec();
+        if !changed.is_empty() {
+            let at = at.index(changed.len());
+            changed[at] = byte;
+        }
+        let members: BTreeSet<_> = [of.clone(), other.clone()].into();
+        let union = LiteralType::Union(members);
+        let list = LiteralType::List(Box::new(of.clone()));
+        let optional = LiteralType::Optional(Box::new(of.clone()));
+        for bytes in [blob, changed.into()] {
+            for of in [&of, &other, &union, &list, &optional] {
+                let read = Literal::from_blob(of, &bytes);
+                let checked = Literal::check_blob(of, &bytes);
+                prop_assert_eq!(read.is_ok(), checked.is_ok(), "{}: {:?}", of, checked);
+            }
         }
     }
 

@@ -241,6 +241,8 @@ proptest! {
     }
 }
 
+type Change<'a> = &'a dyn Fn(&mut Call);
+
 #[test]
 fn wrong_calls_are_refused_by_name() {
     let valid = crate::support::call(&serde_json::json!({
@@ -254,7 +256,6 @@ fn wrong_calls_are_refused_by_name() {
         call.identity().unwrap_err().to_string()
     };
     let long = "x".repeat(memod_protocol::limits::NAME_BYTES_MAX + 1);
-    type Change<'a> = &'a dyn Fn(&mut Call);
     let cases: [(&str, Change); 12] = [
         ("project: must not be empty", &|call| call.scope.project.clear()),
         ("domain: must not be empty", &|call| call.scope.domain.clear()),

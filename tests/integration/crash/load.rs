@@ -3,10 +3,11 @@
 //! **Invariants.** Each writer has keys that no other writes, so that what must be stored under
 //! each is known exactly: what was acknowledged last, or what was asked for and never answered.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use harness::{CallBuilder, Random, Raw, call};
 use memod_protocol::limits::CHUNK_BYTES;
@@ -54,12 +55,17 @@ impl Content {
 
     fn make(self) -> Vec<u8> {
         let block = Random::new(self.number).bytes(1000);
-        block.iter().copied().cycle().take(self.bytes).collect()
+        let mut made = block.repeat(self.bytes / block.len() + 1);
+        made.truncate(self.bytes);
+        made
     }
 
     /// Its digest and length: what a hit says of it.
     pub(crate) fn description(self) -> (Digest, u64) {
-        (Digest::of(&self.make()), self.bytes as u64)
+        static DIGESTS: Mutex<BTreeMap<(usize, u64), Digest>> = Mutex::new(BTreeMap::new());
+        let mut digests = DIGESTS.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = || Digest::of(&self.make());
+        (*digests.entry((self.bytes, self.number)).or_insert_with(made), self.bytes as u64)
     }
 }
 

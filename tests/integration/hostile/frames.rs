@@ -95,6 +95,21 @@ fn what_trails_a_good_request_does_not_spoil_its_answer() {
 }
 
 #[test]
+fn requests_at_work_are_answered_before_the_end_is_told() {
+    let daemon = Daemon::new();
+    let mut raw = daemon.connect();
+    let stats = with_header(&header_of(Request::Stats));
+    raw.send_bytes(&[stats.repeat(20), vec![0xff; 8]].concat()).unwrap();
+    for _ in 0..20 {
+        let reply = raw.read_reply().unwrap();
+        assert!(matches!((reply.id, reply.response), (1, Response::Stats(_))));
+    }
+    let reply = raw.read_reply().unwrap();
+    assert!(matches!((reply.id, reply.response), (0, Response::Error(_))));
+    assert!(raw.read_frame().is_none());
+}
+
+#[test]
 fn headers_that_are_no_request_end_the_connection_with_the_reason() {
     let daemon = Daemon::new();
     let bystander = Bystander::of(&daemon);

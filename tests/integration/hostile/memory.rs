@@ -1,7 +1,7 @@
 //! Small requests that could unfold into much memory.
 
 use bytes::Bytes;
-use harness::{Daemon, call};
+use harness::{Daemon, Random, call};
 use memod_protocol::limits::{NAME_BYTES_MAX, PAYLOAD_BYTES_MAX};
 use memod_protocol::{Key, Literal, PutOutcome, Request, Response, Selector};
 
@@ -58,6 +58,70 @@ fn values_of_millions_of_tiny_elements_do_not_unfold_in_memory() {
             );
         }
     }
+    bystander.is_served();
+    assert_bounded(&daemon);
+}
+
+#[test]
+fn uploads_that_many_peers_leave_open_are_bounded_together() {
+    let daemon = Daemon::new();
+    let mut bystander = Bystander::of(&daemon);
+    let peers: Vec<_> = (0..40).map(|_| daemon.connect()).collect();
+    let streams: Vec<_> = peers.iter().map(|raw| raw.stream().try_clone().unwrap()).collect();
+    std::thread::scope(|scope| {
+        for mut raw in peers {
+            // Until the daemon takes no more of them, or the connection is closed below.
+            scope.spawn(move || {
+                let chunk = vec![b'u'; 1 << 20];
+                (0..16).try_for_each(|upload| {
+                    raw.try_send(Request::UploadData { upload }, &chunk).map(drop)
+                })
+            });
+        }
+        for _ in 0..3 {
+            bystander.is_served();
+        }
+        for stream in streams {
+            let _ = stream.shutdown(std::net::Shutdown::Both);
+        }
+    });
+    bystander.noticed_nothing(&daemon);
+}
+
+#[test]
+fn replies_that_many_peers_do_not_read_are_bounded_together() {
+    let daemon = Daemon::new();
+    let mut bystander = Bystander::of(&daemon);
+    let mut random = Random::seeded();
+    let names: Vec<String> = (0..128).map(|number| format!("o{number:03}")).collect();
+    // More than the daemon keeps in memory, in outputs that all travel within the reply's frame.
+    let entries: Vec<_> = (0..70)
+        .map(|number| {
+            let entry = call("unread").bare().version(&number.to_string());
+            names.iter().fold(entry, |entry, name| entry.output(name, "bytes"))
+        })
+        .collect();
+    for entry in &entries {
+        let contents: Vec<_> = names.iter().map(|_| random.bytes(16 * 1024)).collect();
+        let outputs = names.iter().zip(&contents).map(|(name, content)| (&**name, &**content));
+        assert_eq!(
+            bystander.raw().put(entry.put(&outputs.collect::<Vec<_>>())),
+            PutOutcome::Populated
+        );
+    }
+    let deaf: Vec<_> = (0..30)
+        .map(|_| {
+            let mut raw = daemon.connect();
+            for _ in 0..64 {
+                raw.send(random.pick(&entries).lookup(), Bytes::new());
+            }
+            raw
+        })
+        .collect();
+    for _ in 0..3 {
+        bystander.is_served();
+    }
+    drop(deaf);
     bystander.is_served();
     assert_bounded(&daemon);
 }

@@ -77,7 +77,8 @@ fn peers_that_stop_in_the_middle_of_a_frame_are_told_and_cut_off() {
     let daemon = Setup::new().config("stall_timeout = \"1s\"\n").start();
     let mut bystander = Bystander::of(&daemon);
     let began = Instant::now();
-    let mut stopped: Vec<Raw> = (0..8).map(|_| stopping(&daemon)).collect();
+    // So few that they do not fill the memory for requests.
+    let mut stopped: Vec<Raw> = (0..4).map(|_| stopping(&daemon)).collect();
     bystander.is_served();
     for raw in &mut stopped {
         let reply = raw.read_reply().expect("it is told why");

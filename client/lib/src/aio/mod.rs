@@ -2,7 +2,7 @@
 //!
 //! **Invariants.** The exchanges, the memoizing decisions, the breaker and the pool are those of
 //! the blocking client; only the moving of bytes is written anew. A future that is dropped closes
-//! its connection. What blocks leaves the async threads in [`hop`].
+//! its connection. What blocks leaves the async threads in `hop`.
 //!
 //! **Does not** survive a fork: neither does the runtime.
 
