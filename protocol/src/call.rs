@@ -82,8 +82,8 @@ impl Interface {
         {
             check_count(kind, members.len(), most)?;
             for (member, literal_type) in members {
-                name::check(&format!("{kind} name"), member)?;
-                literal_type.check(&name::label(kind, member))?;
+                name::check(" name", member).map_err(|error| error.within(kind))?;
+                literal_type.check().map_err(|error| error.within(&name::label(kind, member)))?;
             }
         }
         Ok(())
@@ -136,7 +136,7 @@ impl Call {
             let Some(declared) = self.interface.inputs.get(given) else {
                 return Err(InvalidArgument::new(label(), "is not declared in the interface"));
             };
-            value.check(&label(), 0)?;
+            value.check(0).map_err(|error| error.within(&label()))?;
             if !declared.admits(value) {
                 return Err(InvalidArgument::new(label(), format!("is not of type {declared}")));
             }

@@ -87,6 +87,13 @@ impl InvalidArgument {
     pub fn new(field: impl Into<String>, problem: impl Into<String>) -> Self {
         Self { field: field.into(), problem: problem.into() }
     }
+
+    /// The same of a part of this field. Checks name the part alone, so that a label is made only
+    /// when something is wrong.
+    pub(crate) fn within(mut self, field: &str) -> Self {
+        self.field.insert_str(0, field);
+        self
+    }
 }
 
 impl From<InvalidArgument> for WireError {

@@ -78,7 +78,7 @@ pub fn call(json: &Value, default_scope: &Scope) -> Result<Call, InvalidArgument
     call::call(json, default_scope)
 }
 
-/// The JSON object that describes a call: the inverse of [`call`], up to the bits of a NaN.
+/// The JSON object that describes a call: the inverse of [`call()`], up to the bits of a NaN.
 #[must_use]
 pub fn call_to_json(call: &Call) -> Value {
     call::call_to_json(call)

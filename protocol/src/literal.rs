@@ -99,7 +99,7 @@ impl Literal {
     /// If the value is not of the type, is nested too deeply to be read back, or is a file: a
     /// file's bytes are not in its literal.
     pub fn to_blob(&self, literal_type: &LiteralType) -> Result<Bytes, InvalidArgument> {
-        self.check("output", 0)?;
+        self.check(0).map_err(|error| error.within("output"))?;
         if !literal_type.admits(self) {
             return Err(InvalidArgument::new("output", format!("is not of type {literal_type}")));
         }
@@ -163,29 +163,29 @@ impl Literal {
     }
 
     /// Checks nesting, names and hashes.
-    pub(crate) fn check(&self, field: &str, depth: usize) -> Result<(), InvalidArgument> {
+    pub(crate) fn check(&self, depth: usize) -> Result<(), InvalidArgument> {
         if depth >= NESTING_MAX {
-            return Err(InvalidArgument::new(field, format!("nested deeper than {NESTING_MAX}")));
+            return Err(InvalidArgument::new("", format!("nested deeper than {NESTING_MAX}")));
         }
         match self {
-            Self::List(items) => items.iter().try_for_each(|item| item.check(field, depth + 1)),
-            Self::Map(items) => items.values().try_for_each(|item| item.check(field, depth + 1)),
+            Self::List(items) => items.iter().try_for_each(|item| item.check(depth + 1)),
+            Self::Map(items) => items.values().try_for_each(|item| item.check(depth + 1)),
             Self::Struct(fields) => fields.iter().try_for_each(|(given, item)| {
-                name::check(&format!("{field}, field name"), given)?;
-                item.check(field, depth + 1)
+                name::check(", field name", given)?;
+                item.check(depth + 1)
             }),
-            Self::Enum(given) => name::check(&format!("{field}, enum name"), given),
-            Self::Opaque { format, .. } => name::check(&format!("{field}, format"), format),
+            Self::Enum(given) => name::check(", enum name", given),
+            Self::Opaque { format, .. } => name::check(", format", format),
             Self::Hashed { hash, .. } if hash.len() > USER_HASH_BYTES_MAX => {
                 Err(InvalidArgument::new(
-                    field,
+                    "",
                     format!("hash of {} bytes, {USER_HASH_BYTES_MAX} are allowed", hash.len()),
                 ))
             }
             Self::Hashed { hash, value: None } if hash.is_empty() => {
-                Err(InvalidArgument::new(field, "has neither a hash nor a value"))
+                Err(InvalidArgument::new("", "has neither a hash nor a value"))
             }
-            Self::Hashed { value: Some(value), .. } => value.check(field, depth + 1),
+            Self::Hashed { value: Some(value), .. } => value.check(depth + 1),
             _ => Ok(()),
         }
     }

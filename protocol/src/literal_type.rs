@@ -98,25 +98,25 @@ impl LiteralType {
     }
 
     /// Checks nesting and what the shape of this enum cannot rule out.
-    pub(crate) fn check(&self, field: &str) -> Result<(), InvalidArgument> {
-        self.check_at(field, 0)
+    pub(crate) fn check(&self) -> Result<(), InvalidArgument> {
+        self.check_at(0)
     }
 
-    fn check_at(&self, field: &str, depth: usize) -> Result<(), InvalidArgument> {
-        let wrong = |problem: &str| Err(InvalidArgument::new(field, problem));
+    fn check_at(&self, depth: usize) -> Result<(), InvalidArgument> {
+        let wrong = |problem: &str| Err(InvalidArgument::new("", problem));
         if depth >= NESTING_MAX {
             return wrong(&format!("a type nested deeper than {NESTING_MAX}"));
         }
         match self {
             Self::Struct(fields) => fields.iter().try_for_each(|(name, inner)| {
-                crate::name::check(&format!("{field}, field name"), name)?;
-                inner.check_at(field, depth + 1)
+                crate::name::check(", field name", name)?;
+                inner.check_at(depth + 1)
             }),
             Self::Enum(names) if names.is_empty() => wrong("an enum needs at least one name"),
             Self::Enum(names) if names.contains("") => wrong("an enum's name must not be empty"),
             Self::Union(members) if members.is_empty() => wrong("a union needs at least one type"),
             Self::Union(members) => {
-                members.iter().try_for_each(|member| member.check_at(field, depth + 1))?;
+                members.iter().try_for_each(|member| member.check_at(depth + 1))?;
                 if members.iter().filter(|member| member.admits_none()).count() > 1 {
                     return wrong(
                         "two members of the union admit none, so none would be ambiguous",
@@ -125,7 +125,7 @@ impl LiteralType {
                 Ok(())
             }
             Self::Optional(inner) => {
-                inner.check_at(field, depth + 1)?;
+                inner.check_at(depth + 1)?;
                 if inner.admits_none() {
                     return wrong(
                         "optional of a type that admits none already: none would be ambiguous",
@@ -133,8 +133,8 @@ impl LiteralType {
                 }
                 Ok(())
             }
-            Self::List(inner) | Self::Map(inner) => inner.check_at(field, depth + 1),
-            Self::Opaque(format) => crate::name::check(&format!("{field}, format"), format),
+            Self::List(inner) | Self::Map(inner) => inner.check_at(depth + 1),
+            Self::Opaque(format) => crate::name::check(", format", format),
             _ => Ok(()),
         }
     }

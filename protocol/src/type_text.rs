@@ -26,7 +26,7 @@ impl FromStr for LiteralType {
         if parser.rest.peek().is_some() {
             return Err(parser.wrong("something is left over behind the type"));
         }
-        parsed.check("type")?;
+        parsed.check().map_err(|error| error.within("type"))?;
         Ok(parsed)
     }
 }

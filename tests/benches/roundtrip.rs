@@ -5,6 +5,12 @@
 //! all rounds; a ratio is the median of the rounds' own ratios, so that a machine that drifts does
 //! not move it. A miss where a hit is due ends the run.
 
+#![allow(
+    clippy::indexing_slicing,
+    clippy::cast_precision_loss,
+    reason = "a benchmark may end in a panic, and its numbers are small"
+)]
+
 #[path = "roundtrip/echo.rs"]
 mod echo;
 #[path = "roundtrip/latency.rs"]
@@ -16,6 +22,9 @@ mod throughput;
 
 use measure::Report;
 
+/// One theme of the benchmark.
+type Part = fn(&mut Report);
+
 fn main() {
     if let Some(socket) = std::env::var_os(echo::SOCKET_VARIABLE) {
         echo::serve(socket.as_ref());
@@ -23,7 +32,7 @@ fn main() {
     }
     // `cargo bench` passes flags of its own; words choose parts by name.
     let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
-    let parts: [(&str, fn(&mut Report)); 4] = [
+    let parts: [(&str, Part); 4] = [
         ("hits", latency::hits),
         ("streams", latency::streams),
         ("puts", throughput::puts),

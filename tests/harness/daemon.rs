@@ -4,7 +4,7 @@ use std::io::Read;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use nix::sys::signal::{Signal, kill};
@@ -185,36 +185,51 @@ impl Daemon {
     /// # Errors
     /// If it ends or stays silent instead of getting ready; with what it logged.
     pub fn start(&mut self) -> anyhow::Result<()> {
+        let (mut child, ready) = self.spawn()?;
+        ready.set_read_timeout(Some(Duration::from_millis(50)))?;
+        let deadline = Instant::now() + PATIENCE;
+        while !says_ready(&ready) {
+            if child.try_wait()?.is_some() {
+                bail!("memod ended:\n{}", self.log());
+            }
+            if Instant::now() > deadline {
+                let _ = child.kill();
+                bail!("memod did not get ready:\n{}", self.log());
+            }
+        }
+        self.child = Some(child);
+        Ok(())
+    }
+
+    /// Starts it and kills it with SIGKILL this much later, or when it is ready if that is sooner.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    pub fn start_and_kill(&self, after: Duration) {
+        let (mut child, ready) = self.spawn().expect("memod can be started");
+        ready.set_read_timeout(Some(after)).expect("a timeout");
+        let _ = says_ready(&ready);
+        child.kill().expect("killed");
+        child.wait().expect("waited for");
+    }
+
+    /// Starts the process; gives it and the socket on which it will say READY.
+    fn spawn(&self) -> anyhow::Result<(Child, UnixDatagram)> {
         let notify = self.folder().join("notify.sock");
         let _ = std::fs::remove_file(&notify);
         let ready = UnixDatagram::bind(&notify).context("cannot bind the READY socket")?;
-        ready.set_read_timeout(Some(Duration::from_millis(50)))?;
         let log = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
             .open(self.folder().join("log"))?;
-        let mut child = self
+        let child = self
             .command()
             .env("NOTIFY_SOCKET", &notify)
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
             .context("cannot start memod")?;
-        let deadline = std::time::Instant::now() + PATIENCE;
-        let mut message = [0; 512];
-        loop {
-            match ready.recv(&mut message) {
-                Ok(bytes) if message[..bytes].starts_with(b"READY=1") => break,
-                _ if child.try_wait()?.is_some() => bail!("memod ended:\n{}", self.log()),
-                _ if std::time::Instant::now() > deadline => {
-                    let _ = child.kill();
-                    bail!("memod did not get ready:\n{}", self.log());
-                }
-                _ => {}
-            }
-        }
-        self.child = Some(child);
-        Ok(())
+        Ok((child, ready))
     }
 
     /// Sends it a signal.
@@ -321,4 +336,9 @@ impl Drop for Daemon {
             eprintln!("--- the daemon's log ---\n{log}");
         }
     }
+}
+
+fn says_ready(ready: &UnixDatagram) -> bool {
+    let mut message = [0; 512];
+    ready.recv(&mut message).is_ok_and(|bytes| message[..bytes].starts_with(b"READY=1"))
 }

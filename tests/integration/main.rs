@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod autostart;
+mod bystander;
 mod cli;
 mod cli_arguments;
 mod cli_exit;
@@ -12,6 +13,10 @@ mod cli_run_alone;
 mod client;
 mod client_alone;
 mod client_async;
+mod connections;
+mod crash;
+mod hostile;
+mod large;
 mod memo;
 mod sameness;
 mod semantics_invalidate;
@@ -19,5 +24,6 @@ mod semantics_key;
 mod semantics_lookup;
 mod semantics_put;
 mod semantics_value;
+mod setup;
 mod shop;
 mod tidy;

@@ -23,7 +23,7 @@ use crate::service::{Reply, Stream};
 
 /// Large replies of one connection that are read and written at a time, so that whoever asks for
 /// much at once gets no more of the memory than others.
-const TURNS_MAX: usize = 4;
+const TURNS_MAX: usize = 2;
 /// What a large reply takes from the budget: two chunks, one being written and one being read.
 const STREAM_SHARE_BYTES: usize = 2 * memod_protocol::limits::CHUNK_BYTES as usize;
 /// Replies up to this size are held without asking the budget.

@@ -3,13 +3,13 @@
 //! On disk a store is a folder: `lock` is held locked for life and names the process that holds
 //! it; `rocksdb/` is the database. `run/` belongs to the daemon and is ignored here.
 //!
-//! The database has seven column families (the module `schema` has the keys, `record` the values):
+//! The database has seven column families; `schema` has their keys and `record` their values:
 //!
 //! | column | key | value |
 //! |---|---|---|
 //! | `meta` | a name | format, store id, counters, next storage id, notes, loose storages |
 //! | `entries` | key | scope, task, cache version, signature, outputs, provenance |
-//! | `tasks` | project, domain, task, cache version (each behind its length), signature, key | what a listing shows, interface, input digests |
+//! | `tasks` | scope, task, cache version, signature, key | the listing's row, interface, input digests |
 //! | `blobs` | digest | the content, if small; else its length, storage id and chaining values |
 //! | `chunks` | storage id, index | a chunk of content |
 //! | `refs` | digest, key | nothing: the entry of that key refers to the blob of that digest |

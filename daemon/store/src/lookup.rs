@@ -82,9 +82,8 @@ pub struct StoredOutput {
 /// The content of an output, verified.
 ///
 /// It is whole if it is no longer than [`WHOLE_BYTES_MAX`], or if it is no longer than a chunk and
-/// all outputs of the entry together fit into one frame
-/// ([`INLINE_BYTES_MAX`](memod_protocol::limits::INLINE_BYTES_MAX)). So an entry with thousands of
-/// outputs does not take gigabytes of memory.
+/// all outputs of the entry together fit into one frame ([`INLINE_BYTES_MAX`]). So an entry with
+/// thousands of outputs does not take gigabytes of memory.
 #[derive(Clone)]
 pub enum Content {
     /// All of it.

@@ -18,7 +18,7 @@ const CALL_MEMBERS: &[&str] =
     &["project", "domain", "task", "cache_version", "inputs", "outputs", "ignore"];
 const INPUT_MEMBERS: &[&str] = &["type", "value", "hash", "absent"];
 
-/// See [`super::call`].
+/// See [`super::call()`].
 pub(super) fn call(json: &Value, default_scope: &Scope) -> Result<Call, InvalidArgument> {
     let object = as_object("call", json)?;
     refuse_unknown("call", object, CALL_MEMBERS)?;

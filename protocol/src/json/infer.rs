@@ -9,10 +9,10 @@ use crate::error::InvalidArgument;
 use crate::limits::TYPE_BYTES_MAX;
 use crate::literal_type::LiteralType;
 
-/// See [`super::infer`].
+/// See [`super::infer()`].
 pub(super) fn infer(value: &Value) -> Result<LiteralType, InvalidArgument> {
     let inferred = known(value, 0).map_err(inside("value"))?;
-    inferred.check("type")?;
+    inferred.check().map_err(|error| error.within("type"))?;
     let text_bytes = inferred.to_string().len();
     if text_bytes > TYPE_BYTES_MAX {
         return Err(InvalidArgument::new(

@@ -8,7 +8,7 @@ use serde_json::{Map, Number, Value};
 use crate::error::InvalidArgument;
 use crate::limits::JSON_NESTING_MAX;
 
-/// See [`super::parse`].
+/// See [`super::parse()`].
 pub(super) fn parse(text: &str) -> Result<Value, InvalidArgument> {
     let wrong = |error: serde_json::Error| InvalidArgument::new("json", error.to_string());
     let mut deserializer = serde_json::Deserializer::from_str(text);

@@ -19,7 +19,7 @@ use crate::literal_type::LiteralType;
 /// See [`super::literal`].
 pub(super) fn literal(of: &LiteralType, value: &Value) -> Result<Literal, InvalidArgument> {
     let literal = read(of, value, 0, Purpose::Read).map_err(inside("value"))?;
-    literal.check("value", 0)?;
+    literal.check(0).map_err(|error| error.within("value"))?;
     Ok(literal)
 }
 

@@ -161,20 +161,24 @@ fn other_spellings_are_refused() {
     let one = 1_u64.to_le_bytes();
     let zero = 0_u64.to_le_bytes();
     let two = 2_u64.to_le_bytes();
-    let cases: [(&str, &str, Vec<u8>); 7] = [
+    let two_members = |tag: u8, first: &[u8], second: &[u8]| {
+        [&[tag][..], &two, &one, first, &[0], &one, second, &[0]].concat()
+    };
+    let cases: [(&str, &str, Vec<u8>); 9] = [
         ("boolean", "neither 0 nor 1", vec![0x01, 2]),
         ("none", "left over", vec![0x00, 0]),
         ("integer", "too early", vec![0x02, 0]),
         ("none", "no tag", vec![0x10]),
         ("integer", "empty", [&[0x0f][..], &zero, &[0x02], &one].concat()),
         ("integer", "empty", [&[0x0e][..], &zero].concat()),
-        ("map<none>", "in order", [&[0x0a][..], &two, &one, b"b", &[0], &one, b"a", &[0]].concat()),
+        ("map<none>", "in order", two_members(0x0a, b"b", b"a")),
+        ("map<none>", "in order", two_members(0x0a, b"a", b"a")),
+        ("struct{a:none,b:none}", "in order", two_members(0x0b, b"b", b"a")),
     ];
     for (of, wanted, bytes) in cases {
-        let error = Literal::from_blob(&of.parse().unwrap(), &bytes.into()).unwrap_err();
+        let (of, bytes) = (of.parse().unwrap(), bytes.into());
+        let error = Literal::from_blob(&of, &bytes).unwrap_err();
         assert!(error.problem.contains(wanted), "{of}: {error}");
+        assert!(Literal::check_blob(&of, &bytes).is_err(), "{of}: {wanted}");
     }
-    let twice = [&[0x0a][..], &two, &one, b"a", &[0], &one, b"a", &[0]].concat();
-    let error = Literal::from_blob(&"map<none>".parse().unwrap(), &twice.into()).unwrap_err();
-    assert!(error.problem.contains("in order"), "{error}");
 }

@@ -32,7 +32,14 @@ impl Report {
     }
 
     /// Prints a row. `samples` are in `unit`; `ratios` are the rounds' ratios to the reference.
-    pub(crate) fn row(&mut self, work: &str, unit: &str, samples: &[f64], ratios: &[f64], target: Target) {
+    pub(crate) fn row(
+        &mut self,
+        work: &str,
+        unit: &str,
+        samples: &[f64],
+        ratios: &[f64],
+        target: Target,
+    ) {
         let (median, low, high) =
             (quantile(samples, 0.5), quantile(samples, 0.1), quantile(samples, 0.9));
         let ratio = (!ratios.is_empty()).then(|| quantile(ratios, 0.5));
@@ -74,7 +81,6 @@ pub(crate) fn quantile(samples: &[f64], at: f64) -> f64 {
     sorted.sort_by(f64::total_cmp);
     let last = sorted.len().saturating_sub(1);
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small index")]
-    #[expect(clippy::cast_precision_loss, reason = "a small count")]
     let index = (last as f64 * at).round() as usize;
     sorted.get(index).copied().unwrap_or(f64::NAN)
 }

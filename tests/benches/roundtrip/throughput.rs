@@ -30,7 +30,6 @@ fn rate<W: FnMut(usize) + Send>(
         barrier.wait();
         let began = Instant::now();
         barrier.wait();
-        #[expect(clippy::cast_precision_loss, reason = "a small count")]
         let total = (threads * operations) as f64;
         total / began.elapsed().as_secs_f64()
     })

@@ -24,8 +24,10 @@ fn cycles() -> usize {
     given.map_or(CYCLES, |count| count.parse().expect("MEMOD_CRASH_CYCLES is a number"))
 }
 
-/// Lets the writers write until so much has been acknowledged, then kills the daemon.
-fn kill_under_load(daemon: &mut Daemon, writers: &mut [Writer], load: usize) {
+/// Lets the writers write until so much has been acknowledged, then ends the daemon: most often
+/// by SIGKILL, else by SIGTERM, which loses nothing either.
+fn end_under_load(daemon: &mut Daemon, writers: &mut [Writer], random: &mut Random) {
+    let (load, orderly) = (random.below(LOAD_MAX + 1), random.below(5) == 0);
     let acknowledged = AtomicU64::new(0);
     let socket = daemon.socket();
     std::thread::scope(|scope| {
@@ -36,8 +38,16 @@ fn kill_under_load(daemon: &mut Daemon, writers: &mut [Writer], load: usize) {
         eventually("the writers have written", || {
             acknowledged.load(Ordering::Relaxed) >= load as u64
         });
-        daemon.kill();
+        if orderly {
+            assert!(daemon.stop().success());
+        } else {
+            daemon.kill();
+        }
     });
+    // It may also die while it recovers, again and again.
+    while random.below(3) == 0 {
+        daemon.start_and_kill(Duration::from_millis(1 + random.number() % 100));
+    }
 }
 
 /// What is stored under a slot's key: it must be what was acknowledged last, or what was asked
@@ -49,10 +59,10 @@ fn settle(raw: &mut Raw, slot: &mut Slot) {
     let is_found = |stored: &Stored| {
         found == stored.map(|contents| contents.map(Content::description).to_vec())
     };
-    let candidates = [Some(slot.acknowledged), slot.pending.take()];
-    let stored = candidates.into_iter().flatten().find(is_found);
+    let pending = slot.pending.take();
+    let stored = [Some(slot.acknowledged), pending].into_iter().flatten().find(is_found);
     let stored = stored.unwrap_or_else(|| {
-        panic!("{} bytes of {slot:?} are stored, which is neither", found.iter().len())
+        panic!("{found:?} is neither what was acknowledged nor {pending:?}: {slot:?}")
     });
     slot.acknowledged = stored;
 }
@@ -81,7 +91,7 @@ fn survives(durability: &str) {
         (0..WRITERS).map(|number| Writer::new(number, random.number())).collect();
     let mut slowest = Duration::ZERO;
     for _ in 0..cycles() {
-        kill_under_load(&mut daemon, &mut writers, random.below(LOAD_MAX + 1));
+        end_under_load(&mut daemon, &mut writers, &mut random);
         let began = Instant::now();
         daemon.start().expect("it starts again");
         slowest = slowest.max(began.elapsed());

@@ -109,7 +109,7 @@ fn replies_that_many_peers_do_not_read_are_bounded_together() {
             PutOutcome::Populated
         );
     }
-    let deaf: Vec<_> = (0..30)
+    let deaf: Vec<_> = (0..16)
         .map(|_| {
             let mut raw = daemon.connect();
             for _ in 0..64 {

@@ -12,7 +12,7 @@ use memod_protocol::{
 use crate::bystander::{Bystander, assert_bounded};
 
 /// More than could hold all of the daemon's shared memory for frames at once.
-const SLOW_PEERS: usize = 40;
+const SLOW_PEERS: usize = 24;
 
 /// Stores an entry of 12 MiB; gives its call.
 fn store_large(raw: &mut Raw) -> CallBuilder {
