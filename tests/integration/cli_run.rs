@@ -192,8 +192,10 @@ fn signals_reach_the_command_and_are_waited_for() {
     for (signal, name) in
         [(Signal::SIGTERM, "TERM"), (Signal::SIGINT, "INT"), (Signal::SIGHUP, "HUP")]
     {
+        // Ends by itself after a minute, so that a signal that is lost fails the test.
         let script = format!(
-            "trap 'echo got {name}; exit 7' {name}; echo ready; while :; do sleep 0.01; done"
+            "trap 'echo got {name}; exit 7' {name}; echo ready; \
+             for second in $(seq 60); do for i in $(seq 50); do sleep 0.02; done; done"
         );
         let (child, mut rest) = started(shop.command(daemon.memo(), &[], &script));
         kill(Pid::from_raw(child.id().cast_signed()), signal).unwrap();
@@ -202,7 +204,7 @@ fn signals_reach_the_command_and_are_waited_for() {
         assert_eq!(text, format!("got {name}\n"));
         assert_eq!(output(child).status.code(), Some(7));
     }
-    let (child, _rest) = started(shop.command(daemon.memo(), &[], "echo ready; exec sleep 1000"));
+    let (child, _rest) = started(shop.command(daemon.memo(), &[], "echo ready; exec sleep 60"));
     kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).unwrap();
     assert_eq!(output(child).status.code(), Some(143), "one that does not catch it ends by it");
     assert_eq!(daemon.connect().stats().entries, 0);
@@ -226,7 +228,8 @@ fn standard_input_reaches_the_command() {
 #[test]
 fn a_reader_that_goes_away_ends_the_command_and_nothing_is_stored() {
     let (daemon, shop) = (Daemon::new(), Shop::new());
-    let (child, rest) = started(shop.command(daemon.memo(), &[], "echo ready; exec yes"));
+    let (child, rest) =
+        started(shop.command(daemon.memo(), &[], "echo ready; exec head -c 2000000000 /dev/zero"));
     drop(rest);
     assert_eq!(output(child).status.code(), Some(128 + 13), "by SIGPIPE, as without us");
     assert_eq!(daemon.connect().stats().entries, 0);

@@ -104,7 +104,7 @@ fn s34_the_command_runs_if_the_daemon_is_killed_meanwhile() {
 #[test]
 fn s34_the_command_runs_if_the_daemon_hangs() {
     let daemon = Daemon::new();
-    daemon.signal(Signal::SIGSTOP);
+    daemon.freeze();
     check_unhelped("hanging", &daemon.socket());
     daemon.signal(Signal::SIGCONT);
     assert!(daemon.connect().ping());

@@ -16,6 +16,8 @@ use memod_protocol::{
     Response, RunClaim,
 };
 
+use crate::semantics_lookup::{damage, noise};
+
 /// How long the clients of these tests give the daemon.
 pub(crate) const DEADLINE: Duration = Duration::from_millis(300);
 /// What a busy machine may add to any delay.
@@ -294,4 +296,34 @@ fn s22_outputs_that_do_not_match_are_never_used() {
             "{name}: {made:?}"
         );
     }
+}
+
+#[test]
+fn s22_a_large_output_that_is_damaged_is_computed_again_and_stored() {
+    let mut daemon = Daemon::new();
+    let large = noise(9, 5 << 20);
+    let of = call("large").output("o0", "bytes").0;
+    let (runs, options) = (Cell::new(0), MemoizeOptions::default());
+    let memoize = |client: &Client| {
+        let compute = || {
+            runs.set(runs.get() + 1);
+            let source = Source::Bytes(Bytes::copy_from_slice(&large));
+            let (name, literal_type) = ("o0".to_owned(), LiteralType::Bytes);
+            Ok::<_, Infallible>(vec![PutOutput { name, literal_type, source }])
+        };
+        let made = client.memoize(&of, &options, compute).unwrap();
+        assert!(made.outputs[0].content.to_bytes().unwrap() == large, "{made:?}");
+        made
+    };
+    assert_eq!(memoize(&to_daemon(&daemon)).store, CacheStatus::Populated);
+    assert!(daemon.stop().success());
+    assert!(damage(&daemon.data(), &large) > 0, "the content stands in the store's files");
+    daemon.start().expect("it starts with a damaged blob");
+
+    let client = to_daemon(&daemon);
+    let again = memoize(&client);
+    assert_ne!(again.status, CacheStatus::Hit);
+    assert_eq!(again.store, CacheStatus::Populated, "{again:?}");
+    let healed = memoize(&client);
+    assert_eq!((healed.status, runs.get()), (CacheStatus::Hit, 2), "{healed:?}");
 }

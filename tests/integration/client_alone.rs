@@ -195,7 +195,7 @@ fn s34_a_daemon_that_hangs() {
     let (of, task) = (call("hanging").0, Task::default());
     let connected = client(daemon.socket());
     assert_eq!(task.run(&connected, &of, None, "before").store, CacheStatus::Populated);
-    daemon.signal(Signal::SIGSTOP);
+    daemon.freeze();
     // One client has a connection already, the other has to make one.
     for client in [connected, client(daemon.socket())] {
         let (task, begun) = (Task::default(), Instant::now());

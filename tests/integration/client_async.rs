@@ -69,7 +69,7 @@ async fn s15_many_at_once_get_each_their_own() {
 async fn s34_the_task_runs_whatever_sits_at_the_socket() {
     let nowhere = tempfile::tempdir().unwrap();
     let hanging = Daemon::new();
-    hanging.signal(Signal::SIGSTOP);
+    hanging.freeze();
     let fakes = [
         ("silent", Fake::silent()),
         ("garbage", Fake::saying(Random::new(5).bytes(4096))),

@@ -85,7 +85,7 @@ fn s14_an_expired_entry_is_a_miss_that_says_so() {
 }
 
 /// Changes a byte in the middle of this content wherever it stands in the store's files.
-fn damage(data: &Path, content: &[u8]) -> usize {
+pub(crate) fn damage(data: &Path, content: &[u8]) -> usize {
     let needle = &content[content.len() / 2..][..64];
     let mut damaged = 0;
     for entry in std::fs::read_dir(data).unwrap() {

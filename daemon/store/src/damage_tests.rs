@@ -1,7 +1,7 @@
 //! Rows that the database thinks sound and that are not what was written: its checksums find
 //! nothing, so verification has to.
 
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 use bytes::Bytes;
 use memod_protocol::limits::CHUNK_BYTES;
@@ -9,27 +9,28 @@ use memod_protocol::{
     CallIdentity, Digest, InterfaceText, Key, Provenance, PutOutcome, RunClaim, Scope, wire,
 };
 
+use crate::chunk_reader::ChunkReader;
 use crate::limits::WHOLE_BYTES_MAX;
 use crate::lookup::{Content, Found};
-use crate::mutation::{NewEntry, Replace};
+use crate::mutation::{BlobFault, Burial, NewEntry, Replace};
 use crate::options::Options;
 use crate::record::{BlobRecord, ChunkedRecord, EntryRecord, GraveCause};
 use crate::rocks::{Batch, Read, Reads, Tier};
 use crate::schema::{Column, chunk_key};
 use crate::store::Store;
 
-fn identity() -> CallIdentity {
+fn identity(number: u64) -> CallIdentity {
     CallIdentity {
         scope: Scope::new("p", "d"),
         task: "t".to_owned(),
         cache_version: "1".to_owned(),
         signature: Digest::of(b""),
-        inputs: Vec::new(),
+        inputs: vec![("number".to_owned(), Digest::of(&number.to_le_bytes()))],
     }
 }
 
-fn put(store: &Store, content: &[u8]) -> Key {
-    let key = identity().key();
+fn put(store: &Store, number: u64, content: &[u8]) -> Key {
+    let key = identity(number).key();
     let provenance = Provenance {
         writer_uid: 0,
         writer_pid: None,
@@ -42,7 +43,7 @@ fn put(store: &Store, content: &[u8]) -> Key {
     let (sender, receiver) = mpsc::sync_channel(1);
     let entry = NewEntry {
         key,
-        identity: identity(),
+        identity: identity(number),
         interface: InterfaceText::default(),
         outputs: vec![("o".to_owned(), "bytes".to_owned(), content)],
         provenance,
@@ -83,7 +84,7 @@ fn chunked_record(store: &Store, content: &[u8]) -> ChunkedRecord {
 fn assert_found(content: &[u8], cause: GraveCause, damage: impl FnOnce(&Store, &Key)) {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&Options::new(folder.path())).unwrap();
-    let key = put(&store, content);
+    let key = put(&store, 0, content);
     damage(&store, &key);
     let found = match store.lookup(&key, Tier::Disk).unwrap() {
         Found::Corrupt { .. } => GraveCause::Corrupt,
@@ -104,7 +105,7 @@ fn assert_found(content: &[u8], cause: GraveCause, damage: impl FnOnce(&Store, &
     let Found::Grave(grave) = store.lookup(&key, Tier::Disk).unwrap() else { panic!("no grave") };
     assert_eq!(grave.cause, cause);
     assert_eq!(store.counters().entries, 0);
-    put(&store, content);
+    put(&store, 0, content);
     assert!(matches!(store.lookup(&key, Tier::Disk).unwrap(), Found::Entry(_)));
 }
 
@@ -199,4 +200,112 @@ fn an_entry_that_cannot_be_read_is_corrupt() {
         record.outputs[0].bytes += 1;
         set_row(store, Column::Entries, key.as_bytes(), Some(&wire::encode(&record)));
     });
+}
+
+fn assert_hit(store: &Store, key: &Key) {
+    let Found::Entry(entry) = store.lookup(key, Tier::Disk).unwrap() else { panic!("no hit") };
+    let [output] = entry.outputs.as_slice() else { panic!("one output was put") };
+    if let Content::Chunked(reader) = &output.content {
+        for index in 0..reader.chunk_count() {
+            assert!(reader.chunk(index, Tier::Disk).unwrap().is_some());
+        }
+    }
+}
+
+fn assert_sound(store: &Store) {
+    store.settle().unwrap();
+    let recount = store.recount().unwrap();
+    assert_eq!((recount.problems, recount.loose_rows), (Vec::new(), 0));
+    assert_eq!(recount.counters, store.counters());
+}
+
+/// Damages content of this length that two entries share: in its row if it is there, else in its
+/// first chunk.
+fn shared_and_damaged(store: &Store, content: &[u8]) -> [Key; 2] {
+    let keys = [put(store, 0, content), put(store, 1, content)];
+    if content.len() <= WHOLE_BYTES_MAX {
+        let row = BlobRecord::Whole(b"other").encode();
+        set_row(store, Column::Blobs, Digest::of(content).as_bytes(), Some(&row));
+    } else {
+        let key = chunk_key(chunked_record(store, content).storage, 0);
+        set_row(store, Column::Chunks, &key, Some(b"other"));
+    }
+    keys
+}
+
+#[test]
+fn entries_that_share_damaged_content_all_miss_or_are_mended_together() {
+    for bytes in [100, WHOLE_BYTES_MAX + 1, CHUNK_BYTES as usize] {
+        for mended in [false, true] {
+            let folder = tempfile::tempdir().unwrap();
+            let store = Store::open(&Options::new(folder.path())).unwrap();
+            let content = content(bytes);
+            let [first, second] = shared_and_damaged(&store, &content);
+            let found = store.lookup(&first, Tier::Disk).unwrap();
+            assert!(matches!(found, Found::Corrupt { .. }), "{found:?}");
+            store.settle().unwrap();
+            if mended {
+                put(&store, 2, &content);
+                assert_hit(&store, &second);
+            } else {
+                let found = store.lookup(&second, Tier::Disk).unwrap();
+                assert!(matches!(found, Found::BlobMissing { .. }), "{found:?}");
+                store.settle().unwrap();
+                assert_eq!(store.counters().blobs, 0);
+            }
+            assert_sound(&store);
+            assert_hit(&store, &put(&store, 0, &content));
+            assert_sound(&store);
+        }
+    }
+}
+
+#[test]
+fn content_that_stands_in_its_row_is_mended_by_any_put_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&Options::new(folder.path())).unwrap();
+    let content = content(WHOLE_BYTES_MAX);
+    let [first, second] = shared_and_damaged(&store, &content);
+    put(&store, 2, &content);
+    assert_hit(&store, &first);
+    assert_hit(&store, &second);
+    assert_eq!(store.counters().blobs, 1);
+    assert_sound(&store);
+}
+
+#[test]
+fn an_entry_that_has_been_replaced_since_it_was_read_is_not_buried() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&Options::new(folder.path())).unwrap();
+    let key = put(&store, 0, b"content");
+    store.shared().bury(Burial {
+        key,
+        row: Some(Digest::of(b"another row")),
+        blob: Some(BlobFault { digest: Digest::of(b"content"), storage: None }),
+        cause: GraveCause::Corrupt,
+        at_ms: 1,
+    });
+    store.settle().unwrap();
+    assert_hit(&store, &key);
+    assert_sound(&store);
+}
+
+#[test]
+fn a_storage_that_has_been_given_up_is_not_read_though_it_is_pinned() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&Options::new(folder.path())).unwrap();
+    let content = content(WHOLE_BYTES_MAX + 1);
+    let key = put(&store, 0, &content);
+    let record = chunked_record(&store, &content);
+    let reader = || {
+        let (shared, digest) = (Arc::clone(store.shared()), Digest::of(&content));
+        ChunkReader::pin(shared, key, Bytes::new(), digest, record.clone())
+    };
+    assert!(reader().still_owned(Tier::Disk).unwrap());
+    store.remove(vec![key], GraveCause::Evicted, 1, None, |_| {});
+    store.settle().unwrap();
+    assert!(!reader().still_owned(Tier::Disk).unwrap());
+    put(&store, 0, &content);
+    assert!(!reader().still_owned(Tier::Disk).unwrap(), "the same content has another storage");
+    assert_sound(&store);
 }

@@ -9,7 +9,7 @@
 //! |---|---|---|
 //! | `meta` | a name | format, store id, counters, next storage id, notes, loose storages |
 //! | `entries` | key | scope, task, cache version, signature, outputs, provenance |
-//! | `tasks` | scope, task, cache version, signature, key | the listing's row, interface, input digests |
+//! | `tasks` | scope, task, cache version, signature, key | the listing's row, interface, inputs |
 //! | `blobs` | digest | the content, if small; else its length, storage id and chaining values |
 //! | `chunks` | storage id, index | a chunk of content |
 //! | `refs` | digest, key | nothing: the entry of that key refers to the blob of that digest |

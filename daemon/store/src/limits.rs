@@ -35,3 +35,5 @@ pub(crate) const LOOKUP_ATTEMPTS_MAX: usize = 64;
 pub(crate) const SYNC_INTERVAL_MAX: Duration = Duration::from_secs(60);
 /// Problems that a recount names; it counts all.
 pub(crate) const PROBLEMS_NAMED_MAX: usize = 100;
+/// While there is work, this is how often it is decided whether to collect garbage.
+pub(crate) const BALANCE_INTERVAL: Duration = Duration::from_secs(10);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::StoreError;
 use crate::group::{Freed, Group, Reply};
-use crate::limits::{FREED_BYTES_FLUSH, SYNC_INTERVAL_MAX};
+use crate::limits::{BALANCE_INTERVAL, FREED_BYTES_FLUSH, SYNC_INTERVAL_MAX};
 use crate::mutation::Mutation;
 use crate::options::{Durability, Options};
 use crate::queue::Taken;
@@ -28,6 +28,9 @@ pub(crate) struct Writer {
     freed: Freed,
     /// When the oldest change that is not synced was made.
     unsynced_since: Option<Instant>,
+    /// Whether garbage in blob files is being collected, and when that was last decided.
+    collecting: bool,
+    balanced: Instant,
 }
 
 impl Writer {
@@ -39,6 +42,8 @@ impl Writer {
             reserved,
             freed: Freed::default(),
             unsynced_since: None,
+            collecting: false,
+            balanced: Instant::now(),
         }
     }
 
@@ -53,6 +58,7 @@ impl Writer {
                 Taken::Closed => break,
             }
             self.sync_if_due();
+            self.balance_if_due();
         }
         let db = &self.shared.db;
         if let Err(error) = db.flush().and_then(|()| db.sync()) {
@@ -112,6 +118,17 @@ impl Writer {
                     tracing::warn!(%error, "removed content could not be flushed");
                 }
             }
+        }
+    }
+
+    fn balance_if_due(&mut self) {
+        if self.balanced.elapsed() < BALANCE_INTERVAL {
+            return;
+        }
+        self.balanced = Instant::now();
+        match self.shared.db.balance_collection(self.collecting) {
+            Ok(collecting) => self.collecting = collecting,
+            Err(error) => tracing::warn!(%error, "garbage cannot be collected"),
         }
     }
 

@@ -1,5 +1,6 @@
 //! `RocksDB` as the store sees it: columns, rows, batches and views.
 
+use std::ffi::CStr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -114,6 +115,21 @@ impl Database {
     pub(crate) fn flush(&self) -> Result<(), RocksError> {
         let columns: Vec<_> = Column::ALL.into_iter().map(|column| self.column(column)).collect();
         self.db.flush_cfs_opt(&columns, &FlushOptions::default())
+    }
+
+    /// Turns the collection of garbage in the blob files of `blobs` on when a third of their bytes
+    /// are garbage, and off when hardly any are. Takes and gives whether it is on.
+    pub(crate) fn balance_collection(&self, on: bool) -> Result<bool, RocksError> {
+        let blobs = self.column(Column::Blobs);
+        let property = |name: &CStr| self.db.property_int_value_cf(blobs, name);
+        let total = property(c"rocksdb.live-blob-file-size")?.unwrap_or(0);
+        let garbage = property(c"rocksdb.live-blob-file-garbage-size")?.unwrap_or(0);
+        let wanted = garbage > if on { total / 10 } else { total / 3 };
+        if wanted != on {
+            let value = if wanted { "true" } else { "false" };
+            self.db.set_options_cf(blobs, &[("enable_blob_garbage_collection", value)])?;
+        }
+        Ok(wanted)
     }
 
     /// Begins to move one column from memory to files.

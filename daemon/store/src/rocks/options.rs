@@ -21,6 +21,8 @@ pub(super) fn database(create: bool) -> Options {
     let mut options = Options::default();
     options.create_if_missing(create);
     options.create_missing_column_families(create);
+    // Without this, writes would go on behind a torn record of the log and be lost with it. The
+    // price: a compaction that meets a damaged block ends all writing until the store is made anew.
     options.set_paranoid_checks(true);
     // A torn tail of the log is what a crash leaves; everything before it is kept.
     options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
@@ -86,7 +88,8 @@ fn column(of: Column, cache: &Cache, grave_age_max: Duration) -> Options {
     options.set_block_based_table_factory(&table);
     options.set_level_compaction_dynamic_level_bytes(true);
     options.set_compression_type(DBCompressionType::Lz4);
-    options.set_max_write_buffer_number(3);
+    // Chunks come faster than they are flushed: a third buffer would only be more memory.
+    options.set_max_write_buffer_number(if of == Column::Chunks { 2 } else { 3 });
     options.set_write_buffer_size(match of {
         // Each flush makes a blob file: smaller buffers would make very many.
         Column::Chunks => 16 * MIB,
@@ -99,6 +102,8 @@ fn column(of: Column, cache: &Cache, grave_age_max: Duration) -> Options {
             blob_files(&mut options, KIB);
             // So that what has been read once is in memory the next time.
             options.set_blob_cache(cache);
+            // Off until there is garbage worth it: see `Database::balance_collection`.
+            options.set_enable_blob_gc(false);
         }
         Column::Chunks => {
             blob_files(&mut options, 4 * KIB);
@@ -123,7 +128,8 @@ fn blob_files(options: &mut Options, from_bytes: usize) {
     options.set_min_blob_size(from_bytes as u64);
     options.set_blob_file_size(64 * MIB as u64);
     options.set_blob_compression_type(DBCompressionType::Lz4);
-    options.set_enable_blob_gc(true);
+    // While collection is on, a compaction copies all content that it meets in the older half of
+    // the files.
     options.set_blob_gc_age_cutoff(0.5);
     options.set_blob_gc_force_threshold(0.5);
     // Space comes back only when a compaction meets the removals: look for files full of them.
