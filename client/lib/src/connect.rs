@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use memod_protocol::frame::{PREFIX_BYTES, Prefix};
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, getsockopt, recv, sendmsg, setsockopt,
     sockopt,
@@ -72,7 +73,6 @@ pub(crate) struct Wire {
     buffer: Vec<u8>,
     start: usize,
     end: usize,
-    receive_timeout: Option<Duration>,
     send_timeout: Option<Duration>,
     received: bool,
 }
@@ -183,7 +183,6 @@ impl Wire {
             buffer: Vec::new(),
             start: 0,
             end: 0,
-            receive_timeout: None,
             send_timeout: None,
             received: false,
         }
@@ -299,27 +298,42 @@ impl Wire {
             self.buffer = vec![0; BUFFER_BYTES];
         }
         (self.start, self.end) = (0, 0);
+        // The first bytes of an answer are never there yet; those of a stream often are.
+        let mut is_there = self.received;
         loop {
-            let late = || timeout(&self.path, "answer", patience);
-            let left = patience.left().ok_or_else(late)?;
-            if needs_setting(self.receive_timeout, left, patience) {
-                let outcome = self.socket.set_read_timeout(Some(left));
-                outcome.map_err(|error| io_error(&self.path, error))?;
-                self.receive_timeout = Some(left);
+            if !is_there {
+                self.wait(patience)?;
             }
-            match recv(self.socket.as_raw_fd(), &mut self.buffer, MsgFlags::empty()) {
+            match recv(self.socket.as_raw_fd(), &mut self.buffer, MsgFlags::MSG_DONTWAIT) {
                 Ok(0) => return Err(io_error(&self.path, io::ErrorKind::UnexpectedEof.into())),
                 Ok(read) => {
                     self.end = read;
                     self.received = true;
                     return Ok(());
                 }
-                Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) if matches!(patience, Patience::Stall(_)) => {
-                    return Err(late());
-                }
-                // The kernel's timer was set for an earlier wait; the clock decides.
-                Err(Errno::EAGAIN) => self.receive_timeout = None,
+                Err(Errno::EINTR | Errno::EAGAIN) => is_there = false,
+                Err(errno) => return Err(io_error(&self.path, errno.into())),
+            }
+        }
+    }
+
+    /// Waits for something to receive, or for the peer's end.
+    ///
+    /// A process that sleeps in `poll` is woken by what comes in only. One that sleeps in `recv` is
+    /// also woken when the peer takes the request, for nothing, and the peer pays for the waking.
+    fn wait(&self, patience: Patience) -> Result<(), Error> {
+        let late = || timeout(&self.path, "answer", patience);
+        loop {
+            let left = patience.left().ok_or_else(late)?;
+            // Rounded up, so that what is left is not asked for many times over.
+            let milliseconds = left.as_nanos().div_ceil(1_000_000);
+            let bound = PollTimeout::try_from(milliseconds).unwrap_or(PollTimeout::MAX);
+            let mut wanted = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut wanted, bound) {
+                Ok(0) if matches!(patience, Patience::Stall(_)) => return Err(late()),
+                // The clock decides.
+                Ok(0) | Err(Errno::EINTR) => {}
+                Ok(_) => return Ok(()),
                 Err(errno) => return Err(io_error(&self.path, errno.into())),
             }
         }

@@ -168,10 +168,10 @@ impl Transfer<'_> {
     ///
     /// # Errors
     /// If it does not come in time.
-    pub(crate) async fn step(
+    pub(crate) async fn step<T>(
         &self,
-        step: impl Future<Output = io::Result<()>>,
-    ) -> Result<(), TransferError> {
+        step: impl Future<Output = io::Result<T>>,
+    ) -> Result<T, TransferError> {
         let pressed = async {
             match self.pressure {
                 Some(pressure) => pressure.from(self.began + PRESSED_PATIENCE).await,
@@ -214,7 +214,7 @@ mod tests {
         let began = Instant::now().checked_sub(PRESSED_PATIENCE).expect("the machine is up longer");
         let pressure = Some(budgets.pressure());
         let patient = Transfer { began, stall_timeout: Duration::from_secs(3600), pressure };
-        let never = std::future::pending;
+        let never = std::future::pending::<io::Result<()>>;
         let nobody_waits = tokio::time::timeout(Duration::from_millis(20), patient.step(never()));
         assert!(nobody_waits.await.is_err(), "it was given up though nobody waited");
         let replies = budgets.replies.clone();

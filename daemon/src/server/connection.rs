@@ -21,6 +21,7 @@ use super::dispatch::{self, Job};
 use super::frames::{FrameReader, ReadError};
 use super::peer::Peer;
 use super::replies::Replies;
+use super::stream::PeerStream;
 use super::uploads::Uploads;
 use crate::service::Service;
 
@@ -74,10 +75,10 @@ impl Connection {
         stop: CancellationToken,
     ) -> std::io::Result<Self> {
         let peer = Arc::new(Peer::of(&stream)?);
-        let (read, write) = stream.into_split();
+        let stream = Arc::new(PeerStream::new(stream)?);
         Ok(Self {
-            reader: FrameReader::new(read, budgets.clone(), stall_timeout),
-            replies: Arc::new(Replies::new(write, budgets.clone(), stall_timeout)),
+            reader: FrameReader::new(Arc::clone(&stream), budgets.clone(), stall_timeout),
+            replies: Arc::new(Replies::new(stream, budgets.clone(), stall_timeout)),
             budgets,
             service,
             peer,

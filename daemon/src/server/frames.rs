@@ -5,20 +5,23 @@
 //! and gives it back when it is dropped. A peer may be silent between frames, not inside one.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 use memod_protocol::Frame;
 use memod_protocol::frame::{FrameError, PREFIX_BYTES, Prefix};
-use tokio::net::unix::OwnedReadHalf;
 use tokio::time::Instant;
 
 use super::budget::{Budgets, Share, Transfer, TransferError};
+use super::stream::PeerStream;
 
 /// Frames up to this size are read without asking the budget.
 const SMALL_FRAME_BYTES: usize = 64 * 1024;
 /// What is reserved for a read when nothing is known yet.
 const READ_BYTES: usize = 8 * 1024;
+/// The most that is read at once.
+const READ_BYTES_MAX: usize = 128 * 1024;
 
 /// A frame with its share of the budget.
 #[derive(Debug)]
@@ -49,16 +52,16 @@ pub(crate) enum ReadError {
 /// The reading half of a connection.
 #[derive(Debug)]
 pub(crate) struct FrameReader {
-    half: OwnedReadHalf,
+    stream: Arc<PeerStream>,
     buffer: BytesMut,
     budgets: Budgets,
     stall_timeout: Duration,
 }
 
 impl FrameReader {
-    /// Reads frames from this half.
-    pub(crate) fn new(half: OwnedReadHalf, budgets: Budgets, stall_timeout: Duration) -> Self {
-        Self { half, buffer: BytesMut::new(), budgets, stall_timeout }
+    /// Reads frames from this socket.
+    pub(crate) fn new(stream: Arc<PeerStream>, budgets: Budgets, stall_timeout: Duration) -> Self {
+        Self { stream, buffer: BytesMut::new(), budgets, stall_timeout }
     }
 
     /// Waits until the next frame has begun to arrive; false at the end of the stream. May be
@@ -70,16 +73,7 @@ impl FrameReader {
         if !self.buffer.is_empty() {
             return Ok(true);
         }
-        self.buffer.reserve(READ_BYTES);
-        loop {
-            match self.half.try_read_buf(&mut self.buffer) {
-                Ok(read) => return Ok(read > 0),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.half.readable().await?;
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
+        Ok(self.stream.read(&mut self.buffer, READ_BYTES).await? > 0)
     }
 
     /// Reads the rest of a frame that has begun.
@@ -88,7 +82,7 @@ impl FrameReader {
     /// Every way in which it can end badly; the connection cannot be used on.
     pub(crate) async fn rest(&mut self) -> Result<Received, ReadError> {
         while self.buffer.len() < PREFIX_BYTES {
-            self.more(Instant::now(), false).await?;
+            self.more(READ_BYTES, Instant::now(), false).await?;
         }
         let prefix = *self.buffer.first_chunk::<PREFIX_BYTES>().ok_or(ReadError::Truncated)?;
         let whole = PREFIX_BYTES + Prefix::parse(prefix)?.body_bytes();
@@ -103,31 +97,27 @@ impl FrameReader {
                 Ok(frame) => return Ok(Received { frame, share }),
                 Err(missing) => {
                     self.buffer.reserve(missing);
-                    self.more(began, share.is_some()).await?;
+                    self.more(missing.min(READ_BYTES_MAX), began, share.is_some()).await?;
                 }
             }
         }
     }
 
     /// Reads what there is, or waits for it. A frame that holds a share is given up earlier.
-    async fn more(&mut self, began: Instant, holds_share: bool) -> Result<(), ReadError> {
-        if !self.buffer.has_remaining_mut() || self.buffer.capacity() == self.buffer.len() {
-            self.buffer.reserve(READ_BYTES);
-        }
+    async fn more(
+        &mut self,
+        room: usize,
+        began: Instant,
+        holds_share: bool,
+    ) -> Result<(), ReadError> {
         let transfer = Transfer {
             began,
             stall_timeout: self.stall_timeout,
             pressure: holds_share.then(|| self.budgets.pressure()),
         };
-        loop {
-            match self.half.try_read_buf(&mut self.buffer) {
-                Ok(0) => return Err(ReadError::Truncated),
-                Ok(_) => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    transfer.step(self.half.readable()).await?;
-                }
-                Err(error) => return Err(error.into()),
-            }
+        match transfer.step(self.stream.read(&mut self.buffer, room)).await? {
+            0 => Err(ReadError::Truncated),
+            _ => Ok(()),
         }
     }
 }

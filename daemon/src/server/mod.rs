@@ -13,6 +13,7 @@ mod listener;
 mod peer;
 mod replies;
 mod socket;
+mod stream;
 mod uploads;
 
 pub(crate) use listener::Server;

@@ -6,19 +6,17 @@
 //! earlier if others wait for memory; until then it stalls only itself.
 
 use std::io::{self, IoSlice};
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use memod_protocol::{Frame, Response, ResponseHeader, WireError};
-use nix::sys::socket::{Shutdown, shutdown};
-use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::budget::{Budgets, Share, Transfer, TransferError};
+use super::stream::{PeerStream, Room};
 use crate::service::{Reply, Stream};
 
 /// Large replies of one connection that are read and written at a time, so that whoever asks for
@@ -34,12 +32,13 @@ const SLICES_MAX: usize = 16;
 /// The writing half of a connection.
 #[derive(Debug)]
 pub(crate) struct Replies {
-    half: Mutex<OwnedWriteHalf>,
+    /// Locked while a frame is being written.
+    stream: Mutex<Arc<PeerStream>>,
     /// Set when nothing can be written any more.
     broken: AtomicBool,
     turns: Arc<Semaphore>,
     /// The one hit whose outputs are being streamed.
-    stream: Semaphore,
+    streaming: Semaphore,
     budgets: Budgets,
     stall_timeout: Duration,
 }
@@ -52,13 +51,13 @@ pub(crate) struct ReplyShare {
 }
 
 impl Replies {
-    /// Writes replies to this half.
-    pub(crate) fn new(half: OwnedWriteHalf, budgets: Budgets, stall_timeout: Duration) -> Self {
+    /// Writes replies to this socket.
+    pub(crate) fn new(stream: Arc<PeerStream>, budgets: Budgets, stall_timeout: Duration) -> Self {
         Self {
-            half: Mutex::new(half),
+            stream: Mutex::new(stream),
             broken: AtomicBool::new(false),
             turns: Arc::new(Semaphore::new(TURNS_MAX)),
-            stream: Semaphore::new(1),
+            streaming: Semaphore::new(1),
             budgets,
             stall_timeout,
         }
@@ -110,17 +109,16 @@ impl Replies {
     /// # Errors
     /// If the socket fails or stalls.
     pub(crate) async fn send_frame(&self, frame: &Frame) -> Result<(), TransferError> {
-        let half = self.half.lock().await;
-        let sent = self.write(&half, frame).await;
+        let stream = self.stream.lock().await;
+        let sent = self.write(&stream, frame).await;
         if sent.is_err() {
             self.broken.store(true, Ordering::Relaxed);
-            // It fails only if the peer has shut it down already.
-            let _ = shutdown(half.as_ref().as_raw_fd(), Shutdown::Both);
+            stream.shut_down();
         }
         sent
     }
 
-    async fn write(&self, half: &OwnedWriteHalf, frame: &Frame) -> Result<(), TransferError> {
+    async fn write(&self, stream: &PeerStream, frame: &Frame) -> Result<(), TransferError> {
         let transfer = Transfer {
             began: Instant::now(),
             stall_timeout: self.stall_timeout,
@@ -130,6 +128,7 @@ impl Replies {
         let head = frame.head();
         let mut pieces = std::iter::once(&head).chain(&frame.payload).cloned().collect::<Vec<_>>();
         let mut first = 0;
+        let mut room: Option<Room> = None;
         loop {
             while pieces.get(first).is_some_and(Bytes::is_empty) {
                 first += 1;
@@ -139,7 +138,7 @@ impl Replies {
             };
             let slices: Vec<IoSlice<'_>> =
                 rest.iter().take(SLICES_MAX).map(|piece| IoSlice::new(piece)).collect();
-            match half.try_write_vectored(&slices) {
+            match stream.write(&slices) {
                 Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
                 Ok(mut written) => {
                     for piece in rest {
@@ -149,7 +148,11 @@ impl Replies {
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    transfer.step(half.writable()).await?;
+                    let room = match &mut room {
+                        Some(room) => room,
+                        none => none.insert(stream.listen_for_room()?),
+                    };
+                    transfer.step(room.writable_mut()).await?.clear_ready();
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -181,7 +184,7 @@ impl Replies {
         if reply.streams.is_empty() {
             return Ok(());
         }
-        let _one = self.stream.acquire().await.map_err(io::Error::other)?;
+        let _one = self.streaming.acquire().await.map_err(io::Error::other)?;
         let _share = self.budgets.replies.share(STREAM_SHARE_BYTES).await;
         for (output, mut stream) in reply.streams {
             if let Err(error) = self.send_stream(id, output, &mut stream).await? {
