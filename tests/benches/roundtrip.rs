@@ -1,7 +1,7 @@
 //! Round trips beside raw echoes and streams of the same bytes, in one run.
 //!
-//! Every row is measured in rounds that alternate with its reference, between the same number of
-//! processes: a client (this process) and a server (memod, or an echo on tokio). Medians are over
+//! Every row is measured in turns with its reference, between the same number of processes: a
+//! client (this process) and a server (memod, or an echo on tokio). Medians are over
 //! all rounds; a ratio is the median of the rounds' own ratios, so that a machine that drifts does
 //! not move it. A miss where a hit is due ends the run.
 

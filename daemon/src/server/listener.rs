@@ -89,11 +89,11 @@ impl Server {
         };
         let open = OpenConnection::new(Arc::clone(self), permit);
         let peer = Arc::clone(connection.peer());
-        let span = tracing::info_span!("connection", uid = peer.uid, pid = peer.pid);
+        let span = tracing::debug_span!("connection", uid = peer.uid, pid = peer.pid);
         self.connections.spawn(
             async move {
                 if let Err(error) = connection.run().await {
-                    tracing::info!("a connection ended: {error}");
+                    tracing::info!(uid = peer.uid, pid = peer.pid, "a connection ended: {error}");
                 }
                 drop(open);
             }

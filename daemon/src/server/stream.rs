@@ -1,7 +1,7 @@
 //! A connected socket, woken only for what is waited for.
 //!
-//! The kernel reports "may be written" each time a peer takes bytes. Who always listens for that, as
-//! tokio's own stream does, is woken once more for every request, for nothing; so a connection
+//! The kernel reports "may be written" each time a peer takes bytes. Who always listens for that,
+//! as tokio's own stream does, is woken once more for every request, for nothing; so a connection
 //! listens for bytes to read, and for room to write only while a reply does not fit.
 
 use std::io::{self, IoSlice, Read, Write};
@@ -47,7 +47,7 @@ impl PeerStream {
             let mut guard = self.socket.readable().await?;
             let read = guard.try_io(|socket| append(socket.get_ref(), buffer, room));
             if let Ok(read) = read {
-                // Less than there was room for: the next try would only learn that there is no more.
+                // Less than there was room for: a further try would only learn that that is all.
                 if read.as_ref().is_ok_and(|read| (1..room).contains(read)) {
                     guard.clear_ready();
                 }

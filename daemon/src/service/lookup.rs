@@ -11,7 +11,7 @@ use memod_protocol::name::label;
 use memod_protocol::{
     Delivery, ErrorCode, Hit, Key, Lookup, Miss, MissReason, Output, Response, WireError,
 };
-use memod_store::{Content, Found, GraveCause, StoredEntry, StoredOutput, Tier};
+use memod_store::{Content, Found, GraveCause, StoredEntry, Tier};
 
 use super::reply::{Reply, Stream, store_error};
 use super::{Service, clock, pool};
@@ -56,9 +56,10 @@ impl Service {
     ) -> Result<Reply, WireError> {
         let service = Arc::clone(self);
         let found = pool::run(move || service.store.lookup(&key, Tier::Disk)).await?;
-        let Found::Entry(mut entry) = found.map_err(store_error)? else {
+        let Found::Entry(entry) = found.map_err(store_error)? else {
             return Err(no_entry(key));
         };
+        let mut entry = Arc::unwrap_or_clone(entry);
         entry.outputs.retain(|stored| stored.name == output);
         if entry.outputs.is_empty() {
             return Err(WireError::new(
@@ -67,7 +68,7 @@ impl Service {
             )
             .with_hint(format!("`memo show {key}` lists its outputs")));
         }
-        Ok(hit(*entry, clock::now_ms()))
+        Ok(hit(&entry, clock::now_ms()))
     }
 
     fn answer(&self, lookup: &Lookup, key: Key, found: Found, began: Instant) -> Reply {
@@ -80,7 +81,7 @@ impl Service {
                         let compute_ns = entry.provenance.run.compute_ns.unwrap_or(0);
                         let spent = began.elapsed();
                         self.ledger.hit(&lookup.call, spared(compute_ns, spent));
-                        return hit(*entry, now_ms);
+                        return hit(&entry, now_ms);
                     }
                     Some(most) => Miss {
                         detail: Some(format!("{age_ms} ms old, {most} ms are allowed")),
@@ -153,14 +154,14 @@ pub(crate) fn no_entry(key: Key) -> WireError {
 }
 
 /// The reply for an entry: what fits into the frame goes into it, the rest follows.
-fn hit(entry: StoredEntry, now_ms: u64) -> Reply {
+fn hit(entry: &StoredEntry, now_ms: u64) -> Reply {
     let mut room = INLINE_BYTES_MAX;
     let mut outputs = Vec::with_capacity(entry.outputs.len());
     let mut payload = Vec::new();
     let mut streams = Vec::new();
-    for (index, stored) in (0..).zip(entry.outputs) {
-        let StoredOutput { name, literal_type, digest, bytes, content } = stored;
-        let delivery = match content {
+    for (index, stored) in (0..).zip(&entry.outputs) {
+        let bytes = stored.bytes;
+        let delivery = match stored.content.clone() {
             Content::Whole(whole) if bytes <= room => {
                 room -= bytes;
                 payload.push(whole);
@@ -175,9 +176,15 @@ fn hit(entry: StoredEntry, now_ms: u64) -> Reply {
                 Delivery::Stream
             }
         };
-        outputs.push(Output { name, literal_type, digest, bytes, delivery });
+        outputs.push(Output {
+            name: stored.name.clone(),
+            literal_type: stored.literal_type.clone(),
+            digest: stored.digest,
+            bytes,
+            delivery,
+        });
     }
     let age_ms = now_ms.saturating_sub(entry.provenance.created_at_ms);
-    let hit = Hit { key: entry.key, age_ms, outputs, provenance: entry.provenance };
+    let hit = Hit { key: entry.key, age_ms, outputs, provenance: entry.provenance.clone() };
     Reply { response: Response::Hit(Box::new(hit)), payload, streams }
 }

@@ -45,6 +45,7 @@ mod error;
 mod group;
 mod hashing;
 mod hot;
+mod hot_entries;
 mod limits;
 mod lock;
 mod lookup;

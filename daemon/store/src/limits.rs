@@ -37,3 +37,5 @@ pub(crate) const SYNC_INTERVAL_MAX: Duration = Duration::from_secs(60);
 pub(crate) const PROBLEMS_NAMED_MAX: usize = 100;
 /// While there is work, this is how often it is decided whether to collect garbage.
 pub(crate) const BALANCE_INTERVAL: Duration = Duration::from_secs(10);
+/// Small entries may take one part in so many of the hot cache's memory, besides it.
+pub(crate) const HOT_ENTRIES_SHARE: u64 = 8;

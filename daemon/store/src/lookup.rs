@@ -26,7 +26,7 @@ use crate::store::{Shared, now_ms};
 #[derive(Debug)]
 pub enum Found {
     /// The entry.
-    Entry(Box<StoredEntry>),
+    Entry(Arc<StoredEntry>),
     /// That there was an entry, and why it was removed.
     Grave(Grave),
     /// That no such entry is remembered.
@@ -46,7 +46,7 @@ pub enum Found {
 }
 
 /// An entry with its outputs.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct StoredEntry {
     /// Its key.
     pub key: Key,
@@ -65,7 +65,7 @@ pub struct StoredEntry {
 }
 
 /// An output of an entry.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct StoredOutput {
     /// Its name.
     pub name: String,
@@ -119,6 +119,18 @@ struct Fault {
 }
 
 pub(crate) fn lookup(shared: &Arc<Shared>, key: &Key, tier: Tier) -> Result<Found, StoreError> {
+    if let Some(entry) = shared.hot_entries.get(key) {
+        return Ok(Found::Entry(entry));
+    }
+    let moment = shared.hot_entries.moment();
+    let found = read(shared, key, tier)?;
+    if let Found::Entry(entry) = &found {
+        shared.hot_entries.let_in(moment, entry);
+    }
+    Ok(found)
+}
+
+fn read(shared: &Arc<Shared>, key: &Key, tier: Tier) -> Result<Found, StoreError> {
     match attempt(shared, &shared.db, key, tier)? {
         Attempt::Found(found) => return Ok(found),
         Attempt::Suspect(_) | Attempt::Overtaken if tier == Tier::Memory => {
@@ -186,7 +198,7 @@ fn attempt(
             Fetched::Fault(fault) => return Ok(Attempt::Suspect(fault)),
         }
     }
-    Ok(Attempt::Found(Found::Entry(Box::new(StoredEntry {
+    Ok(Attempt::Found(Found::Entry(Arc::new(StoredEntry {
         key: *key,
         scope: record.scope,
         task: record.task,

@@ -16,6 +16,8 @@ use memod_protocol::wire;
 
 use crate::error::{OpenError, advice};
 use crate::hot::Hot;
+use crate::hot_entries::HotEntries;
+use crate::limits::HOT_ENTRIES_SHARE;
 use crate::lock::Lock;
 use crate::mutation::Mutation;
 use crate::options::Options;
@@ -51,6 +53,7 @@ pub(crate) fn open(options: &Options) -> Result<(Arc<Shared>, JoinHandle<()>), O
     let shared = Arc::new(Shared {
         queue: Queue::new(options.write_queue_max),
         hot: Hot::new(options.hot_bytes),
+        hot_entries: HotEntries::new(options.hot_bytes / HOT_ENTRIES_SHARE),
         pins: Pins::default(),
         counters: Mutex::new(meta.counters),
         next_storage: AtomicU64::new(meta.next_storage),

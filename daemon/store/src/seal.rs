@@ -28,6 +28,8 @@ pub(crate) struct Sealed {
     pub(crate) batch: Batch,
     pub(crate) counters: Counters,
     pub(crate) replies: Vec<Reply>,
+    /// Keys whose entries are replaced or removed.
+    pub(crate) replaced: Vec<Key>,
     /// Storages that belong to a blob once the batch is written.
     pub(crate) adopted: Vec<LooseStorage>,
     /// Storages, and their numbers of chunks, that belong to nobody once the batch is written.
@@ -54,8 +56,12 @@ impl Group<'_> {
         for (digest, refs) in refs {
             self.seal_refs(&digest, &refs);
         }
+        let mut replaced = Vec::new();
         for (key, entry) in entries {
             self.seal_entry(&key, &entry);
+            if entry.changed && entry.stored {
+                replaced.push(key);
+            }
         }
         for (key, grave) in graves {
             self.seal_grave(&key, &grave);
@@ -75,6 +81,7 @@ impl Group<'_> {
             batch: self.batch,
             counters,
             replies: self.replies,
+            replaced,
             adopted: storages.adopted,
             doomed: storages.doomed,
             freed: self.freed,

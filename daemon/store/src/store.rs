@@ -13,6 +13,7 @@ use memod_protocol::{EntryDetail, Filter, Key, PutOutcome};
 use crate::describe;
 use crate::error::{OpenError, StoreError};
 use crate::hot::Hot;
+use crate::hot_entries::HotEntries;
 use crate::lock::Lock;
 use crate::lookup::{self, Found};
 use crate::mutation::{Burial, Mutation, NewEntry};
@@ -42,6 +43,7 @@ pub(crate) struct Shared {
     pub(crate) db: Database,
     pub(crate) queue: Queue,
     pub(crate) hot: Hot,
+    pub(crate) hot_entries: HotEntries,
     pub(crate) pins: Pins,
     pub(crate) counters: Mutex<Counters>,
     pub(crate) next_storage: AtomicU64,

@@ -81,6 +81,8 @@ impl Writer {
         } else {
             Ok(())
         };
+        // Before anybody is told; also after a failure, which may have come too late.
+        shared.hot_entries.forget(&sealed.replaced);
         match &written {
             Ok(()) => {
                 *shared.counters.lock().unwrap_or_else(PoisonError::into_inner) = sealed.counters;

@@ -11,7 +11,7 @@ use memod_client::{
 use memod_protocol::{Frame, Hit, LiteralType, RequestHeader};
 
 use crate::echo::Echo;
-use crate::measure::{Report, Target, microseconds, quantile, ratios};
+use crate::measure::{Report, Target, anywhere, apart, microseconds, quantile, ratios};
 
 const ROUNDS: usize = 30;
 
@@ -59,21 +59,20 @@ fn wire_bytes(daemon: &Daemon, call: &CallBuilder) -> (usize, usize) {
     (request.head().len(), 8 + header + payload)
 }
 
-/// Times one round of a piece of work.
-fn round(operations: usize, mut work: impl FnMut()) -> Vec<f64> {
-    (0..operations)
-        .map(|_| {
-            let began = Instant::now();
-            work();
-            microseconds(began.elapsed())
-        })
-        .collect()
+/// How long a piece of work takes, in microseconds.
+fn time(work: impl FnOnce()) -> f64 {
+    let began = Instant::now();
+    work();
+    microseconds(began.elapsed())
 }
 
 /// Hits of small and middling outputs, and a put, each beside an echo of as many bytes.
 pub(crate) fn hits(report: &mut Report) {
-    let daemon = Daemon::new();
-    let echo = Echo::start(daemon.folder());
+    let (daemon, echo) = apart(|| {
+        let daemon = Daemon::new();
+        let echo = Echo::start(daemon.folder());
+        (daemon, echo)
+    });
     let client = client(&daemon);
     for (name, bytes, operations, target) in [
         ("256 B", 256, 400, Target::AtMost(1.25)),
@@ -99,9 +98,11 @@ pub(crate) fn hits(report: &mut Report) {
         store(&client, &task(&format!("put {number}")), content.clone());
     };
     pair(report, "put 4 KiB, 1 client", 200, &mut || raw.ask(), &mut put, Target::None);
+    anywhere();
 }
 
-/// Measures work and its echo in turns.
+/// Measures work and its echo in turns, one operation of each at a time, so that both meet the same
+/// mood of scheduler and processor: a processor that has begun to doze answers many times later.
 fn pair(
     report: &mut Report,
     name: &str,
@@ -111,18 +112,22 @@ fn pair(
     target: Target,
 ) {
     let (mut echoes, mut works) = (Vec::new(), Vec::new());
-    let (mut echo_medians, mut work_medians) = (Vec::new(), Vec::new());
-    round(operations, &mut *echo);
-    round(operations, &mut *work);
-    for _ in 0..ROUNDS {
-        let (of_echo, of_work) = (round(operations, &mut *echo), round(operations, &mut *work));
-        echo_medians.push(quantile(&of_echo, 0.5));
-        work_medians.push(quantile(&of_work, 0.5));
-        echoes.extend(of_echo);
-        works.extend(of_work);
+    let mut ratios = Vec::new();
+    for round in 0..=ROUNDS {
+        let (mut of_echo, mut of_work) = (Vec::new(), Vec::new());
+        for _ in 0..operations {
+            of_echo.push(time(&mut *echo));
+            of_work.push(time(&mut *work));
+        }
+        // The first round warms both up.
+        if round > 0 {
+            ratios.push(quantile(&of_work, 0.5) / quantile(&of_echo, 0.5));
+            echoes.extend(of_echo);
+            works.extend(of_work);
+        }
     }
     report.row(&format!("{name}: echo of the same bytes"), "us", &echoes, &[], Target::None);
-    report.row(name, "us", &works, &ratios(&work_medians, &echo_medians), target);
+    report.row(name, "us", &works, &ratios, target);
 }
 
 /// Takes bytes and counts them.
@@ -142,8 +147,11 @@ impl OutputSink for Count {
 /// A warm large hit beside a raw stream.
 pub(crate) fn streams(report: &mut Report) {
     const BYTES: usize = 64 << 20;
-    let daemon = Daemon::new();
-    let echo = Echo::start(daemon.folder());
+    let (daemon, echo) = apart(|| {
+        let daemon = Daemon::new();
+        let echo = Echo::start(daemon.folder());
+        (daemon, echo)
+    });
     let client = client(&daemon);
     let call = task("64 MiB");
     store(&client, &call, noise(BYTES, 3));
@@ -157,15 +165,16 @@ pub(crate) fn streams(report: &mut Report) {
         assert_eq!(count.0, BYTES as u64);
     };
     for round_number in 0..23 {
-        let (of_echo, of_work) = (round(1, || raw.ask()), round(1, &mut hit));
+        let (of_echo, of_work) = (time(|| raw.ask()), time(&mut hit));
         // The first rounds warm both up.
         if round_number >= 3 {
             let rate = |microseconds: f64| BYTES as f64 / microseconds;
-            echoes.extend(of_echo.into_iter().map(rate));
-            works.extend(of_work.into_iter().map(rate));
+            echoes.push(rate(of_echo));
+            works.push(rate(of_work));
         }
     }
     report.row("64 MiB: raw stream", "MB/s", &echoes, &[], Target::None);
     let target = Target::AtLeast(0.7);
     report.row("hit 64 MiB, warm, by stream", "MB/s", &works, &ratios(&works, &echoes), target);
+    anywhere();
 }

@@ -94,3 +94,33 @@ pub(crate) fn microseconds(duration: Duration) -> f64 {
 pub(crate) fn ratios(of: &[f64], to: &[f64]) -> Vec<f64> {
     of.iter().zip(to).map(|(of, to)| of / to).collect()
 }
+
+/// Starts servers on one processor and leaves the client on another, if there are two: where the
+/// scheduler happens to put them would otherwise decide more than what they do.
+pub(crate) fn apart<T>(start_servers: impl FnOnce() -> T) -> T {
+    use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+    let this = nix::unistd::Pid::from_raw(0);
+    let mine = sched_getaffinity(this).expect("the kernel says");
+    let mut cpus = (0..CpuSet::count()).filter(|cpu| mine.is_set(*cpu).unwrap_or(false));
+    let (Some(first), Some(second)) = (cpus.next(), cpus.next()) else { return start_servers() };
+    let pin = |cpu| {
+        let mut set = CpuSet::new();
+        set.set(cpu).expect("a processor of this machine");
+        sched_setaffinity(this, &set).expect("a process may choose among its own");
+    };
+    pin(second);
+    let servers = start_servers();
+    pin(first);
+    servers
+}
+
+/// Gives this process all processors back.
+pub(crate) fn anywhere() {
+    use nix::sched::{CpuSet, sched_setaffinity};
+    let mut all = CpuSet::new();
+    for cpu in 0..CpuSet::count() {
+        all.set(cpu).expect("a processor");
+    }
+    let this = nix::unistd::Pid::from_raw(0);
+    sched_setaffinity(this, &all).expect("a process may choose among its own");
+}

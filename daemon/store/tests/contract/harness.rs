@@ -162,7 +162,7 @@ pub(crate) fn lookup(store: &Store, number: u64) -> Found {
 
 pub(crate) fn hit(store: &Store, number: u64) -> StoredEntry {
     match lookup(store, number) {
-        Found::Entry(entry) => *entry,
+        Found::Entry(entry) => entry.as_ref().clone(),
         other => panic!("entry {number}: {other:?}"),
     }
 }
