@@ -3,20 +3,13 @@
 //! **Invariants.** Mutations leave in the order in which they came. Bounded by number and by bytes;
 //! only [`Queue::force`] goes beyond, for what must not be lost and is small: there is at most one
 //! such mutation for each storage.
-//!
-//! A group costs one write of the log (and one sync), whatever its size. So when the last group had
-//! several mutations, their senders have been answered and will be back in a moment: the taker
-//! waits up to [`GATHER_MAX`] for as many again. A lone sender never waits.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::limits::{GROUP_BYTES_MAX, GROUP_COUNT_MAX, QUEUE_BYTES_MAX};
 use crate::mutation::Mutation;
-
-/// How long the taker waits for as many mutations as it had the last time.
-const GATHER_MAX: Duration = Duration::from_micros(100);
 
 /// What the writer gets from the queue.
 pub(crate) enum Taken {
@@ -33,10 +26,6 @@ struct State {
     mutations: VecDeque<Mutation>,
     bytes: usize,
     closed: bool,
-    /// How many mutations the last group had.
-    last_group: usize,
-    /// How many mutations the taker wants to be woken for.
-    wanted: usize,
 }
 
 /// A bounded queue with one taker.
@@ -69,9 +58,7 @@ impl Queue {
     fn add(&self, state: &mut State, mutation: Mutation) {
         state.bytes += mutation.bytes();
         state.mutations.push_back(mutation);
-        if state.mutations.len() >= state.wanted {
-            self.came.notify_one();
-        }
+        self.came.notify_one();
     }
 
     /// Appends a mutation, waiting for room; gives it back if the queue is closed.
@@ -125,7 +112,6 @@ impl Queue {
                 }
             };
         }
-        let mut state = self.gathered(state);
         let (mut group, mut bytes) = (Vec::new(), 0);
         while group.len() < GROUP_COUNT_MAX && bytes < GROUP_BYTES_MAX {
             let Some(mutation) = state.mutations.pop_front() else { break };
@@ -133,29 +119,9 @@ impl Queue {
             group.push(mutation);
         }
         state.bytes = state.bytes.saturating_sub(bytes);
-        state.last_group = group.len();
         drop(state);
         self.left.notify_all();
         Taken::Group(group)
-    }
-
-    /// Waits a moment for as many mutations as there were the last time.
-    fn gathered<'a>(&self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        let wanted = state.last_group.min(self.count_max);
-        if state.mutations.len() >= wanted {
-            return state;
-        }
-        let until = Instant::now() + GATHER_MAX;
-        state.wanted = wanted;
-        while state.mutations.len() < wanted && !state.closed && state.bytes < GROUP_BYTES_MAX {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            state = self.came.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        state.wanted = 0;
-        state
     }
 
     /// Takes no more mutations; those that are in are still given out.
@@ -219,26 +185,6 @@ mod tests {
         assert!(queue.offer(note(1)));
         assert!(matches!(queue.take(None), Taken::Group(group) if group.len() == 2));
         assert!(matches!(queue.take(Some(Instant::now())), Taken::Idle));
-    }
-
-    #[test]
-    fn senders_of_the_last_group_are_waited_for_and_not_for_ever() {
-        let queue = Queue::new(100);
-        assert!(queue.offer(barrier()) && queue.offer(barrier()) && queue.offer(barrier()));
-        assert!(matches!(queue.take(None), Taken::Group(group) if group.len() == 3));
-        thread::scope(|scope| {
-            let queue = &queue;
-            assert!(queue.offer(barrier()));
-            scope.spawn(move || queue.offer(barrier()));
-            // Whether the second came in time or not, none is lost and nobody hangs.
-            let mut taken = 0;
-            while taken < 2 {
-                match queue.take(None) {
-                    Taken::Group(group) => taken += group.len(),
-                    Taken::Idle | Taken::Closed => panic!("two mutations were sent"),
-                }
-            }
-        });
     }
 
     #[test]
