@@ -69,6 +69,18 @@ impl Prefix {
         Ok(Self { header_bytes: header as usize, payload_bytes: (frame - 4 - header) as usize })
     }
 
+    /// Reads and checks the frame's length alone, which comes first.
+    ///
+    /// # Errors
+    /// If no frame has such a length.
+    pub fn check_length(bytes: [u8; 4]) -> Result<u32, FrameError> {
+        match u32::from_le_bytes(bytes) {
+            frame if frame < 4 => Err(FrameError::TooShort(frame)),
+            frame if frame > FRAME_BYTES_MAX => Err(FrameError::TooLong(frame)),
+            frame => Ok(frame),
+        }
+    }
+
     /// Writes the prefix of a frame with these lengths.
     ///
     /// # Errors

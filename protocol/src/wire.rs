@@ -49,7 +49,7 @@ pub fn encode<T: Encode>(message: &T) -> Vec<u8> {
 /// [`DecodeError::Trailing`] if they hold more than one.
 pub fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T, DecodeError> {
     let (message, used) = bincode::decode_from_slice(bytes, LAYOUT)
-        .map_err(|error| DecodeError::Malformed(error.to_string()))?;
+        .map_err(|error| DecodeError::Malformed(in_words(&error)))?;
     if used == bytes.len() {
         Ok(message)
     } else {
@@ -66,10 +66,27 @@ pub fn decode_record<T: Decode<()>>(bytes: &[u8]) -> Result<T, DecodeError> {
         bytes,
         bincode::config::standard().with_limit::<{ 64 * 1024 * 1024 }>(),
     )
-    .map_err(|error| DecodeError::Malformed(error.to_string()))?;
+    .map_err(|error| DecodeError::Malformed(in_words(&error)))?;
     if used == bytes.len() {
         Ok(record)
     } else {
         Err(DecodeError::Trailing(bytes.len().saturating_sub(used)))
+    }
+}
+
+/// What is wrong, without the serialiser's own terms.
+fn in_words(error: &bincode::error::DecodeError) -> String {
+    use bincode::error::DecodeError as Fault;
+    match error {
+        Fault::UnexpectedVariant { found, .. } => {
+            format!("{found} is no kind of message, or of a part of one, that this version knows")
+        }
+        Fault::LimitExceeded => {
+            format!("it claims to hold more than {HEADER_BYTES_MAX} bytes, the most for a header")
+        }
+        Fault::UnexpectedEnd { .. } => "it ends too early".to_owned(),
+        Fault::Utf8 { .. } => "a text in it is not UTF-8".to_owned(),
+        Fault::InvalidBooleanValue(found) => format!("a boolean in it is {found}"),
+        _ => "it does not follow the layout".to_owned(),
     }
 }

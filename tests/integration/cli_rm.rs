@@ -44,7 +44,8 @@ fn s24_rm_forgets_by_every_selector_and_says_how_many() {
         let dry = json_of(&daemon, code, &[&["rm", "--dry-run"][..], flags].concat());
         assert_eq!(dry, json!({"matched": matched}), "{flags:?}");
         assert_eq!(ends(&daemon, 0, &["ls"]).text().lines().count(), 4, "{flags:?} only counts");
-        let text = ends(&daemon, code, &[&["rm"][..], flags].concat());
+        let agreed: &[&str] = if flags.contains(&"--yes") { &["rm"] } else { &["rm", "--yes"] };
+        let text = ends(&daemon, code, &[agreed, flags].concat());
         let wanted = match matched {
             0 => "nothing matched\n".to_owned(),
             1 => "1 entry removed\n".to_owned(),
@@ -53,7 +54,7 @@ fn s24_rm_forgets_by_every_selector_and_says_how_many() {
         assert_eq!(text.text(), wanted, "{flags:?}");
         let left = memo(&daemon, &["ls"]).text().lines().count() as u64;
         assert_eq!(left, 4 - matched, "{flags:?}");
-        let again = json_of(&daemon, 1, &[&["rm"][..], flags].concat());
+        let again = json_of(&daemon, 1, &[agreed, flags].concat());
         assert_eq!(again, json!({"matched": 0}), "{flags:?}");
     }
 }
@@ -66,7 +67,7 @@ fn s24_rm_forgets_by_age() {
         let rows = raw.list();
         rows.iter().all(|row| raw.show(row.key).is_ok_and(|shown| shown.age_ms > 1))
     });
-    assert_eq!(json_of(&daemon, 0, &["rm", "--older-than", "1ms"]), json!({"matched": 4}));
+    assert_eq!(json_of(&daemon, 0, &["rm", "--older-than", "1ms", "--yes"]), json!({"matched": 4}));
 }
 
 #[test]
@@ -83,7 +84,9 @@ fn s24_rm_forgets_by_key() {
 #[test]
 fn s24_rm_of_much_wants_a_yes() {
     let daemon = four_entries();
-    for flags in [&["rm", "--all"][..], &["rm", "--scope"]] {
+    let broad = [&["--all"][..], &["--scope"], &["--older-than", "0s"], &["--writer", "0"]];
+    for flags in broad.map(|flags| [&["rm"], flags].concat()) {
+        let flags = flags.as_slice();
         let refused = ends(&daemon, 2, flags);
         assert!(refused.errors().contains("--yes"), "{refused:?}");
     }

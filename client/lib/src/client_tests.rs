@@ -106,28 +106,40 @@ fn a_hit_of_other_outputs_is_a_corrupt_miss_and_its_connection_is_not_used_again
     }
 }
 
+fn half_a_hit(peer: &mut Peer, id: u64) {
+    let contents = [("a", &b""[..], Delivery::Inline), ("b", &b"12345"[..], Delivery::Stream)];
+    peer.respond(id, hit(&call(), &contents), b"");
+    peer.respond(id, Response::Chunk { output: 1, offset: 0 }, b"123");
+}
+
 #[test]
 fn a_hit_that_breaks_off_is_an_error_and_its_connection_is_not_used_again() {
-    for hang_up in [true, false] {
-        let daemon = FakeDaemon::new(move |peer| {
-            while let Some((id, _, _)) = peer.request() {
-                let contents =
-                    [("a", &b""[..], Delivery::Inline), ("b", &b"12345"[..], Delivery::Stream)];
-                peer.respond(id, hit(&call(), &contents), b"");
-                peer.respond(id, Response::Chunk { output: 1, offset: 0 }, b"123");
-                if hang_up {
-                    return;
-                }
-                peer.respond(id, error(ErrorCode::Internal), b"");
-            }
-        });
-        let client = daemon.client();
-        for connections in 1..=2 {
-            let failed = client.lookup(&call(), &LookupOptions::default()).unwrap_err();
-            assert_eq!(matches!(failed, Error::Io { .. }), hang_up, "{failed}");
-            assert_eq!(matches!(failed, Error::Daemon(_)), !hang_up, "{failed}");
-            assert_eq!(daemon.connections(), connections);
+    let daemon = FakeDaemon::new(|peer| {
+        let (id, _, _) = peer.request().unwrap();
+        half_a_hit(peer, id);
+    });
+    let client = daemon.client();
+    for connections in 1..=2 {
+        let failed = client.lookup(&call(), &LookupOptions::default()).unwrap_err();
+        assert!(matches!(failed, Error::Io { .. }), "{failed}");
+        assert_eq!(daemon.connections(), connections);
+    }
+}
+
+/// What turns out damaged is a miss, also in the middle of a stream.
+#[test]
+fn s22_a_hit_that_turns_out_damaged_is_a_miss_and_the_connection_goes_on() {
+    let daemon = FakeDaemon::new(|peer| {
+        while let Some((id, _, _)) = peer.request() {
+            half_a_hit(peer, id);
+            peer.respond(id, error(ErrorCode::Internal), b"");
         }
+    });
+    let client = daemon.client();
+    for _ in 0..2 {
+        let found = client.lookup(&call(), &LookupOptions::default()).unwrap();
+        assert!(matches!(found, Lookup::Miss(miss) if miss.reason == MissReason::Corrupt));
+        assert_eq!(daemon.connections(), 1);
     }
 }
 

@@ -11,10 +11,10 @@ use memod_protocol::handshake::Agreement;
 
 use crate::connect::{Patience, Wire, sink_error};
 use crate::error::Error;
+use crate::exchange;
 use crate::exchange::ask::Ask;
 use crate::exchange::hit::{First, Step, Transfer, Wanted, first};
 use crate::exchange::put::{PutExchange, outcome};
-use crate::exchange::{self, hit::HitSummary};
 use crate::options::{Found, LookupOptions, OutputSink};
 use crate::outputs::{Body, Prepared, unreadable};
 
@@ -113,15 +113,11 @@ impl Connection {
                 self.settled = settled;
                 Ok(Found::Miss(miss))
             }
-            First::Hit(transfer) => Ok(Found::Hit(self.take(*transfer, sink)?)),
+            First::Hit(transfer) => self.take(*transfer, sink),
         }
     }
 
-    fn take(
-        &mut self,
-        mut transfer: Transfer,
-        sink: &mut dyn OutputSink,
-    ) -> Result<HitSummary, Error> {
+    fn take(&mut self, mut transfer: Transfer, sink: &mut dyn OutputSink) -> Result<Found, Error> {
         let patience = Patience::Stall(self.bounds.stall);
         loop {
             match transfer.step() {
@@ -131,13 +127,16 @@ impl Connection {
                 Step::Move(bytes) => self.wire.payload(bytes, patience, |data| sink.data(data))?,
                 Step::Receive => {
                     let (header, payload_bytes) = self.wire.header(patience)?;
-                    transfer.chunk(&header, payload_bytes)?;
+                    if let Some(miss) = transfer.chunk(&header, payload_bytes)? {
+                        self.settled = true;
+                        return Ok(Found::Miss(miss));
+                    }
                 }
                 Step::Done => break,
             }
         }
         self.settled = true;
-        Ok(transfer.into_summary())
+        Ok(Found::Hit(transfer.into_summary()))
     }
 
     /// Stores a run's outputs. Streams are used up by it.

@@ -60,7 +60,8 @@ pub enum Found {
 
 /// Takes a hit's outputs as they come, so that streams can go anywhere with bounded memory.
 ///
-/// What has been taken is void if the lookup ends in an error.
+/// What has been taken is void if the lookup ends in an error or a miss: what is stored may turn
+/// out damaged in the middle.
 pub trait OutputSink {
     /// The bytes that follow belong to this output, the `index`-th of the hit. Every output is
     /// begun exactly once, not always in ascending order; all its bytes follow before the next.

@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 
 /// How long a transfer of one frame may take while others wait for room.
-pub(crate) const PRESSED_PATIENCE: Duration = Duration::from_secs(1);
+pub(crate) const PRESSED_PATIENCE: Duration = Duration::from_millis(250);
 /// A budget is counted in these, so that it fits a semaphore.
 const UNIT_BYTES: usize = 1024;
 

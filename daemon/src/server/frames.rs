@@ -82,6 +82,9 @@ impl FrameReader {
     /// Every way in which it can end badly; the connection cannot be used on.
     pub(crate) async fn rest(&mut self) -> Result<Received, ReadError> {
         while self.buffer.len() < PREFIX_BYTES {
+            if let Some(length) = self.buffer.first_chunk() {
+                Prefix::check_length(*length)?;
+            }
             self.more(READ_BYTES, Instant::now(), false).await?;
         }
         let prefix = *self.buffer.first_chunk::<PREFIX_BYTES>().ok_or(ReadError::Truncated)?;

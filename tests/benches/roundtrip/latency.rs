@@ -158,14 +158,14 @@ pub(crate) fn streams(report: &mut Report) {
     let mut raw = echo.connect(300, BYTES);
     let options = LookupOptions::default();
     let (mut echoes, mut works) = (Vec::new(), Vec::new());
-    let mut hit = || {
+    let hit = || {
         let mut count = Count(0);
         let found = client.lookup_into(&call.0, &options, &mut count).expect("an answer");
         assert!(matches!(found, Found::Hit(_)), "a hit was due");
         assert_eq!(count.0, BYTES as u64);
     };
     for round_number in 0..23 {
-        let (of_echo, of_work) = (time(|| raw.ask()), time(&mut hit));
+        let (of_echo, of_work) = (time(|| raw.ask()), time(hit));
         // The first rounds warm both up.
         if round_number >= 3 {
             let rate = |microseconds: f64| BYTES as f64 / microseconds;

@@ -1,7 +1,7 @@
 //! `memo rm`: forget entries.
 //!
 //! **Invariants.** Without a condition nothing is forgotten. Where somebody can be asked, they are
-//! asked with the number at hand; where not, a whole scope and everything want `--yes`.
+//! asked with the number at hand; where not, all but keys and tasks want `--yes`.
 
 use std::io::{self, BufRead, IsTerminal};
 
@@ -22,7 +22,7 @@ use crate::output::{shown, tell};
 /// # Errors
 /// If the flags select nothing, nobody has agreed, or the daemon gives no answer.
 pub(crate) fn run(args: RemoveArgs, settings: &Settings) -> Outcome {
-    let is_broad = args.all || args.scope;
+    let is_broad = args.keys.is_empty() && args.task.is_none();
     let (is_agreed, is_dry) = (args.yes, args.dry_run);
     let selector = select(args, settings)?;
     let client = connect::asking(settings);
@@ -38,8 +38,10 @@ pub(crate) fn run(args: RemoveArgs, settings: &Settings) -> Outcome {
                 }
             }
         } else if is_broad {
-            return Err(Failure::usage("--scope and --all want --yes where nobody can be asked")
-                .with_hint("look first with --dry-run"));
+            return Err(Failure::usage(
+                "all but keys and --task want --yes where nobody can be asked",
+            )
+            .with_hint("look first with --dry-run"));
         }
     }
     let matched = count(&client, &selector, is_dry, settings.screen)?;

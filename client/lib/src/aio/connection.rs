@@ -16,7 +16,7 @@ use crate::connect::{Patience, sink_error};
 use crate::connection::{Bounds, check_ours};
 use crate::error::Error;
 use crate::exchange::ask::Ask;
-use crate::exchange::hit::{First, HitSummary, Step, Transfer, Wanted, first};
+use crate::exchange::hit::{First, Step, Transfer, Wanted, first};
 use crate::exchange::put::{PutExchange, outcome};
 use crate::exchange::{self};
 use crate::options::{Found, LookupOptions};
@@ -110,7 +110,7 @@ impl Connection {
                 self.settled = settled;
                 Ok(Found::Miss(miss))
             }
-            First::Hit(transfer) => Ok(Found::Hit(self.take(*transfer, taker).await?)),
+            First::Hit(transfer) => self.take(*transfer, taker).await,
         }
     }
 
@@ -118,7 +118,7 @@ impl Connection {
         &mut self,
         mut transfer: Transfer,
         taker: &mut Taker<'_>,
-    ) -> Result<HitSummary, Error> {
+    ) -> Result<Found, Error> {
         let patience = Patience::Stall(self.bounds.stall);
         loop {
             match transfer.step() {
@@ -128,13 +128,16 @@ impl Connection {
                 Step::Move(bytes) => self.wire.payload(bytes, patience, taker).await?,
                 Step::Receive => {
                     let (header, payload_bytes) = self.wire.header(patience).await?;
-                    transfer.chunk(&header, payload_bytes)?;
+                    if let Some(miss) = transfer.chunk(&header, payload_bytes)? {
+                        self.settled = true;
+                        return Ok(Found::Miss(miss));
+                    }
                 }
                 Step::Done => break,
             }
         }
         self.settled = true;
-        Ok(transfer.into_summary())
+        Ok(Found::Hit(transfer.into_summary()))
     }
 
     /// Stores a run's outputs. Streams are used up by it.

@@ -281,11 +281,21 @@ impl Transfer {
         }
     }
 
-    /// Takes the header of the frame that [`Step::Receive`] asked for.
-    pub(crate) fn chunk(&mut self, header: &[u8], payload_bytes: usize) -> Result<(), Error> {
-        let (output, offset) = match response(self.id, header)? {
-            Response::Chunk { output, offset } => (output, offset),
-            other => return Err(unexpected("a hit's stream", &other)),
+    /// Takes the header of the frame that [`Step::Receive`] asked for; gives a miss if it says that
+    /// the hit is void, because what is stored turned out damaged.
+    pub(crate) fn chunk(
+        &mut self,
+        header: &[u8],
+        payload_bytes: usize,
+    ) -> Result<Option<Miss>, Error> {
+        let (output, offset) = match response(self.id, header) {
+            Ok(Response::Chunk { output, offset }) => (output, offset),
+            Ok(other) => return Err(unexpected("a hit's stream", &other)),
+            Err(Error::Daemon(error)) if error.code == ErrorCode::Internal => {
+                let detail = Some(error.message);
+                return Ok(Some(miss(self.summary.key, MissReason::Corrupt, detail)));
+            }
+            Err(error) => return Err(error),
         };
         let wanted = self.order.get(self.at).map_or(usize::MAX, |(index, _)| *index);
         if usize::try_from(output).ok() != Some(wanted) || offset != self.moved {
@@ -301,7 +311,7 @@ impl Transfer {
             )));
         }
         self.in_frame = payload_bytes;
-        Ok(())
+        Ok(None)
     }
 }
 

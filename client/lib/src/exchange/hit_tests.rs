@@ -85,8 +85,12 @@ fn an_error_in_mid_stream_voids_the_hit() {
         ("b", b"", Delivery::Inline),
         ("c", b"", Delivery::Inline),
     ]);
-    let error = Response::Error(WireError::new(ErrorCode::Internal, "the disk is gone"));
-    assert!(matches!(transfer.chunk(&encoded(error), 0), Err(Error::Daemon(_))));
+    let error = |code| Response::Error(WireError::new(code, "the disk is gone"));
+    let miss = transfer.chunk(&encoded(error(ErrorCode::Internal)), 0).unwrap().unwrap();
+    assert_eq!((miss.key, miss.reason), (call().key().unwrap(), MissReason::Corrupt));
+    assert_eq!(miss.detail.as_deref(), Some("the disk is gone"));
+    let stopping = transfer.chunk(&encoded(error(ErrorCode::ShuttingDown)), 0);
+    assert!(matches!(stopping, Err(Error::Daemon(_))));
     assert!(matches!(transfer.chunk(&encoded(Response::Pong), 0), Err(Error::Protocol(_))));
 }
 
