@@ -99,13 +99,14 @@ pub enum Error {
 
 impl Error {
     /// The exit code of a command that ends with this error: 2 the arguments are wrong, 3 no
-    /// daemon, 4 forbidden or over budget, 1 not found, 5 anything else.
+    /// daemon that answers, 4 forbidden, not safe, or over budget, 1 not found, 5 anything else.
     #[must_use]
     pub fn code(&self) -> u8 {
         match self {
             Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => 4,
             Self::Invalid(_) | Self::PathTooLong { .. } => 2,
-            Self::NoDaemon { .. } | Self::Start { .. } => 3,
+            Self::NotOurs { .. } => 4,
+            Self::NoDaemon { .. } | Self::Start { .. } | Self::Timeout { .. } => 3,
             Self::Daemon(error) => match error.code {
                 ErrorCode::InvalidArgument => 2,
                 ErrorCode::Forbidden | ErrorCode::OverBudget => 4,

@@ -212,7 +212,10 @@ fn datetime(text: &str) -> Result<i128, InvalidArgument> {
             .ok_or_else(|| here("`@` needs a decimal number of seconds behind it"));
     }
     text.parse::<Timestamp>().map(Timestamp::as_nanosecond).map_err(|error| {
-        here(format!("is not RFC 3339 with an offset, such as 2026-01-31T12:00:00Z: {error}"))
+        here(format!(
+            "cannot be read as RFC 3339 with an offset, such as 2026-01-31T12:00:00Z ({error}); \
+             `@` and the seconds since 1970-01-01 UTC names any instant"
+        ))
     })
 }
 
