@@ -21,6 +21,9 @@ type Layout = bincode::config::Configuration<
 
 const LAYOUT: Layout = bincode::config::standard().with_limit::<{ HEADER_BYTES_MAX as usize }>();
 
+/// Most memory that decoding a record of the store may claim.
+const RECORD_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// Bytes that are not a message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
@@ -48,41 +51,42 @@ pub fn encode<T: Encode>(message: &T) -> Vec<u8> {
 /// [`DecodeError::Malformed`] if they hold none within [`HEADER_BYTES_MAX`],
 /// [`DecodeError::Trailing`] if they hold more than one.
 pub fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T, DecodeError> {
-    let (message, used) = bincode::decode_from_slice(bytes, LAYOUT)
-        .map_err(|error| DecodeError::Malformed(in_words(&error)))?;
-    if used == bytes.len() {
-        Ok(message)
-    } else {
-        Err(DecodeError::Trailing(bytes.len().saturating_sub(used)))
-    }
+    whole(bytes, LAYOUT, HEADER_BYTES_MAX as usize)
 }
 
-/// As [`decode`], for what the store wrote itself: bounded by the record's own length only.
+/// As [`decode`], for what the store wrote itself: bounded by 64 MiB instead.
 ///
 /// # Errors
 /// As [`decode`].
 pub fn decode_record<T: Decode<()>>(bytes: &[u8]) -> Result<T, DecodeError> {
-    let (record, used) = bincode::decode_from_slice(
-        bytes,
-        bincode::config::standard().with_limit::<{ 64 * 1024 * 1024 }>(),
-    )
-    .map_err(|error| DecodeError::Malformed(in_words(&error)))?;
+    let layout = bincode::config::standard().with_limit::<RECORD_BYTES_MAX>();
+    whole(bytes, layout, RECORD_BYTES_MAX)
+}
+
+/// The value that exactly these bytes hold in this layout, which has this limit.
+fn whole<T: Decode<()>>(
+    bytes: &[u8],
+    layout: impl bincode::config::Config,
+    bytes_max: usize,
+) -> Result<T, DecodeError> {
+    let (value, used) = bincode::decode_from_slice(bytes, layout)
+        .map_err(|error| DecodeError::Malformed(in_words(&error, bytes_max)))?;
     if used == bytes.len() {
-        Ok(record)
+        Ok(value)
     } else {
         Err(DecodeError::Trailing(bytes.len().saturating_sub(used)))
     }
 }
 
 /// What is wrong, without the serialiser's own terms.
-fn in_words(error: &bincode::error::DecodeError) -> String {
+fn in_words(error: &bincode::error::DecodeError, bytes_max: usize) -> String {
     use bincode::error::DecodeError as Fault;
     match error {
         Fault::UnexpectedVariant { found, .. } => {
             format!("{found} is no kind of message, or of a part of one, that this version knows")
         }
         Fault::LimitExceeded => {
-            format!("it claims to hold more than {HEADER_BYTES_MAX} bytes, the most for a header")
+            format!("it claims to hold more than {bytes_max} bytes, the most that is decoded")
         }
         Fault::UnexpectedEnd { .. } => "it ends too early".to_owned(),
         Fault::Utf8 { .. } => "a text in it is not UTF-8".to_owned(),

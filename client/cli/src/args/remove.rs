@@ -12,8 +12,8 @@ An entry is forgotten if it meets all conditions. --task, --cache-version and --
 one project and domain: those of --project and --domain, else the default ones. --writer and \
 --older-than apply everywhere, unless a project or domain is given.
 
-On a terminal, rm asks before it acts. Elsewhere it does not, and wants --yes for --scope and \
---all.";
+On a terminal, rm asks before it acts. Elsewhere it cannot, and wants --yes for all but keys and \
+--task.";
 
 /// Arguments of `memo rm`.
 #[derive(Debug, Clone, Default, Args)]
