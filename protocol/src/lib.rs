@@ -13,19 +13,23 @@ mod canonical;
 mod codec;
 mod digest;
 mod error;
+mod explain;
 pub mod frame;
 pub mod handshake;
 #[cfg(feature = "json")]
 pub mod json;
 mod key;
+mod lease;
 pub mod limits;
 mod literal;
 mod literal_check;
 mod literal_decode;
 mod literal_type;
+mod log;
 pub mod name;
 mod request;
 mod response;
+mod savings;
 mod type_text;
 pub mod wire;
 
@@ -34,10 +38,13 @@ pub use call::{Call, CallIdentity, Interface, Scope};
 pub use codec::{FrameCodec, FrameStreamError};
 pub use digest::{Digest, ParseDigestError};
 pub use error::{ErrorCode, InvalidArgument, WireError};
+pub use explain::{Difference, DifferenceKind, Explanation, Nearest, Why};
 pub use frame::Frame;
 pub use key::Key;
+pub use lease::{Claim, Holder, Leased, NamedOwner, Pending, Release, Reservation, Reserve};
 pub use literal::Literal;
 pub use literal_type::LiteralType;
+pub use log::{LogPage, LogQuery, LogRow, Outcome, Verb};
 pub use request::{
     Filter, InterfaceText, Lookup, NewOutput, OutputSource, Put, Request, RequestHeader, RunClaim,
     Selector,
@@ -46,3 +53,4 @@ pub use response::{
     Delivery, EntryDetail, EntryRow, Hit, Miss, MissReason, Output, Provenance, PutOutcome,
     Response, ResponseHeader, Stats, Status, TaskStats,
 };
+pub use savings::{Savings, ScopeStats, UserStats};

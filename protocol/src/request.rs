@@ -3,7 +3,10 @@
 use crate::call::{CallIdentity, Interface, Scope};
 use crate::digest::Digest;
 use crate::error::InvalidArgument;
+use crate::explain::Why;
 use crate::key::Key;
+use crate::lease::{Claim, Release, Reserve};
+use crate::log::LogQuery;
 use crate::name;
 use crate::wire::{Decode, Encode};
 
@@ -75,6 +78,19 @@ pub enum Request {
     Status,
     /// Answered by `Pong`.
     Ping,
+    /// A lookup that may take the lease or wait. Answered by `Hit`, `Miss`, `Leased` or `Pending`;
+    /// a `Pending` that says that it waits is followed by another answer of the same number.
+    Claim(Box<Claim>),
+    /// Takes or extends the lease of a named owner. Answered by `Reservation`.
+    Reserve(Box<Reserve>),
+    /// Gives a lease back. Answered by `Released`.
+    Release(Box<Release>),
+    /// Why does this lookup miss? Answered by `Explained`.
+    Why(Box<Why>),
+    /// Recent requests. Answered by `Logged`.
+    Log(Box<LogQuery>),
+    /// Counters by scope and by user. Answered by `Savings`.
+    Savings,
 }
 
 /// A lookup.

@@ -3,8 +3,12 @@
 use crate::call::Scope;
 use crate::digest::Digest;
 use crate::error::WireError;
+use crate::explain::Explanation;
 use crate::key::Key;
+use crate::lease::{Leased, Pending, Reservation};
+use crate::log::LogPage;
 use crate::request::{InterfaceText, RunClaim};
+use crate::savings::Savings;
 use crate::wire::{Decode, Encode};
 
 /// A response with the number of the request it belongs to.
@@ -67,6 +71,23 @@ pub enum Response {
     Pong,
     /// The request failed. In the middle of a hit's stream: the hit is void.
     Error(WireError),
+    /// It has not been run before, and the lease is the asker's.
+    Leased(Box<Leased>),
+    /// Somebody else holds the lease.
+    Pending(Box<Pending>),
+    /// Whether a named owner has the lease.
+    Reservation(Box<Reservation>),
+    /// A lease was given back, or there was none to give back.
+    Released {
+        /// Whether the asker held it.
+        released: bool,
+    },
+    /// Why a lookup misses.
+    Explained(Box<Explanation>),
+    /// Recent requests.
+    Logged(LogPage),
+    /// Counters by scope and by user.
+    Savings(Box<Savings>),
 }
 
 /// A hit.

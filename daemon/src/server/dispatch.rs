@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use memod_protocol::limits::{CHUNK_BYTES, HEADER_BYTES_MAX, INLINE_BYTES_MAX};
 use memod_protocol::{
-    Digest, InvalidArgument, OutputSource, Put, Request, Response, Selector, WireError,
+    Digest, ErrorCode, InvalidArgument, OutputSource, Put, Request, Response, Selector, WireError,
 };
 
 use super::budget::{Budget, Share};
@@ -203,6 +203,12 @@ async fn other(
         | Request::UploadEnd { .. }
         | Request::UploadAbort { .. }
         | Request::Ping => unreachable!("handled by at_once"),
+        Request::Claim(_)
+        | Request::Reserve(_)
+        | Request::Release(_)
+        | Request::Why(_)
+        | Request::Log(_)
+        | Request::Savings => Err(WireError::new(ErrorCode::Internal, "being written")),
     }
 }
 

@@ -102,6 +102,13 @@ fn unexpected(asked: &str, response: &Response) -> Error {
         Response::Status(_) => "its status",
         Response::Pong => "a pong",
         Response::Error(_) => "an error",
+        Response::Leased(_) => "a lease",
+        Response::Pending(_) => "that somebody else holds the lease",
+        Response::Reservation(_) => "a reservation",
+        Response::Released { .. } => "a release",
+        Response::Explained(_) => "an explanation",
+        Response::Logged(_) => "its request log",
+        Response::Savings(_) => "its counters by scope",
     };
     Error::Protocol(format!("it answered {asked} with {answer}"))
 }

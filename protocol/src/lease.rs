@@ -1,0 +1,116 @@
+//! Leases: the exclusive right to compute a key (semantics 26 to 32).
+
+use crate::call::CallIdentity;
+use crate::error::InvalidArgument;
+use crate::key::Key;
+use crate::name;
+use crate::request::Lookup;
+use crate::response::Miss;
+use crate::wire::{Decode, Encode};
+
+/// A lookup that may take the lease of its key, or wait for who holds it.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Claim {
+    /// What is looked up first.
+    pub lookup: Lookup,
+    /// Take the lease if it is free; else only wait for who holds it.
+    pub take: bool,
+    /// Who is to hold it; absent: the connection, for as long as it is open.
+    pub owner: Option<NamedOwner>,
+    /// How long to wait while another holds it, in milliseconds; 0: not at all; absent: until it
+    /// is free or the outputs are there.
+    pub wait_ms: Option<u64>,
+}
+
+/// An owner that is no connection: it holds a lease for as long as it says that it lives.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct NamedOwner {
+    /// Its name, unique among those who may ask for the same key.
+    pub name: String,
+    /// How often it will extend the lease, in milliseconds; more than zero. The daemon bounds it,
+    /// and lets a lease expire after three of them without a word.
+    pub heartbeat_ms: i64,
+}
+
+impl NamedOwner {
+    /// Checks name and heartbeat.
+    ///
+    /// # Errors
+    /// If the name is empty or too long, or the heartbeat is zero or less (semantics 21 and 29).
+    pub fn check(&self) -> Result<(), InvalidArgument> {
+        name::check("owner", &self.name)?;
+        if self.heartbeat_ms <= 0 {
+            return Err(InvalidArgument::new(
+                "heartbeat",
+                format!("is {} ms, more than zero is wanted", self.heartbeat_ms),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Takes or extends the lease of a named owner, without a lookup.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Reserve {
+    /// The call whose key is meant.
+    pub call: CallIdentity,
+    /// Who is to hold the lease.
+    pub owner: NamedOwner,
+}
+
+/// Gives a lease back.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Release {
+    /// The call whose key is meant.
+    pub call: CallIdentity,
+    /// The named owner that holds it; absent: this connection.
+    pub owner: Option<String>,
+}
+
+/// A miss with the right to compute.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Leased {
+    /// Why there was no hit.
+    pub miss: Miss,
+    /// Who holds the lease now: the one who asked.
+    pub holder: Holder,
+}
+
+/// Somebody else is computing.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Pending {
+    /// The key.
+    pub key: Key,
+    /// Who.
+    pub holder: Holder,
+    /// Whether this request waits and has another answer to come; else this is the last.
+    pub waiting: bool,
+}
+
+/// Whether a named owner has the lease.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Reservation {
+    /// The key.
+    pub key: Key,
+    /// Whether the one who asked holds it now.
+    pub acquired: bool,
+    /// Who holds it.
+    pub holder: Holder,
+}
+
+/// Who holds a lease.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Holder {
+    /// The name of a named owner; absent: a connection.
+    pub name: Option<String>,
+    /// The user, from the kernel.
+    pub uid: u32,
+    /// The process, from the kernel.
+    pub pid: Option<u32>,
+    /// The process's program.
+    pub program: Option<String>,
+    /// For how long, in milliseconds.
+    pub held_ms: u64,
+    /// When the lease of a named owner expires unless it is extended, in milliseconds from now.
+    pub expires_in_ms: Option<u64>,
+}

@@ -1,0 +1,176 @@
+//! The request log: what was asked of late, by whom, and what came of it.
+
+use crate::call::Scope;
+use crate::error::ErrorCode;
+use crate::key::Key;
+use crate::response::MissReason;
+use crate::wire::{Decode, Encode};
+
+/// Asks for recent requests: all that meet every condition that is given.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
+pub struct LogQuery {
+    /// In this scope.
+    pub scope: Option<Scope>,
+    /// Of tasks of this name.
+    pub task: Option<String>,
+    /// Of this kind.
+    pub verb: Option<Verb>,
+    /// That ended like this.
+    pub outcome: Option<Outcome>,
+    /// By this user.
+    pub uid: Option<u32>,
+    /// With a sequence number from this one on; absent: the last ones.
+    pub from: Option<u64>,
+    /// How many rows at the most; also bounded by the daemon.
+    pub limit: u32,
+    /// If there is none yet: how long to wait for one, in milliseconds; bounded by the daemon.
+    pub wait_ms: u64,
+}
+
+/// Rows of the log.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
+pub struct LogPage {
+    /// The rows, oldest first.
+    pub rows: Vec<LogRow>,
+    /// Where to go on.
+    pub next: u64,
+    /// How many requests from the wanted number on were forgotten before they could be told.
+    pub lost: u64,
+}
+
+/// A request that has been answered.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct LogRow {
+    /// Its number: one more for each request since the daemon started.
+    pub sequence: u64,
+    /// When it was answered, in milliseconds since 1970-01-01 UTC.
+    pub at_ms: u64,
+    /// Who asked: the user.
+    pub uid: u32,
+    /// Who asked: the process.
+    pub pid: Option<u32>,
+    /// Who asked: the program.
+    pub program: Option<String>,
+    /// What was asked.
+    pub verb: Verb,
+    /// Of which key.
+    pub key: Option<Key>,
+    /// In which scope.
+    pub scope: Option<Scope>,
+    /// Of which task.
+    pub task: Option<String>,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// Why it missed.
+    pub reason: Option<MissReason>,
+    /// Why it failed.
+    pub error: Option<ErrorCode>,
+    /// From when the request had come to when its answer was sent, in microseconds.
+    pub took_us: u64,
+    /// Bytes of outputs that were sent or received.
+    pub bytes: u64,
+}
+
+/// The kinds of request that are logged. Variants are appended, never reordered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
+pub enum Verb {
+    /// A lookup, with or without a lease.
+    Lookup,
+    /// A put.
+    Put,
+    /// An entry was shown, or one of its outputs read.
+    Read,
+    /// A listing.
+    List,
+    /// An invalidation.
+    Invalidate,
+    /// A lease was reserved or extended by name.
+    Reserve,
+    /// A lease was given back.
+    Release,
+    /// An explanation.
+    Why,
+    /// Counters or status.
+    Stats,
+}
+
+impl Verb {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Lookup,
+        Self::Put,
+        Self::Read,
+        Self::List,
+        Self::Invalidate,
+        Self::Reserve,
+        Self::Release,
+        Self::Why,
+        Self::Stats,
+    ];
+
+    /// The stable name, as in JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Lookup => "lookup",
+            Self::Put => "put",
+            Self::Read => "read",
+            Self::List => "list",
+            Self::Invalidate => "invalidate",
+            Self::Reserve => "reserve",
+            Self::Release => "release",
+            Self::Why => "why",
+            Self::Stats => "stats",
+        }
+    }
+}
+
+/// What came of a request. Variants are appended, never reordered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
+pub enum Outcome {
+    /// A hit.
+    Hit,
+    /// A miss.
+    Miss,
+    /// A miss with the lease, or a lease that was acquired.
+    Leased,
+    /// Another holds the lease.
+    Pending,
+    /// A put that stored something.
+    Populated,
+    /// A put that found an entry there.
+    Exists,
+    /// Anything else that went well.
+    Done,
+    /// It failed.
+    Error,
+}
+
+impl Outcome {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Hit,
+        Self::Miss,
+        Self::Leased,
+        Self::Pending,
+        Self::Populated,
+        Self::Exists,
+        Self::Done,
+        Self::Error,
+    ];
+
+    /// The stable name, as in JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Miss => "miss",
+            Self::Leased => "leased",
+            Self::Pending => "pending",
+            Self::Populated => "populated",
+            Self::Exists => "exists",
+            Self::Done => "done",
+            Self::Error => "error",
+        }
+    }
+}
