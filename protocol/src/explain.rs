@@ -8,11 +8,11 @@ use crate::wire::{Decode, Encode};
 /// Asks why a lookup misses.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Why {
-    /// The lookup. It is not counted.
+    /// The lookup; it is not counted as one.
     pub lookup: Lookup,
     /// Declared inputs and outputs; their signature must be the call's.
     pub interface: InterfaceText,
-    /// How many entries to compare with at the most; also bounded by the daemon.
+    /// How many entries to tell of at the most; more than `NEAREST_MAX` counts as that.
     pub nearest_max: u32,
 }
 
@@ -24,7 +24,7 @@ pub struct Explanation {
     /// Why it misses; absent: it hits.
     pub miss: Option<Miss>,
     /// Entries of the same task name that differ least, those that differ in less first, then the
-    /// newer ones.
+    /// newer ones; none if it hits.
     pub nearest: Vec<Nearest>,
 }
 
@@ -44,7 +44,8 @@ pub struct Nearest {
 pub struct Difference {
     /// What differs.
     pub what: DifferenceKind,
-    /// Which input; of a signature: which input or output, as in ``output `o0` ``.
+    /// Which input; of a signature: which input or output, as in ``output `o0` ``; absent for a
+    /// cache version, a scope, and a signature whose declared inputs and outputs are the same.
     pub name: Option<String>,
     /// What was looked up: a digest, a version, a type, a scope as `project/domain`; absent if
     /// there is nothing of that name.
@@ -53,7 +54,7 @@ pub struct Difference {
     pub stored: Option<String>,
 }
 
-/// The kinds of difference.
+/// The kinds of difference. Variants are appended, never reordered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
 pub enum DifferenceKind {
     /// The value of an input, or whether it counts.

@@ -8,27 +8,29 @@ use crate::request::Lookup;
 use crate::response::Miss;
 use crate::wire::{Decode, Encode};
 
-/// A lookup that may take the lease of its key, or wait for who holds it.
+/// A lookup that may take the lease of its key, or wait while another holds it.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Claim {
-    /// What is looked up first.
+    /// What is looked up first; a hit ends the matter.
     pub lookup: Lookup,
-    /// Take the lease if it is free; else only wait for who holds it.
+    /// Take the lease when it is free. Without: a lease that is free is a miss, and only what
+    /// others compute is waited for.
     pub take: bool,
-    /// Who is to hold it; absent: the connection, for as long as it is open.
+    /// Who is to hold the lease; absent: the connection, for as long as it is open.
     pub owner: Option<NamedOwner>,
-    /// How long to wait while another holds it, in milliseconds; 0: not at all; absent: until it
-    /// is free or the outputs are there.
+    /// How long to wait while another holds the lease, in milliseconds; 0: not at all; absent:
+    /// until the outputs are there or the lease is free.
     pub wait_ms: Option<u64>,
 }
 
-/// An owner that is no connection: it holds a lease for as long as it says that it lives.
+/// An owner that is no connection: it holds a lease for as long as it says that it lives, over
+/// whatever connection.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct NamedOwner {
-    /// Its name, unique among those who may ask for the same key.
+    /// Its name, unique among those who may ask for the same key; never empty.
     pub name: String,
-    /// How often it will extend the lease, in milliseconds; more than zero. The daemon bounds it,
-    /// and lets a lease expire after three of them without a word.
+    /// How often it will extend the lease, in milliseconds; more than zero. What is more than the
+    /// daemon's maximum counts as that. The lease expires after three of them without a word.
     pub heartbeat_ms: i64,
 }
 
@@ -49,16 +51,16 @@ impl NamedOwner {
     }
 }
 
-/// Takes or extends the lease of a named owner, without a lookup.
+/// Takes or extends the lease of a named owner, without a lookup and without waiting.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Reserve {
     /// The call whose key is meant.
     pub call: CallIdentity,
-    /// Who is to hold the lease.
+    /// Who is to hold the lease; who holds it already extends it.
     pub owner: NamedOwner,
 }
 
-/// Gives a lease back.
+/// Gives a lease back. Of one that the asker does not hold: no effect and no error.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Release {
     /// The call whose key is meant.
@@ -70,20 +72,20 @@ pub struct Release {
 /// A miss with the right to compute.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Leased {
-    /// Why there was no hit.
+    /// Why there is no hit.
     pub miss: Miss,
     /// Who holds the lease now: the one who asked.
     pub holder: Holder,
 }
 
-/// Somebody else is computing.
+/// Somebody else holds the lease.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Pending {
     /// The key.
     pub key: Key,
-    /// Who.
+    /// Who holds it now.
     pub holder: Holder,
-    /// Whether this request waits and has another answer to come; else this is the last.
+    /// Whether the request waits, and one more answer is to come; else this is the last.
     pub waiting: bool,
 }
 
@@ -94,7 +96,7 @@ pub struct Reservation {
     pub key: Key,
     /// Whether the one who asked holds it now.
     pub acquired: bool,
-    /// Who holds it.
+    /// Who holds it: the one who asked, or whoever was first.
     pub holder: Holder,
 }
 
@@ -109,8 +111,9 @@ pub struct Holder {
     pub pid: Option<u32>,
     /// The process's program.
     pub program: Option<String>,
-    /// For how long, in milliseconds.
+    /// For how long it has held it, in milliseconds.
     pub held_ms: u64,
-    /// When the lease of a named owner expires unless it is extended, in milliseconds from now.
+    /// When the lease expires unless it is extended, in milliseconds from now; absent: it is a
+    /// connection's, and ends with it.
     pub expires_in_ms: Option<u64>,
 }

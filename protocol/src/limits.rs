@@ -36,9 +36,9 @@ pub const VERSIONS_MAX: usize = 64;
 pub const LIST_ROWS_MAX: u32 = 1000;
 /// Requests that one connection may have in flight; a peer is not read further until one is done.
 pub const REQUESTS_IN_FLIGHT_MAX: u32 = 64;
-/// Rows in one page of the request log.
+/// Most rows in one page of the request log.
 pub const LOG_ROWS_MAX: u32 = 1000;
-/// Entries that an explanation compares with.
+/// Most entries that an explanation tells of.
 pub const NEAREST_MAX: u32 = 64;
 /// Uploads that one connection may have open.
 pub const UPLOADS_OPEN_MAX: u32 = 16;

@@ -19,11 +19,12 @@ pub struct LogQuery {
     pub outcome: Option<Outcome>,
     /// By this user.
     pub uid: Option<u32>,
-    /// With a sequence number from this one on; absent: the last ones.
+    /// With this sequence number or a higher one, the lowest first; absent: the last ones.
     pub from: Option<u64>,
-    /// How many rows at the most; also bounded by the daemon.
+    /// How many rows at the most; more than `LOG_ROWS_MAX` counts as that.
     pub limit: u32,
-    /// If there is none yet: how long to wait for one, in milliseconds; bounded by the daemon.
+    /// If there is none yet: how long to wait for one, in milliseconds; the daemon bounds it; 0:
+    /// not at all.
     pub wait_ms: u64,
 }
 
@@ -32,16 +33,17 @@ pub struct LogQuery {
 pub struct LogPage {
     /// The rows, oldest first.
     pub rows: Vec<LogRow>,
-    /// Where to go on.
+    /// Where to go on: the `from` of the next query.
     pub next: u64,
-    /// How many requests from the wanted number on were forgotten before they could be told.
+    /// How many requests from the wanted number on were forgotten before they could be told,
+    /// whether they met the conditions or not; 0 if no number was wanted.
     pub lost: u64,
 }
 
-/// A request that has been answered.
+/// A request that has been answered; of a claim that waited, the last answer counts.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct LogRow {
-    /// Its number: one more for each request since the daemon started.
+    /// Its number: one more for each request since the daemon started, from 0 on.
     pub sequence: u64,
     /// When it was answered, in milliseconds since 1970-01-01 UTC.
     pub at_ms: u64,
@@ -53,17 +55,17 @@ pub struct LogRow {
     pub program: Option<String>,
     /// What was asked.
     pub verb: Verb,
-    /// Of which key.
+    /// Of which key, if of one.
     pub key: Option<Key>,
-    /// In which scope.
+    /// In which scope, if in one.
     pub scope: Option<Scope>,
-    /// Of which task.
+    /// Of which task, if of one.
     pub task: Option<String>,
     /// What came of it.
     pub outcome: Outcome,
-    /// Why it missed.
+    /// Why there was no hit, where that is known.
     pub reason: Option<MissReason>,
-    /// Why it failed.
+    /// Why it failed, if it did.
     pub error: Option<ErrorCode>,
     /// From when the request had come to when its answer was sent, in microseconds.
     pub took_us: u64,
@@ -134,7 +136,7 @@ pub enum Outcome {
     Miss,
     /// A miss with the lease, or a lease that was acquired.
     Leased,
-    /// Another holds the lease.
+    /// Another holds the lease; of a claim: it was not waited, or in vain.
     Pending,
     /// A put that stored something.
     Populated,

@@ -79,7 +79,7 @@ pub enum Request {
     /// Answered by `Pong`.
     Ping,
     /// A lookup that may take the lease or wait. Answered by `Hit`, `Miss`, `Leased` or `Pending`;
-    /// a `Pending` that says that it waits is followed by another answer of the same number.
+    /// behind a `Pending` that says that it waits comes one more answer of the same number.
     Claim(Box<Claim>),
     /// Takes or extends the lease of a named owner. Answered by `Reservation`.
     Reserve(Box<Reserve>),

@@ -71,18 +71,18 @@ pub enum Response {
     Pong,
     /// The request failed. In the middle of a hit's stream: the hit is void.
     Error(WireError),
-    /// It has not been run before, and the lease is the asker's.
+    /// There is no hit, and the lease is the asker's.
     Leased(Box<Leased>),
-    /// Somebody else holds the lease.
+    /// There is no hit, and somebody else holds the lease.
     Pending(Box<Pending>),
-    /// Whether a named owner has the lease.
+    /// Whether the named owner has the lease.
     Reservation(Box<Reservation>),
     /// A lease was given back, or there was none to give back.
     Released {
         /// Whether the asker held it.
         released: bool,
     },
-    /// Why a lookup misses.
+    /// Why a lookup misses, and what the nearest entries differ in.
     Explained(Box<Explanation>),
     /// Recent requests.
     Logged(LogPage),

@@ -9,11 +9,11 @@ use arbitrary::Unstructured;
 use bytes::{Bytes, BytesMut};
 use memod_protocol::frame::{FrameError, PREFIX_BYTES};
 use memod_protocol::handshake::{Hello, Welcome, agree};
-use memod_protocol::limits::{FRAME_BYTES_MAX, NESTING_MAX, TYPE_BYTES_MAX};
+use memod_protocol::limits::{FRAME_BYTES_MAX, NAME_BYTES_MAX, NESTING_MAX, TYPE_BYTES_MAX};
 use memod_protocol::wire::{Decode, Encode, decode, encode};
 use memod_protocol::{
-    Frame, FrameCodec, Literal, LiteralType, Request, RequestHeader, Response, ResponseHeader,
-    Scope, json,
+    Frame, FrameCodec, InterfaceText, Literal, LiteralType, NamedOwner, Outcome, Request,
+    RequestHeader, Response, ResponseHeader, Scope, Verb, json,
 };
 use tokio_util::codec::Decoder;
 
@@ -76,19 +76,55 @@ pub fn request(data: &[u8]) {
         Request::Put(put) => {
             drop(put.call.check());
             drop(put.run.check());
-            if let Ok(interface) = put.interface.parse() {
-                assert_eq!(memod_protocol::InterfaceText::from(&interface).parse(), Ok(interface));
-            }
+            interface(&put.interface);
+        }
+        Request::Claim(claim) => {
+            drop(claim.lookup.call.check());
+            claim.owner.iter().for_each(owner);
+        }
+        Request::Reserve(reserve) => {
+            drop(reserve.call.check());
+            owner(&reserve.owner);
+        }
+        Request::Release(release) => drop(release.call.check()),
+        Request::Why(why) => {
+            drop(why.lookup.call.check());
+            interface(&why.interface);
         }
         _ => {}
     }
 }
 
+/// Types as text: what parses is written as something that parses to the same.
+fn interface(text: &InterfaceText) {
+    if let Ok(interface) = text.parse() {
+        assert_eq!(InterfaceText::from(&interface).parse(), Ok(interface));
+    }
+}
+
+/// What is let through as an owner has a name and a heartbeat.
+fn owner(owner: &NamedOwner) {
+    let sound =
+        !owner.name.is_empty() && owner.name.len() <= NAME_BYTES_MAX && owner.heartbeat_ms > 0;
+    assert_eq!(owner.check().is_ok(), sound, "{owner:?}");
+}
+
 /// The header of a response.
 pub fn response(data: &[u8]) {
     let Some(header) = decoded::<ResponseHeader>(data) else { return };
-    if let Response::Error(error) = header.response {
-        assert!(!error.code.name().is_empty());
+    match header.response {
+        Response::Error(error) => assert!(!error.code.name().is_empty()),
+        Response::Logged(page) => {
+            for row in page.rows {
+                assert!(Verb::ALL.contains(&row.verb));
+                assert!(Outcome::ALL.contains(&row.outcome));
+            }
+        }
+        Response::Explained(explanation) => {
+            let mut differs = explanation.nearest.iter().flat_map(|nearest| &nearest.differs);
+            assert!(differs.all(|difference| !difference.what.name().is_empty()));
+        }
+        _ => {}
     }
 }
 
@@ -194,8 +230,33 @@ pub fn call_key(data: &[u8]) {
 /// A valid put, as the largest of the requests: it comes back.
 pub fn put_message(data: &[u8]) {
     let Ok(header) = build::put(&mut Unstructured::new(data)) else { return };
-    let frame = Frame::bare(&header).expect("a small message fits");
+    comes_back(&header);
+}
+
+/// A valid request about a call, other than a lookup or a put: it comes back, and no check of it
+/// fails.
+pub fn call_message(data: &[u8]) {
+    let Ok(header) = build::about_a_call(&mut Unstructured::new(data)) else { return };
+    comes_back(&header);
+    let (call, owner) = match header.request {
+        Request::Claim(claim) => (claim.lookup.call, claim.owner),
+        Request::Reserve(reserve) => (reserve.call, Some(reserve.owner)),
+        Request::Release(release) => (release.call, None),
+        Request::Why(why) => {
+            let parsed = why.interface.parse().expect("what we write of an interface parses");
+            assert_eq!(parsed.signature(&why.lookup.call.task), why.lookup.call.signature);
+            (why.lookup.call, None)
+        }
+        other => unreachable!("{other:?} is not built"),
+    };
+    assert_eq!(call.check(), Ok(()));
+    assert_eq!(owner.map_or(Ok(()), |owner| owner.check()), Ok(()));
+}
+
+/// A request in a frame is the same behind it.
+fn comes_back(header: &RequestHeader) {
+    let frame = Frame::bare(header).expect("a small message fits");
     let mut buffer = BytesMut::from(&frame.head()[..]);
     let taken = Frame::take(&mut buffer).expect("what we write is a frame").expect("all is there");
-    assert_eq!(decode(&taken.header), Ok(header));
+    assert_eq!(decode::<RequestHeader>(&taken.header).as_ref(), Ok(header));
 }

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use arbitrary::{Result, Unstructured};
 use memod_protocol::{
-    Call, Digest, Interface, InterfaceText, Literal, LiteralType, NewOutput, OutputSource, Put,
-    Request, RequestHeader, RunClaim, Scope,
+    Call, CallIdentity, Claim, Digest, Interface, InterfaceText, Literal, LiteralType, Lookup,
+    NamedOwner, NewOutput, OutputSource, Put, Release, Request, RequestHeader, Reserve, RunClaim,
+    Scope, Why,
 };
 
 /// Deepest type that is built; a value has at most a hash more at each level.
@@ -129,10 +130,16 @@ pub fn call(u: &mut Unstructured<'_>) -> Result<Call> {
     Ok(Call { scope, task: name(u)?, cache_version: name(u)?, interface, inputs, ignored })
 }
 
+/// A call that has a key, and what identifies it.
+fn identified(u: &mut Unstructured<'_>) -> Result<(Call, CallIdentity)> {
+    let call = call(u)?;
+    let identity = call.identity().map_err(|_| arbitrary::Error::IncorrectFormat)?;
+    Ok((call, identity))
+}
+
 /// A put of the outputs of a call.
 pub fn put(u: &mut Unstructured<'_>) -> Result<RequestHeader> {
-    let call = call(u)?;
-    let Ok(identity) = call.identity() else { return Err(arbitrary::Error::IncorrectFormat) };
+    let (call, identity) = identified(u)?;
     let output = |u: &mut Unstructured<'_>, name: &String| {
         let source = match u.arbitrary::<Option<u32>>()? {
             Some(upload) => OutputSource::Upload(upload),
@@ -159,4 +166,38 @@ pub fn put(u: &mut Unstructured<'_>) -> Result<RequestHeader> {
         run,
     };
     Ok(RequestHeader { id: u.arbitrary()?, request: Request::Put(Box::new(put)) })
+}
+
+fn owner(u: &mut Unstructured<'_>) -> Result<NamedOwner> {
+    Ok(NamedOwner { heartbeat_ms: u.int_in_range(1..=i64::MAX)?, name: name(u)? })
+}
+
+/// A claim, a reservation, a release or a question why.
+pub fn about_a_call(u: &mut Unstructured<'_>) -> Result<RequestHeader> {
+    // Chosen first, so that a call that uses all bytes up is not always asked about in one way.
+    let (id, kind) = (u.arbitrary()?, u.int_in_range(0..=3)?);
+    let is_named = u.arbitrary()?;
+    let max_age_ms = u.arbitrary()?;
+    let (take, wait_ms) = (u.arbitrary()?, u.arbitrary()?);
+    let owner = owner(u)?;
+    let (call, identity) = identified(u)?;
+    let named = if is_named { Some(owner.clone()) } else { None };
+    let lookup = || Lookup { call: identity.clone(), max_age_ms };
+    let request = match kind {
+        0 => {
+            let claim = Claim { lookup: lookup(), take, owner: named, wait_ms };
+            Request::Claim(Box::new(claim))
+        }
+        1 => Request::Reserve(Box::new(Reserve { call: identity, owner })),
+        2 => {
+            let owner = named.map(|named| named.name);
+            Request::Release(Box::new(Release { call: identity, owner }))
+        }
+        _ => {
+            let interface = InterfaceText::from(&call.interface);
+            let why = Why { lookup: lookup(), interface, nearest_max: u.arbitrary()? };
+            Request::Why(Box::new(why))
+        }
+    };
+    Ok(RequestHeader { id, request })
 }

@@ -13,8 +13,9 @@ use crate::support::{from_hex, in_crate, is_blessing, read};
 
 type Body = fn(&[u8]);
 
-const TARGETS: [(&str, Body); 9] = [
+const TARGETS: [(&str, Body); 10] = [
     ("call_key", bodies::call_key),
+    ("call_message", bodies::call_message),
     ("frame", bodies::frame),
     ("greeting", bodies::greeting),
     ("json_call", bodies::json_call),
@@ -63,6 +64,11 @@ fn seeds() -> Seeds {
     seeds
 }
 
+/// A call without inputs, as it is on the wire.
+fn least_call() -> Vec<u8> {
+    [&[1, b'p', 1, b'd', 1, b't', 1, b'1'][..], &[7; 32], &[0]].concat()
+}
+
 fn hostile(seeds: &mut Seeds) {
     let mut add = |target, name: &str, bytes: Vec<u8>| {
         seeds.insert((target, format!("hostile_{name}")), bytes);
@@ -77,8 +83,19 @@ fn hostile(seeds: &mut Seeds) {
     add("request", "long_number", vec![0xfd, 1, 0, 0, 0, 0, 0, 0, 0, 11]);
     add("request", "unknown_variant", vec![1, 250]);
     add("request", "left_over", vec![1, 11, 0]);
+    add("request", "long_owner", [&[1, 14][..], &least_call(), &[1], &claim].concat());
+    add("request", "unknown_verb", vec![1, 16, 0, 0, 1, 9, 0, 0, 0, 0, 0]);
+    add(
+        "request",
+        "long_heartbeat",
+        [&[1, 13][..], &least_call(), &[1, b'o', 0xfd, 2, 0, 0, 0, 0, 0, 0, 0]].concat(),
+    );
     add("response", "many_rows", [&[1, 6], &claim[..]].concat());
     add("response", "not_utf8", vec![1, 12, 0, 1, 0xff, 0]);
+    add("response", "many_log_rows", [&[1, 18], &claim[..]].concat());
+    add("response", "many_nearest", [&[1, 17][..], &[7; 32], &[0], &claim].concat());
+    add("response", "many_scopes", [&[1, 19], &claim[..]].concat());
+    add("response", "unknown_released", vec![1, 16, 2]);
     add("greeting", "many_versions", [&b"memod\r\n\x1a"[..], &claim].concat());
     add("greeting", "cut", b"memod\r\n\x1a\x01\x01\x00\x0ame".to_vec());
     add("greeting", "foreign", b"GET / HTTP/1.1\r\n\r\n".to_vec());
@@ -100,10 +117,14 @@ fn hostile(seeds: &mut Seeds) {
                 .take(64 + 16 * usize::from(seed))
                 .collect();
         add("call_key", &format!("noise_{seed:02}"), noise.clone());
-        add("put_message", &format!("noise_{seed:02}"), noise);
+        add("put_message", &format!("noise_{seed:02}"), noise.clone());
+        // The number and the kind of request come first.
+        let told = [&[0; 8], &[seed % 4, seed % 3][..], &noise].concat();
+        add("call_message", &format!("noise_{seed:02}"), told);
     }
     add("call_key", "nothing", Vec::new());
     add("put_message", "nothing", Vec::new());
+    add("call_message", "nothing", Vec::new());
 }
 
 #[test]
@@ -177,4 +198,17 @@ fn built_calls_have_keys() {
     }
     assert!(with_key >= 10, "{with_key}");
     assert!(kinds.len() >= 4, "{}", kinds.len());
+}
+
+/// Noise makes every kind of request about a call.
+#[test]
+fn built_requests_are_of_every_kind() {
+    let mut kinds = HashSet::new();
+    for ((target, _), bytes) in seeds() {
+        if target == "call_message" {
+            let built = crate::fuzz::build::about_a_call(&mut arbitrary::Unstructured::new(&bytes));
+            kinds.extend(built.ok().map(|header| std::mem::discriminant(&header.request)));
+        }
+    }
+    assert_eq!(kinds.len(), 4);
 }

@@ -1,12 +1,14 @@
 //! WIRE.md against the code: constants, tags, contexts, examples.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
 
-use memod_protocol::wire::encode;
-use memod_protocol::{Call, Digest, Interface, Literal, LiteralType, limits};
+use memod_protocol::wire::{Encode, encode};
+use memod_protocol::{Call, Digest, Interface, Literal, LiteralType, Outcome, Verb, limits};
 
 use crate::golden_wire::recorded;
 use crate::samples::{ERROR_CODES, MISS_REASONS};
+use crate::samples_reports::DIFFERENCE_KINDS;
 use crate::support::{call, from_hex, hex, read};
 
 /// The cells of the rows of the table behind a comment, without their back-quotes.
@@ -70,6 +72,8 @@ fn limits_are_those_of_the_code() {
         VERSIONS_MAX,
         LIST_ROWS_MAX,
         REQUESTS_IN_FLIGHT_MAX,
+        LOG_ROWS_MAX,
+        NEAREST_MAX,
         UPLOADS_OPEN_MAX,
     ]
     .into();
@@ -236,26 +240,35 @@ fn varints_are_those_of_the_code() {
     for row in rows {
         assert_eq!(hex(encode(&row[0].parse::<u64>().unwrap())), row[1], "{row:?}");
     }
+    let rows = table(&document(), "checked: signed varints");
+    assert!(rows.len() >= 8);
+    for row in rows {
+        assert_eq!(hex(encode(&row[0].parse::<i64>().unwrap())), row[1], "{row:?}");
+    }
+}
+
+/// The rows of an enum's table, without what they mean, as the code gives them.
+fn named<T: Encode + Debug>(values: &[T], name: fn(&T) -> &'static str) -> Vec<Vec<String>> {
+    let row = |value: &T| {
+        let number = encode(value);
+        assert_eq!(number.len(), 1);
+        vec![number[0].to_string(), format!("{value:?}"), name(value).to_owned()]
+    };
+    values.iter().map(row).collect()
 }
 
 #[test]
-fn error_codes_and_reasons_are_those_of_the_code() {
+fn names_in_json_are_those_of_the_code() {
     let document = document();
-    let row = |number: Vec<u8>, variant: String, name: &str| {
-        assert_eq!(number.len(), 1);
-        vec![number[0].to_string(), variant, name.to_owned()]
-    };
-    let codes: Vec<_> = ERROR_CODES
-        .iter()
-        .map(|code| row(encode(code), format!("{code:?}"), code.name()))
-        .collect();
-    let reasons: Vec<_> = MISS_REASONS
-        .iter()
-        .map(|reason| row(encode(reason), format!("{reason:?}"), reason.name()))
-        .collect();
     let told = |comment| -> Vec<Vec<String>> {
         table(&document, comment).into_iter().map(|row| row[..3].to_vec()).collect()
     };
+    let codes = named(&ERROR_CODES, |code| code.name());
     assert_eq!(told("checked: error codes"), codes);
+    let reasons = named(&MISS_REASONS, |reason| reason.name());
     assert_eq!(told("checked: miss reasons"), reasons);
+    let kinds = named(&DIFFERENCE_KINDS, |kind| kind.name());
+    assert_eq!(told("checked: kinds of difference"), kinds);
+    assert_eq!(told("checked: verbs"), named(&Verb::ALL, |verb| verb.name()));
+    assert_eq!(told("checked: outcomes"), named(&Outcome::ALL, |outcome| outcome.name()));
 }

@@ -7,7 +7,7 @@ use crate::source::{Declared, Member, all};
 use crate::support::read;
 
 /// Enums that stand in tables of their own, with their names in JSON.
-const ELSEWHERE: [&str; 2] = ["ErrorCode", "MissReason"];
+const ELSEWHERE: [&str; 5] = ["DifferenceKind", "ErrorCode", "MissReason", "Outcome", "Verb"];
 
 /// The messages as WIRE.md tells them: each under a heading that is its name in back-quotes.
 fn told() -> BTreeMap<String, Declared> {

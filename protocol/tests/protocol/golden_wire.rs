@@ -7,10 +7,11 @@ use std::fmt::Debug;
 use bytes::{Bytes, BytesMut};
 use memod_protocol::handshake::{Hello, Welcome};
 use memod_protocol::wire::{Decode, Encode, decode, encode};
-use memod_protocol::{Frame, RequestHeader, ResponseHeader};
+use memod_protocol::{Frame, Outcome, RequestHeader, ResponseHeader, Verb};
 use serde_json::{Map, Value};
 
 use crate::samples;
+use crate::samples_reports;
 use crate::source;
 use crate::support::{ascii, check_file, from_hex, hex, is_blessing, read};
 
@@ -123,4 +124,7 @@ fn every_variant_has_golden_bytes() {
     assert_eq!(welcomes, declared("Welcome"));
     assert_eq!(declared("MissReason").len(), samples::MISS_REASONS.len());
     assert_eq!(declared("ErrorCode").len(), samples::ERROR_CODES.len());
+    assert_eq!(declared("DifferenceKind").len(), samples_reports::DIFFERENCE_KINDS.len());
+    assert_eq!(declared("Verb").len(), Verb::ALL.len());
+    assert_eq!(declared("Outcome").len(), Outcome::ALL.len());
 }

@@ -64,7 +64,7 @@ fn claims_of_many_elements_are_refused() {
         refuses::<InterfaceText>("an interface's outputs", &[0], behind);
         refuses::<RunClaim>("a claim's version", &[0, 1], behind);
         refuses::<Stats>("the tasks of the counters", &[0; 13], behind);
-        let head = [&[1, b'p', 1, b'd', 1, b't', 1, b'1'][..], &[7; 32]].concat();
+        let head = call_head();
         refuses::<CallIdentity>("a call's inputs", &head, behind);
         refuses::<Put>("a put's outputs", &[&head[..], &[0, 0, 0]].concat(), behind);
         refuses::<EntryDetail>(
@@ -75,6 +75,89 @@ fn claims_of_many_elements_are_refused() {
     }
 }
 
+/// A call on the wire up to its inputs.
+fn call_head() -> Vec<u8> {
+    [&[1, b'p', 1, b'd', 1, b't', 1, b'1'][..], &[7; 32]].concat()
+}
+
+#[test]
+fn claims_about_leases_are_refused() {
+    for behind in [0, 100, 100_000] {
+        let asked = |variant: u8, rest: &[u8]| [&[1, variant][..], &call_head(), rest].concat();
+        refuses::<RequestHeader>("a claim's project", &[1, 12], behind);
+        refuses::<RequestHeader>("a claim's inputs", &asked(12, &[]), behind);
+        refuses::<RequestHeader>("a claim's owner", &asked(12, &[0, 0, 1, 1]), behind);
+        refuses::<RequestHeader>("a reservation's owner", &asked(13, &[0]), behind);
+        refuses::<RequestHeader>("a release's owner", &asked(14, &[0, 1]), behind);
+        let told = |variant: u8, rest: &[u8]| [&[1, variant][..], &[7; 32], rest].concat();
+        refuses::<ResponseHeader>("a lease's miss", &told(13, &[0, 0, 0, 1]), behind);
+        refuses::<ResponseHeader>("a lease's holder", &told(13, &[0, 0, 0, 0, 1]), behind);
+        refuses::<ResponseHeader>("a pending holder", &told(14, &[1]), behind);
+        refuses::<ResponseHeader>("a holder's program", &told(14, &[0, 0, 0, 1]), behind);
+        refuses::<ResponseHeader>("a reservation's holder", &told(15, &[1, 1]), behind);
+    }
+}
+
+#[test]
+fn claims_in_reports_are_refused() {
+    for behind in [0, 100, 100_000] {
+        let why = [&[1, 15][..], &call_head(), &[0, 0]].concat();
+        refuses::<RequestHeader>("a question's inputs", &why, behind);
+        refuses::<RequestHeader>("a question's outputs", &[&why[..], &[0]].concat(), behind);
+        refuses::<RequestHeader>("a query's project", &[1, 16, 1], behind);
+        refuses::<RequestHeader>("a query's task", &[1, 16, 0, 1], behind);
+        let explained = [&[1, 17][..], &[7; 32], &[0]].concat();
+        refuses::<ResponseHeader>("the nearest", &explained, behind);
+        let differs = [&explained[..], &[1], &[7; 32], &[0]].concat();
+        refuses::<ResponseHeader>("the differences", &differs, behind);
+        refuses::<ResponseHeader>("a log's rows", &[1, 18], behind);
+        refuses::<ResponseHeader>("a row's program", &[1, 18, 1, 0, 0, 0, 0, 1], behind);
+        refuses::<ResponseHeader>("counters by scope", &[1, 19], behind);
+        refuses::<ResponseHeader>("counters by user", &[1, 19, 0], behind);
+    }
+}
+
+/// Where each of the tests above puts its lie, a small honest number is taken.
+#[test]
+fn what_is_refused_is_the_claim_alone() {
+    let decodes = |bytes: &[u8]| assert!(decode::<RequestHeader>(bytes).is_ok(), "{bytes:02x?}");
+    let asked = |variant: u8, rest: &[u8]| [&[1, variant][..], &call_head(), rest].concat();
+    decodes(&asked(12, &[0, 0, 1, 1, 1, b'o', 2, 0]));
+    decodes(&asked(13, &[0, 1, b'o', 2]));
+    decodes(&asked(14, &[0, 1, 1, b'o']));
+    decodes(&asked(15, &[0, 0, 0, 0, 5]));
+    decodes(&[1, 16, 0, 1, 1, b't', 0, 0, 0, 0, 5, 0]);
+    let decodes = |bytes: &[u8]| assert!(decode::<ResponseHeader>(bytes).is_ok(), "{bytes:02x?}");
+    let told = |variant: u8, rest: &[u8]| [&[1, variant][..], &[7; 32], rest].concat();
+    decodes(&told(13, &[0, 0, 0, 1, 1, b'd', 0, 0, 0, 0, 0, 0]));
+    decodes(&told(13, &[0, 0, 0, 0, 1, 1, b'o', 0, 0, 0, 0, 0]));
+    decodes(&told(14, &[1, 1, b'o', 0, 0, 0, 0, 0, 1]));
+    decodes(&told(14, &[0, 0, 0, 1, 1, b'p', 0, 0, 1]));
+    decodes(&told(15, &[1, 1, 1, b'o', 0, 0, 0, 0, 0]));
+    decodes(&[&told(17, &[0, 1])[..], &[7; 32], &[0, 1, 0, 0, 0, 0]].concat());
+    decodes(&[1, 18, 1, 0, 0, 0, 0, 1, 1, b'p', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    decodes(&[1, 19, 1, 1, b'p', 1, b'd', 0, 0, 0, 1, 0, 0, 0, 0]);
+}
+
+/// A number that no variant has, where a kind of something is expected.
+#[test]
+fn unknown_kinds_are_refused() {
+    let refuses = |bytes: &[u8]| {
+        let error = decode::<ResponseHeader>(bytes).unwrap_err();
+        assert!(error.to_string().contains("no kind of message"), "{error}");
+    };
+    let verb = [1, 18, 1, 0, 0, 0, 0, 0, 9];
+    refuses(&verb);
+    refuses(&[1, 18, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8]);
+    refuses(&[&[1, 17][..], &[7; 32], &[0, 1], &[7; 32], &[0, 1, 4]].concat());
+    refuses(&[1, 20]);
+    assert!(decode::<RequestHeader>(&[1, 18]).is_err());
+    assert!(decode::<RequestHeader>(&[1, 16, 0, 0, 1, 9, 0, 0, 0, 0, 0]).is_err());
+    // A boolean of a reservation, and of a release.
+    assert!(decode::<ResponseHeader>(&[1, 16, 2]).is_err());
+    assert!(decode::<ResponseHeader>(&[&[1, 15][..], &[7; 32], &[2]].concat()).is_err());
+}
+
 /// A header cannot hold more than its limit in memory, whatever it is on the wire.
 #[test]
 fn a_list_of_tiny_elements_does_not_grow_beyond_the_limit() {
@@ -82,6 +165,10 @@ fn a_list_of_tiny_elements_does_not_grow_beyond_the_limit() {
     let bytes = [&[0xfc], &count.to_le_bytes()[..], &vec![0; 2 * count as usize + 1]].concat();
     assert!(bytes.len() < limits::HEADER_BYTES_MAX as usize);
     at_once("an interface of empty names", || assert!(decode::<InterfaceText>(&bytes).is_err()));
+    let users =
+        [&[1, 19, 0, 0xfc][..], &count.to_le_bytes(), &vec![0; 4 * count as usize]].concat();
+    assert!(users.len() < limits::HEADER_BYTES_MAX as usize);
+    at_once("counters of many users", || assert!(decode::<ResponseHeader>(&users).is_err()));
 }
 
 #[test]

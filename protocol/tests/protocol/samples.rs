@@ -1,4 +1,5 @@
-//! One message of every kind, with every optional part once there and once absent.
+//! One message of every kind, with every optional part once there and once absent. Those about
+//! leases and those that report stand in modules of their own.
 
 use memod_protocol::handshake::{Hello, MAGIC, VERSIONS, Welcome, agree};
 use memod_protocol::{
@@ -6,6 +7,8 @@ use memod_protocol::{
     Key, Lookup, Miss, MissReason, NewOutput, Output, OutputSource, Provenance, Put, PutOutcome,
     Request, Response, RunClaim, Scope, Selector, Stats, Status, TaskStats, WireError,
 };
+
+use crate::{samples_leases, samples_reports};
 
 pub(crate) fn digest(byte: u8) -> Digest {
     Digest::from_bytes([byte; 32])
@@ -29,7 +32,7 @@ pub(crate) fn identity() -> CallIdentity {
     }
 }
 
-fn interface() -> InterfaceText {
+pub(crate) fn interface() -> InterfaceText {
     InterfaceText {
         inputs: vec![("n".into(), "integer".into()), ("rate".into(), "optional<float>".into())],
         outputs: vec![("o0".into(), "integer".into()), ("plot".into(), "file".into())],
@@ -84,7 +87,7 @@ fn put() -> Put {
 /// Requests by name; the part in front of the first full stop is the variant.
 pub(crate) fn requests() -> Vec<(&'static str, Request)> {
     let selector = |selector, dry_run| Request::Invalidate { selector, dry_run };
-    vec![
+    let mut requests = vec![
         ("Lookup", Request::Lookup(Lookup { call: identity(), max_age_ms: None })),
         ("Lookup.max_age", Request::Lookup(Lookup { call: identity(), max_age_ms: Some(60_000) })),
         ("Put", Request::Put(Box::new(put()))),
@@ -113,7 +116,10 @@ pub(crate) fn requests() -> Vec<(&'static str, Request)> {
         ("Stats", Request::Stats),
         ("Status", Request::Status),
         ("Ping", Request::Ping),
-    ]
+    ];
+    requests.extend(samples_leases::requests());
+    requests.extend(samples_reports::requests());
+    requests
 }
 
 fn provenance() -> Provenance {
@@ -161,7 +167,7 @@ fn hit() -> Hit {
     }
 }
 
-fn miss(reason: MissReason) -> Miss {
+pub(crate) fn miss(reason: MissReason) -> Miss {
     Miss { key: key(0x4b), reason, at_ms: None, by_uid: None, detail: None }
 }
 
@@ -303,6 +309,9 @@ pub(crate) fn responses() -> Vec<(String, Response)> {
         "Error.with_hint".into(),
         Response::Error(WireError::new(ErrorCode::Busy, "busy").with_hint("try again")),
     ));
+    let leases = samples_leases::responses().into_iter();
+    responses.extend(leases.map(|(name, response)| (name.to_owned(), response)));
+    responses.extend(samples_reports::responses());
     responses
 }
 

@@ -1,4 +1,4 @@
-//! Arbitrary messages.
+//! Arbitrary messages. Those about leases and those that report stand in modules of their own.
 
 use memod_protocol::handshake::{Agreement, Hello, MAGIC, PeerLimits, Welcome};
 use memod_protocol::{
@@ -12,8 +12,9 @@ use proptest::sample::select;
 
 use crate::samples::{ERROR_CODES, MISS_REASONS};
 use crate::strategies::{digest, name, perhaps, scope};
+use crate::{strategies_leases, strategies_reports};
 
-fn key() -> impl Strategy<Value = Key> {
+pub(crate) fn key() -> impl Strategy<Value = Key> {
     any::<[u8; 32]>().prop_map(Key::from_bytes)
 }
 
@@ -29,7 +30,7 @@ pub(crate) fn identity() -> impl Strategy<Value = CallIdentity> {
     )
 }
 
-fn interface() -> impl Strategy<Value = InterfaceText> {
+pub(crate) fn interface() -> impl Strategy<Value = InterfaceText> {
     let members = || vec((name(), name()), 0..3);
     (members(), members()).prop_map(|(inputs, outputs)| InterfaceText { inputs, outputs })
 }
@@ -91,10 +92,22 @@ fn selector() -> impl Strategy<Value = Selector> {
     prop_oneof![vec(key(), 0..3).prop_map(Selector::Keys), filter().prop_map(Selector::Matching)]
 }
 
+pub(crate) fn lookup() -> impl Strategy<Value = Lookup> {
+    (identity(), perhaps(any::<u64>())).prop_map(|(call, max_age_ms)| Lookup { call, max_age_ms })
+}
+
 pub(crate) fn request() -> impl Strategy<Value = Request> {
     prop_oneof![
-        (identity(), perhaps(any::<u64>()))
-            .prop_map(|(call, max_age_ms)| Request::Lookup(Lookup { call, max_age_ms })),
+        3 => strategies_leases::request(),
+        3 => strategies_reports::request(),
+        12 => early_request(),
+    ]
+}
+
+/// The requests that were there from the beginning.
+fn early_request() -> impl Strategy<Value = Request> {
+    prop_oneof![
+        lookup().prop_map(Request::Lookup),
         put().prop_map(|put| Request::Put(Box::new(put))),
         any::<u32>().prop_map(|upload| Request::UploadData { upload }),
         (any::<u32>(), perhaps(digest()))
@@ -145,7 +158,7 @@ fn hit() -> impl Strategy<Value = Hit> {
         .prop_map(|(key, age_ms, outputs, provenance)| Hit { key, age_ms, outputs, provenance })
 }
 
-fn miss() -> impl Strategy<Value = Miss> {
+pub(crate) fn miss() -> impl Strategy<Value = Miss> {
     (
         key(),
         select(MISS_REASONS.to_vec()),
@@ -282,6 +295,15 @@ fn error() -> impl Strategy<Value = WireError> {
 }
 
 pub(crate) fn response() -> impl Strategy<Value = Response> {
+    prop_oneof![
+        4 => strategies_leases::response(),
+        3 => strategies_reports::response(),
+        13 => early_response(),
+    ]
+}
+
+/// The responses that were there from the beginning.
+fn early_response() -> impl Strategy<Value = Response> {
     prop_oneof![
         hit().prop_map(|hit| Response::Hit(Box::new(hit))),
         miss().prop_map(Response::Miss),
