@@ -129,6 +129,7 @@ impl<'a> Group<'a> {
             self.overlay.load_blob(content)?;
         }
         self.overlay.load_grave(&key)?;
+        self.overlay.load_near(&key, Some(&identity))?;
 
         // From here on nothing can fail.
         let (mut records, mut contents) = (Vec::new(), Vec::new());
@@ -166,6 +167,7 @@ impl<'a> Group<'a> {
     fn remove(&mut self, keys: &[Key], grave: Grave) -> Result<u64, StoreError> {
         for key in keys {
             self.overlay.load_entry(key)?;
+            self.overlay.load_near(key, None)?;
             self.overlay.load_grave(key)?;
         }
         let mut removed = 0;
@@ -186,6 +188,7 @@ impl<'a> Group<'a> {
         if standing.changed || standing.row != *row || matches!(standing.now, Standing::Absent) {
             return Ok(());
         }
+        self.overlay.load_near(key, None)?;
         self.overlay.load_grave(key)?;
         let discard = match blob {
             Some(fault) => self.is_damaged(fault)?,

@@ -3,7 +3,7 @@
 //! On disk a store is a folder: `lock` is held locked for life and names the process that holds
 //! it; `rocksdb/` is the database. `run/` belongs to the daemon and is ignored here.
 //!
-//! The database has seven column families; `schema` has their keys and `record` their values:
+//! The database has eight column families; `schema` has their keys and `record` their values:
 //!
 //! | column | key | value |
 //! |---|---|---|
@@ -14,6 +14,7 @@
 //! | `chunks` | storage id, index | a chunk of content |
 //! | `refs` | digest, key | nothing: the entry of that key refers to the blob of that digest |
 //! | `graves` | key | when, why and by whom an entry was removed |
+//! | `near` | group, slot, time, key | nothing: finds entries that differ in one input |
 //!
 //! **Invariants.**
 //! - One thread (`writer`) makes every change, in groups, each group in one write batch: an
@@ -41,6 +42,7 @@ mod chunk_reader;
 #[cfg(test)]
 mod damage_tests;
 mod describe;
+mod differences;
 mod error;
 mod group;
 mod hashing;
@@ -50,6 +52,10 @@ mod limits;
 mod lock;
 mod lookup;
 mod mutation;
+mod near;
+mod nearest;
+#[cfg(test)]
+mod nearest_tests;
 mod open;
 mod options;
 mod overlay;
@@ -62,6 +68,9 @@ mod scan;
 mod schema;
 mod seal;
 mod store;
+mod task_groups;
+#[cfg(test)]
+mod upgrade_tests;
 mod upload;
 mod writer;
 

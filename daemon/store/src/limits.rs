@@ -29,6 +29,30 @@ pub(crate) const LIST_LOOKS_MAX: usize = 10_000;
 pub(crate) const LIST_READ_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Bytes of names in the rows of one page.
 pub(crate) const LIST_BYTES_MAX: usize = 512 * 1024;
+/// Rows of `near` that an entry has at the most.
+pub(crate) const NEAR_BUCKETS: usize = 8;
+/// Scopes in which near entries are looked for.
+pub(crate) const NEAREST_SCOPES_MAX: usize = 256;
+/// Groups of one scope, alike in cache version and signature, in which near entries are looked for.
+pub(crate) const NEAREST_GROUPS_OF_SCOPE_MAX: usize = 32;
+/// Groups of all scopes in which near entries are looked for.
+pub(crate) const NEAREST_GROUPS_MAX: usize = 96;
+/// Rows that one slot of `near` is asked for if it leaves out several inputs; otherwise it is asked
+/// for as many as are wanted.
+pub(crate) const NEAREST_SLOT_ROWS_MAX: usize = 128;
+/// Inputs that are left out, one at a time, to find entries for which they do not count; in groups
+/// that differ in something else as well, [`NEAR_BUCKETS`].
+pub(crate) const NEAREST_LEFT_OUT_MAX: usize = 64;
+/// Rows and places that a search for near entries reads one by one.
+pub(crate) const NEAREST_READS_MAX: usize = 3000;
+/// Rows that a search for near entries compares by way of sample.
+pub(crate) const NEAREST_SAMPLE_MAX: usize = 2000;
+/// Bytes of rows that a search for near entries compares, and of those that stand for groups.
+pub(crate) const NEAREST_READ_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Removed rows that one step of a search for near entries passes over before it gives up.
+pub(crate) const NEAREST_SKIPS_MAX: u64 = 2000;
+/// Bytes of all texts in the answer of a search for near entries; so it fits into a frame's header.
+pub(crate) const NEAREST_BYTES_MAX: usize = 512 * 1024;
 /// How often a lookup starts again because its entry was replaced in the middle of it.
 pub(crate) const LOOKUP_ATTEMPTS_MAX: usize = 64;
 /// The store syncs its log at least this often, whatever the options say.

@@ -140,7 +140,7 @@ fn check_format_before_opening(path: &Path, database: &Path) -> Result<(), OpenE
 fn check_format(path: &Path, row: Option<&[u8]>) -> Result<(), OpenError> {
     let number = row.and_then(|row| row.try_into().ok()).map(u32::from_le_bytes);
     match number {
-        Some(FORMAT) => Ok(()),
+        Some(1..=FORMAT) => Ok(()),
         Some(found) if found > FORMAT => {
             Err(OpenError::NewerFormat { path: path.to_owned(), found, known: FORMAT })
         }
@@ -186,6 +186,9 @@ fn load_meta(path: &Path, db: &Database) -> Result<Meta, OpenError> {
         return create_meta(path, db);
     }
     check_format(path, format.as_deref())?;
+    if format.as_deref() != Some(&FORMAT.to_le_bytes()) {
+        upgrade(db).map_err(|error| cannot_open(path, &error))?;
+    }
     let id = row(META_ID)?
         .and_then(|id| String::from_utf8(id).ok())
         .ok_or_else(|| damaged(path, "its id is missing"))?;
@@ -197,6 +200,17 @@ fn load_meta(path: &Path, db: &Database) -> Result<Meta, OpenError> {
         .map(u64::from_le_bytes)
         .ok_or_else(|| damaged(path, "its next storage id is missing"))?;
     Ok(Meta { id, counters, next_storage })
+}
+
+/// Writes the present format's number into a store of an older one. All that format 1 lacks is the
+/// column `near`, which has been made when the database was opened; nothing is put into it for the
+/// entries that are there, because opening does not scan.
+fn upgrade(db: &Database) -> Result<(), RocksError> {
+    let mut batch = Batch::new(64);
+    batch.put(db, Column::Meta, META_FORMAT, &FORMAT.to_le_bytes());
+    db.write(batch, true)?;
+    tracing::info!(format = FORMAT, "the store has been upgraded");
+    Ok(())
 }
 
 /// Makes a new store of an empty database.

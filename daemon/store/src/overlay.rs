@@ -7,9 +7,10 @@
 use std::collections::HashMap;
 
 use memod_protocol::wire;
-use memod_protocol::{Digest, Key};
+use memod_protocol::{CallIdentity, Digest, Key};
 
 use crate::error::StoreError;
+use crate::near::{self, NearRow};
 use crate::record::{BlobRecord, Counters, EntryRecord, Grave, TaskRecord};
 use crate::rocks::{Database, Read, Reads, RocksError, Tier, is_damage};
 use crate::schema::{Column, task_key};
@@ -34,6 +35,8 @@ pub(crate) struct PendingEntry {
     pub(crate) row: Option<Digest>,
     /// Key of the listing row in the database.
     pub(crate) stored_task: Option<Vec<u8>>,
+    /// The rows of `near` in the database, as far as they are known.
+    pub(crate) stored_near: Vec<NearRow>,
 }
 
 /// What the database has of a blob.
@@ -118,6 +121,34 @@ impl<'a> Overlay<'a> {
             self.entries.insert(*key, pending);
         }
         Ok(self.entries.get(key).expect("it has just been put there if it was not"))
+    }
+
+    /// Finds the rows of `near` that the entry of a key, which has been loaded, has in the
+    /// database: they have to go with it. They follow from its listing row, which the identity
+    /// names if the entry itself cannot be read.
+    pub(crate) fn load_near(
+        &mut self,
+        key: &Key,
+        identity: Option<&CallIdentity>,
+    ) -> Result<(), StoreError> {
+        let Some(pending) = self.entries.get_mut(key) else { return Ok(()) };
+        if !pending.stored || pending.changed || !pending.stored_near.is_empty() {
+            return Ok(());
+        }
+        if pending.stored_task.is_none() {
+            pending.stored_task = identity.map(|call| {
+                task_key(&call.scope, &call.task, &call.cache_version, &call.signature, key)
+            });
+        }
+        let Some(row) = &pending.stored_task else { return Ok(()) };
+        let read = self.db.read(Column::Tasks, row, Tier::Disk, wire::decode_record::<TaskRecord>);
+        match or_damage(read, Read::Absent)? {
+            Read::Row(Ok(task)) => {
+                pending.stored_near = near::rows(row, task.created_at_ms, &task.inputs);
+            }
+            _ => tracing::warn!(%key, "a listing row cannot be read: rows of `near` may stay"),
+        }
+        Ok(())
     }
 
     /// What the database has of the blob that is to be put. Small content is compared, so that
@@ -246,7 +277,8 @@ fn read_entry(db: &Database, key: &Key) -> Result<PendingEntry, StoreError> {
         _ => None,
     };
     let stored = !matches!(now, Standing::Absent);
-    Ok(PendingEntry { now, task: None, changed: false, stored, row, stored_task })
+    let stored_near = Vec::new();
+    Ok(PendingEntry { now, task: None, changed: false, stored, row, stored_task, stored_near })
 }
 
 /// What the database has of a blob; `verifies` is asked about content that stands in its row.

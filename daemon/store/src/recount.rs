@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use memod_protocol::{Digest, wire};
+use memod_protocol::Digest;
+use memod_protocol::wire::{self, Decode};
 
 use crate::error::StoreError;
 use crate::limits::PROBLEMS_NAMED_MAX;
-use crate::record::{BlobRecord, Counters, EntryRecord};
+use crate::near;
+use crate::record::{BlobRecord, Counters, EntryRecord, Grave, GraveCause, TaskRecord};
 use crate::rocks::{Read, Reads, Rows, Tier};
 use crate::schema::{
     Column, META_LOOSE, TaskKey, loose_storage, parse_ref_key, prefix_end, ref_key, task_key,
@@ -26,6 +28,12 @@ pub struct Recount {
     pub task_rows: u64,
     /// Graves.
     pub grave_rows: u64,
+    /// Rows by which near entries are found.
+    pub near_rows: u64,
+    /// Those of entries that could not be read when they were removed.
+    pub near_rows_left: u64,
+    /// Entries that have inputs and no such row: they were written in format 1.
+    pub entries_without_near: u64,
     /// Storages that no blob owns and that are yet to be removed.
     pub loose_rows: u64,
     /// How many contradictions there are.
@@ -54,6 +62,7 @@ pub(crate) fn recount(shared: &Shared) -> Result<Recount, StoreError> {
     count_loose(&view, &mut recount, &mut storages)?;
     count_chunks(&view, &mut recount, &storages)?;
     each(view.rows(Column::Graves, &[], None), |_, _| recount.grave_rows += 1)?;
+    count_near(&view, &mut recount)?;
     Ok(recount)
 }
 
@@ -68,6 +77,13 @@ fn each(mut rows: Rows<'_>, mut with: impl FnMut(&[u8], &[u8])) -> Result<(), St
 
 fn exists(reads: &impl Reads, column: Column, key: &[u8]) -> bool {
     matches!(reads.read(column, key, Tier::Disk, |_| ()), Ok(Read::Row(())))
+}
+
+fn record<T: Decode<()>>(reads: &impl Reads, column: Column, key: &[u8]) -> Option<T> {
+    match reads.read(column, key, Tier::Disk, |row| wire::decode_record(row).ok()) {
+        Ok(Read::Row(record)) => record,
+        _ => None,
+    }
 }
 
 fn count_entries(reads: &impl Reads, recount: &mut Recount) -> Result<(), StoreError> {
@@ -93,8 +109,18 @@ fn count_entries(reads: &impl Reads, recount: &mut Recount) -> Result<(), StoreE
 }
 
 fn count_tasks(reads: &impl Reads, recount: &mut Recount) -> Result<(), StoreError> {
-    each(reads.rows(Column::Tasks, &[], None), |row, _| {
+    each(reads.rows(Column::Tasks, &[], None), |row, value| {
         recount.task_rows += 1;
+        let near = wire::decode_record(value).map_or_else(
+            |_| Vec::new(),
+            |task: TaskRecord| near::rows(row, task.created_at_ms, &task.inputs),
+        );
+        let there = near.iter().filter(|row| exists(reads, Column::Near, *row)).count();
+        if there == 0 && !near.is_empty() {
+            recount.entries_without_near += 1;
+        } else if there < near.len() {
+            recount.problem(|| format!("an entry has {there} of {} rows of `near`", near.len()));
+        }
         match TaskKey::parse(row) {
             Some(task) if exists(reads, Column::Entries, task.key.as_bytes()) => {}
             Some(task) => recount.problem(|| format!("{} is listed but not there", task.key)),
@@ -153,6 +179,38 @@ fn count_refs(reads: &impl Reads, recount: &mut Recount) -> Result<(), StoreErro
         }
         if !exists(reads, Column::Blobs, digest.as_bytes()) {
             recount.problem(|| format!("blob {digest} is referred to but is not there"));
+        }
+    })
+}
+
+/// Counts the rows of `near`, and looks whether their entries have them.
+fn count_near(reads: &impl Reads, recount: &mut Recount) -> Result<(), StoreError> {
+    each(reads.rows(Column::Near, &[], None), |row, _| {
+        recount.near_rows += 1;
+        let Some((_, _, key)) = near::parse(row) else {
+            recount.problem(|| "a row of `near` cannot be read".to_owned());
+            return;
+        };
+        let entry = record::<EntryRecord>(reads, Column::Entries, key.as_bytes());
+        let task =
+            entry.map(|of| task_key(&of.scope, &of.task, &of.cache_version, &of.signature, &key));
+        if let Some(task) = task {
+            let listed = record::<TaskRecord>(reads, Column::Tasks, &task);
+            let is_its = |of: TaskRecord| {
+                near::rows(&task, of.created_at_ms, &of.inputs).iter().any(|near| near == row)
+            };
+            if !listed.is_some_and(is_its) {
+                recount.problem(|| format!("a row of `near` is not that of entry {key}"));
+            }
+            return;
+        }
+        let grave = record::<Grave>(reads, Column::Graves, key.as_bytes());
+        if exists(reads, Column::Entries, key.as_bytes())
+            || grave.is_some_and(|grave| grave.cause == GraveCause::Corrupt)
+        {
+            recount.near_rows_left += 1;
+        } else {
+            recount.problem(|| format!("a row of `near` names {key}, which is not there"));
         }
     })
 }

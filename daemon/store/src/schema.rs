@@ -5,8 +5,8 @@
 
 use memod_protocol::{Digest, Filter, Key, Scope};
 
-/// The format that this crate writes, and the newest that it reads.
-pub(crate) const FORMAT: u32 = 1;
+/// The format that this crate writes, and the newest that it reads. Format 1 had no `near`.
+pub(crate) const FORMAT: u32 = 2;
 
 /// A column family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,10 +18,11 @@ pub(crate) enum Column {
     Chunks,
     Refs,
     Graves,
+    Near,
 }
 
 impl Column {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Meta,
         Self::Entries,
         Self::Tasks,
@@ -29,6 +30,7 @@ impl Column {
         Self::Chunks,
         Self::Refs,
         Self::Graves,
+        Self::Near,
     ];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -40,6 +42,7 @@ impl Column {
             Self::Chunks => "chunks",
             Self::Refs => "refs",
             Self::Graves => "graves",
+            Self::Near => "near",
         }
     }
 }
@@ -100,13 +103,30 @@ pub(crate) fn task_key(
     signature: &Digest,
     key: &Key,
 ) -> Vec<u8> {
-    let mut row = Vec::with_capacity(64 + 128);
-    for text in [&scope.project, &scope.domain, task, cache_version] {
-        push_text(&mut row, text);
-    }
-    row.extend_from_slice(signature.as_bytes());
+    let mut row = group_prefix(scope, task, cache_version, signature);
     row.extend_from_slice(key.as_bytes());
     row
+}
+
+/// `tasks`: what the rows of all entries begin with that differ in nothing but their inputs.
+pub(crate) fn group_prefix(
+    scope: &Scope,
+    task: &str,
+    cache_version: &str,
+    signature: &Digest,
+) -> Vec<u8> {
+    let mut prefix = Vec::with_capacity(64 + 128);
+    for text in [&scope.project, &scope.domain, task, cache_version] {
+        push_text(&mut prefix, text);
+    }
+    prefix.extend_from_slice(signature.as_bytes());
+    prefix
+}
+
+/// Group and key of a row of `tasks`.
+pub(crate) fn split_task_key(row: &[u8]) -> Option<(&[u8], Key)> {
+    let (group, key) = row.split_last_chunk::<32>()?;
+    Some((group, Key::from_bytes(*key)))
 }
 
 fn push_text(row: &mut Vec<u8>, text: &str) {
@@ -115,12 +135,25 @@ fn push_text(row: &mut Vec<u8>, text: &str) {
     row.extend_from_slice(text.as_bytes());
 }
 
-/// The longest prefix of `tasks` keys that everything the filter selects has.
-pub(crate) fn task_prefix(filter: &Filter) -> Vec<u8> {
+/// `tasks`: what the rows of all entries of a scope begin with.
+pub(crate) fn scope_prefix(scope: &Scope) -> Vec<u8> {
     let mut prefix = Vec::new();
-    let Some(scope) = &filter.scope else { return prefix };
     push_text(&mut prefix, &scope.project);
     push_text(&mut prefix, &scope.domain);
+    prefix
+}
+
+/// `tasks`: what the rows of all entries of a task begin with.
+pub(crate) fn scope_task_prefix(scope: &Scope, task: &str) -> Vec<u8> {
+    let mut prefix = scope_prefix(scope);
+    push_text(&mut prefix, task);
+    prefix
+}
+
+/// The longest prefix of `tasks` keys that everything the filter selects has.
+pub(crate) fn task_prefix(filter: &Filter) -> Vec<u8> {
+    let Some(scope) = &filter.scope else { return Vec::new() };
+    let mut prefix = scope_prefix(scope);
     let Some(task) = &filter.task else { return prefix };
     push_text(&mut prefix, task);
     if let Some(cache_version) = &filter.cache_version {
@@ -135,6 +168,7 @@ pub(crate) struct TaskKey {
     pub(crate) scope: Scope,
     pub(crate) task: String,
     pub(crate) cache_version: String,
+    pub(crate) signature: Digest,
     pub(crate) key: Key,
 }
 
@@ -147,9 +181,10 @@ impl TaskKey {
             String::from_utf8(text.to_vec()).ok()
         };
         let (project, domain, task, cache_version) = (text()?, text()?, text()?, text()?);
-        let (_signature, key) = row.split_at_checked(32)?;
+        let (signature, key) = row.split_at_checked(32)?;
+        let signature = Digest::from_bytes(signature.try_into().ok()?);
         let key = Key::from_bytes(key.try_into().ok()?);
-        Some(Self { scope: Scope { project, domain }, task, cache_version, key })
+        Some(Self { scope: Scope { project, domain }, task, cache_version, signature, key })
     }
 }
 
@@ -180,6 +215,7 @@ mod tests {
         assert_eq!(parsed.scope, Scope::new("p", "d"));
         assert_eq!((parsed.task.as_str(), parsed.cache_version.as_str()), ("t", "1.0"));
         assert_eq!(parsed.key, Key::from_bytes([7; 32]));
+        assert_eq!(parsed.signature, Digest::of(b"signature"));
         let whole = row("p", "d", "t", "1.0");
         for length in 0..whole.len() {
             assert_eq!(TaskKey::parse(&whole[..length]), None, "cut to {length} bytes");

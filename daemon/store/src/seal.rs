@@ -11,6 +11,7 @@ use memod_protocol::{Digest, Key, wire};
 
 use crate::group::{Freed, Group, Reply};
 use crate::limits::{STORAGE_IDS_BLOCK, WHOLE_BYTES_MAX};
+use crate::near;
 use crate::overlay::{
     GraveChange, PendingBlob, PendingEntry, PendingGrave, PendingRefs, Standing, StoredBlob,
     read_blob,
@@ -94,6 +95,9 @@ impl Group<'_> {
             return;
         }
         let db = &self.shared.db;
+        for row in &entry.stored_near {
+            self.batch.delete(db, Column::Near, row);
+        }
         if let (Standing::Present(record), Some(task)) = (&entry.now, &entry.task) {
             let row = task_key(
                 &record.scope,
@@ -104,6 +108,9 @@ impl Group<'_> {
             );
             self.batch.put(db, Column::Entries, key.as_bytes(), &wire::encode(&**record));
             self.batch.put(db, Column::Tasks, &row, &wire::encode(task));
+            for near in near::rows(&row, task.created_at_ms, &task.inputs) {
+                self.batch.put(db, Column::Near, &near, &[]);
+            }
         } else {
             if entry.stored {
                 self.batch.delete(db, Column::Entries, key.as_bytes());

@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use memod_protocol::{EntryDetail, Filter, Key, PutOutcome};
+use memod_protocol::{CallIdentity, EntryDetail, Filter, InterfaceText, Key, Nearest, PutOutcome};
 
 use crate::describe;
 use crate::error::{OpenError, StoreError};
@@ -17,6 +17,7 @@ use crate::hot_entries::HotEntries;
 use crate::lock::Lock;
 use crate::lookup::{self, Found};
 use crate::mutation::{Burial, Mutation, NewEntry};
+use crate::nearest;
 use crate::open;
 use crate::options::Options;
 use crate::pins::Pins;
@@ -154,6 +155,27 @@ impl Store {
     /// If the entry cannot be read.
     pub fn describe(&self, key: &Key) -> Result<Option<EntryDetail>, StoreError> {
         describe::describe(self.shared(), key)
+    }
+
+    /// The entries of the call's task that differ least from the call, each with everything in
+    /// which it differs: fewest differences first, then the newest. Of any scope, cache version and
+    /// signature; an entry of the call's own key is left out. At most `limit`, and never more than
+    /// [`memod_protocol::limits::NEAREST_MAX`].
+    ///
+    /// The work is bounded whatever the store holds: an entry that differs in one thing is found,
+    /// one that differs in several inputs only if it is in a sample. The texts of the answer are
+    /// bounded too, by half of what a frame's header may have: what does not fit is left out, the
+    /// farthest entries first.
+    ///
+    /// # Errors
+    /// If the disk cannot be read; damaged rows are passed over.
+    pub fn nearest(
+        &self,
+        call: &CallIdentity,
+        interface: &InterfaceText,
+        limit: usize,
+    ) -> Result<Vec<Nearest>, StoreError> {
+        nearest::nearest(self.shared(), call, interface, limit)
     }
 
     /// The entries that a filter selects, by scope, task and cache version, a page at a time.

@@ -45,6 +45,16 @@ pub(crate) trait Reads {
 
     /// The rows of a column from `lower` to before `upper`, in order of their keys.
     fn rows(&self, column: Column, lower: &[u8], upper: Option<Vec<u8>>) -> Rows<'_>;
+
+    /// As [`Reads::rows`], but a step that meets this many removed rows ends the walk, until it
+    /// seeks again.
+    fn rows_skipping(
+        &self,
+        column: Column,
+        lower: &[u8],
+        upper: Option<Vec<u8>>,
+        skips_max: u64,
+    ) -> Rows<'_>;
 }
 
 /// The database.
@@ -156,7 +166,17 @@ impl Reads for Database {
     }
 
     fn rows(&self, column: Column, lower: &[u8], upper: Option<Vec<u8>>) -> Rows<'_> {
-        let options = range(lower, upper);
+        self.rows_skipping(column, lower, upper, u64::MAX)
+    }
+
+    fn rows_skipping(
+        &self,
+        column: Column,
+        lower: &[u8],
+        upper: Option<Vec<u8>>,
+        skips_max: u64,
+    ) -> Rows<'_> {
+        let options = range(lower, upper, skips_max);
         Rows { rows: self.db.raw_iterator_cf_opt(self.column(column), options) }
     }
 }
@@ -173,8 +193,11 @@ fn found<T>(
     }
 }
 
-fn range(lower: &[u8], upper: Option<Vec<u8>>) -> ReadOptions {
+fn range(lower: &[u8], upper: Option<Vec<u8>>, skips_max: u64) -> ReadOptions {
     let mut options = ReadOptions::default();
+    if skips_max < u64::MAX {
+        options.set_max_skippable_internal_keys(skips_max);
+    }
     options.set_iterate_lower_bound(lower);
     if let Some(upper) = upper {
         options.set_iterate_upper_bound(upper);
@@ -205,7 +228,17 @@ impl Reads for View<'_> {
     }
 
     fn rows(&self, column: Column, lower: &[u8], upper: Option<Vec<u8>>) -> Rows<'_> {
-        let options = range(lower, upper);
+        self.rows_skipping(column, lower, upper, u64::MAX)
+    }
+
+    fn rows_skipping(
+        &self,
+        column: Column,
+        lower: &[u8],
+        upper: Option<Vec<u8>>,
+        skips_max: u64,
+    ) -> Rows<'_> {
+        let options = range(lower, upper, skips_max);
         Rows { rows: self.snapshot.raw_iterator_cf_opt(self.database.column(column), options) }
     }
 }
@@ -244,14 +277,18 @@ impl Rows<'_> {
         self.rows.prev();
     }
 
-    /// Key and value of the row that the walk is at; none behind either end.
+    /// Key and value of the row that the walk is at; none behind either end, or if it gave up.
     ///
     /// # Errors
     /// If the walk ended because the next row cannot be read.
     pub(crate) fn row(&self) -> Result<Option<Row<'_>>, RocksError> {
         match self.rows.item() {
             Some(row) => Ok(Some(row)),
-            None => self.rows.status().map(|()| None),
+            None => match self.rows.status() {
+                // It has met as many removed rows as it was to skip.
+                Err(error) if error.kind() == ErrorKind::Incomplete => Ok(None),
+                status => status.map(|()| None),
+            },
         }
     }
 }
@@ -306,7 +343,7 @@ mod tests {
         drop(Store::open(&options).unwrap());
         set_format(&open_raw(&folder.path().join("rocksdb")), 7);
         let error = Store::open(&options).unwrap_err();
-        assert!(matches!(error, OpenError::NewerFormat { found: 7, known: 1, .. }), "{error}");
+        assert!(matches!(error, OpenError::NewerFormat { found: 7, known: 2, .. }), "{error}");
         // And the refusal leaves it as it was.
         assert!(matches!(Store::open(&options), Err(OpenError::NewerFormat { .. })));
     }

@@ -4,7 +4,7 @@ mod database;
 mod options;
 
 pub use database::Tier;
-pub(crate) use database::{Batch, Database, Read, Reads, Rows};
+pub(crate) use database::{Batch, Database, Read, Reads, Row, Rows};
 pub use rocksdb::Error as RocksError;
 
 /// Whether an error means that stored bytes are damaged or gone, rather than that reading failed.

@@ -87,14 +87,20 @@ fn column(of: Column, cache: &Cache, grave_age_max: Duration) -> Options {
     }
     options.set_block_based_table_factory(&table);
     options.set_level_compaction_dynamic_level_bytes(true);
-    options.set_compression_type(DBCompressionType::Lz4);
+    // Hashes do not compress.
+    let hashes_only = of == Column::Near;
+    options.set_compression_type(if hashes_only {
+        DBCompressionType::None
+    } else {
+        DBCompressionType::Lz4
+    });
     // Chunks come faster than they are flushed: a third buffer would only be more memory.
     options.set_max_write_buffer_number(if of == Column::Chunks { 2 } else { 3 });
     options.set_write_buffer_size(match of {
         // Each flush makes a blob file: smaller buffers would make very many.
         Column::Chunks => 16 * MIB,
         Column::Entries | Column::Tasks | Column::Blobs => 8 * MIB,
-        Column::Refs => 4 * MIB,
+        Column::Refs | Column::Near => 4 * MIB,
         Column::Meta | Column::Graves => MIB,
     });
     match of {
