@@ -50,6 +50,7 @@ async fn serve(settings: Settings, store: Store, socket: BoundSocket) -> anyhow:
     let settings = Arc::new(settings);
     let service = Service::new(Arc::clone(&settings), store);
     let ledger = service.keep_ledger();
+    let leases = service.keep_leases();
     let stop = CancellationToken::new();
     let server = Server::new(Arc::clone(&settings), Arc::clone(&service), stop.clone());
     let listener = socket.listen().context("cannot listen on the socket")?;
@@ -66,6 +67,7 @@ async fn serve(settings: Settings, store: Store, socket: BoundSocket) -> anyhow:
     systemd::notify(&[NotifyState::Stopping]);
     // New clients are refused from here on, so they start their own way at once.
     drop(socket);
+    service.stop();
     stop.cancel();
     tokio::select! {
         drained = tokio::time::timeout(settings.drain_timeout, server.drained()) => {
@@ -77,6 +79,7 @@ async fn serve(settings: Settings, store: Store, socket: BoundSocket) -> anyhow:
     }
     serving.abort();
     ledger.abort();
+    leases.abort();
     service.save_ledger().await;
     Ok(())
 }

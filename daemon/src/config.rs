@@ -58,6 +58,12 @@ const FIELDS: &[(&str, Apply)] = &[
     }),
     ("drain_timeout", |s, v| duration(v).map(|given| s.drain_timeout = given)),
     ("max_age", |s, v| duration(v).map(|given| s.max_age = given)),
+    ("waiters_max", |s, v| count(v).map(|given| s.waiters_max = given)),
+    ("lease_heartbeat_max", |s, v| {
+        within(duration(v)?, Duration::from_millis(1), Duration::from_secs(3600))
+            .map(|given| s.lease_heartbeat_max = given)
+    }),
+    ("log_requests", |s, v| count(v).map(|given| s.log_requests = given)),
     ("idle_exit", |s, v| duration(v).map(|given| s.idle_exit = given)),
     ("log", |s, v| {
         let given = text(v)?;
@@ -226,6 +232,9 @@ mod tests {
             ("stall_timeout", "\"5s\"", "5s"),
             ("drain_timeout", "\"6s\"", "6s"),
             ("max_age", "\"7s\"", "7s"),
+            ("waiters_max", "9", "9"),
+            ("lease_heartbeat_max", "\"11s\"", "11s"),
+            ("log_requests", "12", "12"),
             ("idle_exit", "\"8s\"", "8s"),
             ("log", "\"debug\"", "debug"),
         ];

@@ -32,6 +32,12 @@ pub(crate) struct Settings {
     pub(crate) drain_timeout: Duration,
     /// Age beyond which an entry is a miss when the lookup does not say; zero: never.
     pub(crate) max_age: Duration,
+    /// Most requests that wait for leases.
+    pub(crate) waiters_max: usize,
+    /// The longest heartbeat of a named owner that counts.
+    pub(crate) lease_heartbeat_max: Duration,
+    /// Requests that the log remembers.
+    pub(crate) log_requests: usize,
     /// End after this long without a connection; zero: never.
     pub(crate) idle_exit: Duration,
     /// What is logged, as a `tracing` filter.
@@ -55,6 +61,9 @@ impl Default for Settings {
             stall_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(10),
             max_age: Duration::ZERO,
+            waiters_max: 16_384,
+            lease_heartbeat_max: Duration::from_secs(10),
+            log_requests: 10_000,
             idle_exit: Duration::ZERO,
             log: "info".to_owned(),
             origins: Vec::new(),
@@ -79,6 +88,9 @@ impl Settings {
             ("stall_timeout", seconds(self.stall_timeout)),
             ("drain_timeout", seconds(self.drain_timeout)),
             ("max_age", seconds(self.max_age)),
+            ("waiters_max", self.waiters_max.to_string()),
+            ("lease_heartbeat_max", seconds(self.lease_heartbeat_max)),
+            ("log_requests", self.log_requests.to_string()),
             ("idle_exit", seconds(self.idle_exit)),
             ("log", self.log.clone()),
         ];

@@ -17,13 +17,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::budget::{Budgets, TransferError};
-use super::dispatch::{self, Job};
+use super::dispatch::{self, Desk, Done, Job};
 use super::frames::{FrameReader, ReadError};
 use super::peer::Peer;
-use super::replies::Replies;
+use super::replies::{Replies, ReplyShare};
 use super::stream::PeerStream;
 use super::uploads::Uploads;
-use crate::service::Service;
+use crate::service::{Account, Lessee, Reply, Service};
 
 /// How long a peer may take to greet.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
@@ -36,8 +36,10 @@ pub(crate) struct Connection {
     budgets: Budgets,
     service: Arc<Service>,
     peer: Arc<Peer>,
+    lessee: Arc<Lessee>,
     uploads: Uploads,
     in_flight: Arc<Semaphore>,
+    waits: Arc<Semaphore>,
     jobs: TaskTracker,
     stop: CancellationToken,
 }
@@ -80,10 +82,12 @@ impl Connection {
             reader: FrameReader::new(Arc::clone(&stream), budgets.clone(), stall_timeout),
             replies: Arc::new(Replies::new(stream, budgets.clone(), stall_timeout)),
             budgets,
+            lessee: service.connect(),
             service,
             peer,
             uploads: Uploads::default(),
             in_flight: Arc::new(Semaphore::new(REQUESTS_IN_FLIGHT_MAX as usize)),
+            waits: Arc::new(Semaphore::new(dispatch::WAITS_MAX)),
             jobs: TaskTracker::new(),
             stop,
         })
@@ -100,6 +104,8 @@ impl Connection {
     /// Why it ended, unless the peer just left.
     pub(crate) async fn run(mut self) -> Result<(), ConnectionError> {
         let outcome = self.serve().await;
+        // First of all: others may wait for what it holds.
+        self.service.disconnect(&self.lessee);
         self.jobs.close();
         // What was asked before the end is answered before the end is told.
         self.jobs.wait().await;
@@ -144,12 +150,14 @@ impl Connection {
         request: memod_protocol::Request,
     ) -> Result<(), ConnectionError> {
         let id = job.id;
+        let account = Account::open(&request);
         // Held before any memory for the reply is, since those at work may wait for such memory.
-        let permit = Arc::clone(&self.in_flight).acquire_owned().await;
-        let permit = permit.expect("the semaphore of a connection is never closed");
+        let place = Arc::clone(&self.in_flight).acquire_owned().await;
+        let place = place.expect("the semaphore of a connection is never closed");
         let work = match dispatch::at_once(&self.service, &self.peer, request, &self.replies) {
             dispatch::Step::Reply(reply, share) if reply.streams.is_empty() => {
-                return Ok(self.replies.send_reply(id, *reply, share).await?);
+                let (service, peer, replies) = (&self.service, &self.peer, &self.replies);
+                return Ok(answer(service, peer, replies, id, account, *reply, share).await?);
             }
             dispatch::Step::Reply(reply, share) => dispatch::Work::Send(reply, share),
             dispatch::Step::Later(work) => work,
@@ -165,20 +173,29 @@ impl Connection {
                 match dispatch::gather(&mut self.uploads, *put, &job.payload) {
                     Ok(gathered) => dispatch::Work::Put(Box::new(gathered)),
                     Err(error) => {
-                        return Ok(self.replies.send(id, Response::Error(error), vec![]).await?);
+                        dispatch::Work::Send(Box::new(Response::Error(error).into()), None)
                     }
                 }
             }
         };
         let (service, peer) = (Arc::clone(&self.service), Arc::clone(&self.peer));
-        let replies = Arc::clone(&self.replies);
+        let (replies, lessee) = (Arc::clone(&self.replies), Arc::clone(&self.lessee));
+        let waits = Arc::clone(&self.waits);
         self.jobs.spawn(async move {
-            let _permit = permit;
-            let done = dispatch::later(&service, &peer, work, id, &replies).await;
-            let Some((reply, share)) = done else { return };
+            let desk = Desk {
+                service: &service,
+                peer: &peer,
+                lessee: &lessee,
+                replies: &replies,
+                waits: &waits,
+                id,
+            };
+            let Some(done) = dispatch::later(&desk, work, place).await else { return };
             // The request's memory is not kept for as long as its peer takes to read the reply.
             drop(job.share);
-            if let Err(error) = replies.send_reply(id, reply, share).await {
+            let Done { reply, share, place: _place } = done;
+            let sent = answer(&service, &peer, &replies, id, account, reply, share).await;
+            if let Err(error) = sent {
                 tracing::debug!("a reply could not be sent: {error}");
             }
         });
@@ -226,6 +243,30 @@ impl Connection {
         self.replies.send_frame(&frame).await?;
         agreed.map(Some).map_err(ConnectionError::Greeting)
     }
+}
+
+/// Sends a reply, and has it written down.
+async fn answer(
+    service: &Service,
+    peer: &Arc<Peer>,
+    replies: &Replies,
+    id: u64,
+    mut account: Option<Account>,
+    reply: Reply,
+    share: Option<ReplyShare>,
+) -> Result<(), TransferError> {
+    if let Some(account) = &mut account {
+        account.answered(&reply);
+    }
+    let before_last = |void: bool| {
+        if let Some(mut account) = account {
+            if void {
+                account.voided();
+            }
+            service.close_account(peer, account);
+        }
+    };
+    replies.send_reply(id, reply, share, before_last).await
 }
 
 /// What the peer is told about the end of its connection.

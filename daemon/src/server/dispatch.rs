@@ -9,18 +9,24 @@ use std::sync::Arc;
 use bytes::Bytes;
 use memod_protocol::limits::{CHUNK_BYTES, HEADER_BYTES_MAX, INLINE_BYTES_MAX};
 use memod_protocol::{
-    Digest, ErrorCode, InvalidArgument, OutputSource, Put, Request, Response, Selector, WireError,
+    Claim, Digest, ErrorCode, InvalidArgument, OutputSource, Put, Request, Response, Selector,
+    WireError,
 };
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::budget::{Budget, Share};
 use super::peer::Peer;
 use super::replies::{Replies, ReplyShare};
 use super::uploads::Uploads;
-use crate::service::{GatheredPut, OutputContent, Reply, Service};
+use crate::service::{Claimed, GatheredPut, Lessee, OutputContent, Reply, Service};
 
 /// What a hit holds in memory at the most, besides what it streams.
 const HIT_BYTES_MAX: usize = 2 * CHUNK_BYTES as usize;
 const _: () = assert!(HIT_BYTES_MAX as u64 == INLINE_BYTES_MAX);
+
+/// Requests of one connection that may wait for leases at a time.
+pub(crate) const WAITS_MAX: usize = 16_384;
 
 /// A request's number and payload.
 #[derive(Debug)]
@@ -51,6 +57,8 @@ pub(crate) enum Work {
     Send(Box<Reply>, Option<ReplyShare>),
     /// To be read from disk.
     Lookup(Box<memod_protocol::Lookup>),
+    /// To be looked up again, and to wait for if somebody else computes it.
+    Claim(Box<Claim>),
     /// To be stored.
     Put(Box<GatheredPut>),
     /// Anything else.
@@ -78,6 +86,14 @@ pub(crate) fn at_once(
             match reply {
                 Some(reply) => Step::Reply(Box::new(reply), share),
                 None => Step::Later(Work::Lookup(Box::new(lookup))),
+            }
+        }
+        Request::Claim(claim) => {
+            let share = replies.try_share(HIT_BYTES_MAX);
+            let reply = share.as_ref().and_then(|_| service.lookup_in_memory(peer, &claim.lookup));
+            match reply {
+                Some(reply) if !reply.is_miss() => Step::Reply(Box::new(reply), share),
+                _ => Step::Later(Work::Claim(claim)),
             }
         }
         Request::Ping => Step::Reply(Box::new(Response::Pong.into()), None),
@@ -151,80 +167,133 @@ pub(crate) fn gather(
     if inline.is_empty() { Ok(GatheredPut { put, contents }) } else { Err(wrong()) }
 }
 
+/// The connection, and the memory, for which a request is done.
+pub(crate) struct Desk<'a> {
+    pub(crate) service: &'a Arc<Service>,
+    pub(crate) peer: &'a Arc<Peer>,
+    pub(crate) lessee: &'a Arc<Lessee>,
+    pub(crate) replies: &'a Replies,
+    /// The places of those requests of the connection that wait for leases.
+    pub(crate) waits: &'a Arc<Semaphore>,
+    /// The request's number.
+    pub(crate) id: u64,
+}
+
+/// What has been done of a request.
+pub(crate) struct Done {
+    pub(crate) reply: Reply,
+    /// The reply's share of the memory, if it may be large.
+    pub(crate) share: Option<ReplyShare>,
+    /// Its place among the requests of its connection, until the reply has been sent.
+    pub(crate) place: OwnedSemaphorePermit,
+}
+
 /// Does what needs time; gives the reply and its share of the memory, or nothing if only reading
-/// was asked for and nobody is there any more to read the reply.
+/// was asked for and nobody is there any more to read the reply. `place` is its place among the
+/// requests in flight.
 pub(crate) async fn later(
-    service: &Arc<Service>,
-    peer: &Peer,
+    desk: &Desk<'_>,
     work: Work,
-    id: u64,
-    replies: &Replies,
-) -> Option<(Reply, Option<ReplyShare>)> {
+    place: OwnedSemaphorePermit,
+) -> Option<Done> {
+    let Desk { service, peer, replies, .. } = desk;
     let share = match &work {
         Work::Lookup(_) | Work::Other(Request::Read { .. }) => {
             Some(replies.share(HIT_BYTES_MAX).await)
         }
-        Work::Other(Request::List { .. } | Request::Show { .. } | Request::Stats) => {
-            Some(replies.share(HEADER_BYTES_MAX as usize).await)
-        }
-        Work::Send(..) | Work::Put(_) | Work::Other(_) => None,
+        Work::Other(
+            Request::List { .. }
+            | Request::Show { .. }
+            | Request::Stats
+            | Request::Savings
+            | Request::Why(_),
+        ) => Some(replies.share(HEADER_BYTES_MAX as usize).await),
+        Work::Send(..) | Work::Claim(_) | Work::Put(_) | Work::Other(_) => None,
     };
     if share.is_some() && replies.is_broken() {
         return None;
     }
     let outcome = match work {
-        Work::Send(reply, share) => return Some((*reply, share)),
-        Work::Lookup(lookup) => return Some((service.lookup(peer, &lookup).await, share)),
-        Work::Put(gathered) => service.put(peer, *gathered).await.map(Reply::from),
-        Work::Other(request) => other(service, peer, request, id, replies).await,
+        Work::Send(reply, share) => return Some(Done { reply: *reply, share, place }),
+        Work::Lookup(lookup) => Ok(service.lookup(peer, &lookup).await),
+        Work::Claim(claim) => return wait(desk, claim, place).await,
+        Work::Put(gathered) => service.put(peer, *gathered).await,
+        Work::Other(request) => other(desk, request).await,
     };
-    Some((outcome.unwrap_or_else(|error| Response::Error(error).into()), share))
+    let reply = outcome.unwrap_or_else(|error| Response::Error(error).into());
+    let share = match reply.response {
+        // It may have waited long for its rows, and must not keep others waiting meanwhile.
+        Response::Logged(_) => Some(replies.share(HEADER_BYTES_MAX as usize).await),
+        _ => share,
+    };
+    Some(Done { reply, share, place })
 }
 
-async fn other(
-    service: &Arc<Service>,
-    peer: &Peer,
-    request: Request,
-    id: u64,
-    replies: &Replies,
-) -> Result<Reply, WireError> {
+/// Answers a claim. While it waits it holds no memory for its reply, and a place among those that
+/// wait instead of one among the requests in flight, so that the connection goes on to serve others.
+async fn wait(desk: &Desk<'_>, claim: Box<Claim>, mut place: OwnedSemaphorePermit) -> Option<Done> {
+    let Desk { service, peer, lessee, replies, waits, id } = desk;
+    let mut told = false;
+    let mut share = replies.share(HIT_BYTES_MAX).await;
+    let mut claimed = service.claim(peer, lessee, claim).await;
+    loop {
+        let (pending, waiting) = match claimed {
+            Claimed::Answer(reply) => {
+                return Some(Done { reply: *reply, share: Some(share), place });
+            }
+            Claimed::Waits(pending, waiting) => (pending, waiting),
+        };
+        drop(share);
+        if !told {
+            told = true;
+            let Ok(wait) = Arc::clone(waits).try_acquire_owned() else {
+                let error = WireError::new(ErrorCode::Busy, "too many requests here wait already")
+                    .with_hint("use another connection");
+                return Some(Done { reply: Response::Error(error).into(), share: None, place });
+            };
+            place = wait;
+            replies.send(*id, Response::Pending(pending), Vec::new()).await.ok()?;
+        }
+        let woken = waiting.woken().await;
+        share = replies.share(HIT_BYTES_MAX).await;
+        claimed = service.resume(woken).await;
+    }
+}
+
+async fn other(desk: &Desk<'_>, request: Request) -> Result<Reply, WireError> {
+    let Desk { service, peer, lessee, .. } = desk;
     match request {
         Request::Show { key } => service.show(peer, key).await,
         Request::Read { key, output } => service.read(peer, key, &output).await,
         Request::List { filter, limit, cursor } => service.list(peer, filter, limit, cursor).await,
-        Request::Invalidate { selector, dry_run } => {
-            invalidate(service, peer, selector, dry_run, id, replies).await
-        }
+        Request::Invalidate { selector, dry_run } => invalidate(desk, selector, dry_run).await,
         Request::Stats => Ok(service.stats()),
+        Request::Savings => Ok(service.savings()),
         Request::Status => Ok(service.status()),
+        Request::Reserve(reserve) => service.reserve(peer, lessee, &reserve),
+        Request::Release(release) => service.release(lessee, &release),
+        Request::Why(why) => service.explain(peer, *why).await,
+        Request::Log(query) => Ok(service.log(peer, *query).await),
         Request::Lookup(_)
+        | Request::Claim(_)
         | Request::Put(_)
         | Request::UploadData { .. }
         | Request::UploadEnd { .. }
         | Request::UploadAbort { .. }
         | Request::Ping => unreachable!("handled by at_once"),
-        Request::Claim(_)
-        | Request::Reserve(_)
-        | Request::Release(_)
-        | Request::Why(_)
-        | Request::Log(_)
-        | Request::Savings => Err(WireError::new(ErrorCode::Internal, "being written")),
     }
 }
 
 /// Invalidates step by step, telling the peer how far it has come.
 async fn invalidate(
-    service: &Arc<Service>,
-    peer: &Peer,
+    desk: &Desk<'_>,
     selector: Selector,
     dry_run: bool,
-    id: u64,
-    replies: &Replies,
 ) -> Result<Reply, WireError> {
-    let mut work = service.invalidation(peer, selector, dry_run)?;
+    let mut work = desk.service.invalidation(desk.peer, selector, dry_run)?;
     while work.step().await? {
         let progress = Response::Progress { done: work.matched() };
-        if replies.send(id, progress, Vec::new()).await.is_err() {
+        if desk.replies.send(desk.id, progress, Vec::new()).await.is_err() {
             // Who asked is gone; what was asked for is still done.
             tracing::debug!("an invalidation goes on without its client");
         }

@@ -160,7 +160,8 @@ impl Replies {
     }
 
     /// Writes a reply with all that it streams. The share is that of the reply itself; what is
-    /// streamed takes its own.
+    /// streamed takes its own. `before_last` is called just before the last frame is written, and
+    /// told whether that voids the reply.
     ///
     /// # Errors
     /// If the socket fails or stalls. A stream whose bytes cannot be read ends in an error frame,
@@ -170,13 +171,26 @@ impl Replies {
         id: u64,
         reply: Reply,
         mut share: Option<ReplyShare>,
+        before_last: impl FnOnce(bool) + Send,
     ) -> Result<(), TransferError> {
         let bytes: usize = reply.payload.iter().map(Bytes::len).sum();
         match (&reply.response, share.as_mut()) {
             // These are large without a payload.
-            (Response::Listed { .. } | Response::Shown(_) | Response::Stats(_), _) => {}
+            (
+                Response::Listed { .. }
+                | Response::Shown(_)
+                | Response::Stats(_)
+                | Response::Savings(_)
+                | Response::Explained(_)
+                | Response::Logged(_),
+                _,
+            ) => {}
             (_, Some(held)) if bytes > SMALL_REPLY_BYTES => held.share.shrink(bytes),
             _ => share = None,
+        }
+        let mut before_last = Some(before_last);
+        if reply.streams.is_empty() {
+            before_last.take().into_iter().for_each(|told| told(false));
         }
         self.send(id, reply.response, reply.payload).await?;
         // One share is given back before the next is waited for.
@@ -186,20 +200,29 @@ impl Replies {
         }
         let _one = self.streaming.acquire().await.map_err(io::Error::other)?;
         let _share = self.budgets.replies.share(STREAM_SHARE_BYTES).await;
-        for (output, mut stream) in reply.streams {
-            if let Err(error) = self.send_stream(id, output, &mut stream).await? {
+        let mut streams = reply.streams.into_iter().peekable();
+        while let Some((output, mut stream)) = streams.next() {
+            let mut end = || {
+                if streams.peek().is_none() {
+                    before_last.take().into_iter().for_each(|told| told(false));
+                }
+            };
+            if let Err(error) = self.send_stream(id, output, &mut stream, &mut end).await? {
+                before_last.take().into_iter().for_each(|told| told(true));
                 return self.send(id, Response::Error(error), Vec::new()).await;
             }
         }
         Ok(())
     }
 
-    /// Writes one output chunk by chunk, reading the next while one is written.
+    /// Writes one output chunk by chunk, reading the next while one is written; `end` is called
+    /// before the last is.
     async fn send_stream(
         &self,
         id: u64,
         output: u32,
         stream: &mut Stream,
+        end: &mut (impl FnMut() + Send),
     ) -> Result<Result<(), WireError>, TransferError> {
         let mut offset = 0;
         let mut next = stream.next().await;
@@ -209,6 +232,9 @@ impl Replies {
                 Ok(None) => return Ok(Ok(())),
                 Err(error) => return Ok(Err(error)),
             };
+            if stream.is_at_end() {
+                end();
+            }
             let bytes = chunk.len() as u64;
             let response = Response::Chunk { output, offset };
             let (sent, following) =

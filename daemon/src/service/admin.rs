@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use memod_protocol::limits::LIST_ROWS_MAX;
-use memod_protocol::{Filter, Key, Response, Status, WireError};
+use memod_protocol::{Filter, Key, LogQuery, Response, Status, WireError};
 
 use super::lookup::no_entry;
 use super::reply::{Reply, store_error};
@@ -51,9 +51,25 @@ impl Service {
         stats.blobs = counters.blobs;
         stats.stored_bytes = counters.stored_bytes;
         stats.logical_bytes = counters.logical_bytes;
+        let (leases, waiters) = self.leases.counts();
+        stats.leases = leases as u64;
+        stats.waiters = waiters as u64;
         stats.connections = self.connections.load(Ordering::Relaxed) as u64;
         stats.uptime_ns = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
         Response::Stats(Box::new(stats)).into()
+    }
+
+    /// Recent requests: all for who may administer, else one's own.
+    pub(crate) async fn log(&self, peer: &Peer, mut query: LogQuery) -> Reply {
+        if self.access.check_administer(peer).is_err() {
+            query.uid = Some(peer.uid);
+        }
+        Response::Logged(self.log.page(query).await).into()
+    }
+
+    /// Counters by scope and by user.
+    pub(crate) fn savings(&self) -> Reply {
+        Response::Savings(Box::new(self.ledger.savings())).into()
     }
 
     /// Who the daemon is and how it is set up.

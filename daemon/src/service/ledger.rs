@@ -1,4 +1,4 @@
-//! The ledger: hits, misses and compute time spared, by task.
+//! The ledger: hits, misses and compute time spared, by task, scope and user (semantics 36).
 //!
 //! **Invariants.** Bounded: beyond [`TASKS_MAX`] tasks only the totals grow. A hit costs one short
 //! lock and no allocation once its task is known. The ledger is written down from time to time, so
@@ -7,12 +7,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use memod_protocol::{CallIdentity, MissReason, Scope, Stats, TaskStats, wire};
+use memod_protocol::{MissReason, Savings, Scope, ScopeStats, Stats, TaskStats, UserStats, wire};
 
 /// Tasks that have counters of their own.
 const TASKS_MAX: usize = 10_000;
-/// Tasks in an answer: those with the most time saved, then lookups.
-const TASKS_TOLD_MAX: usize = 256;
+/// Users who have counters of their own.
+const USERS_MAX: usize = 10_000;
+/// Tasks, scopes or users in an answer: those with the most time saved, then lookups.
+const ROWS_TOLD_MAX: usize = 256;
 
 /// The ledger.
 #[derive(Debug, Default)]
@@ -20,13 +22,23 @@ pub(crate) struct Ledger {
     pages: Mutex<Pages>,
 }
 
+/// What is written down.
+type Note = (Stats, Savings);
+
 #[derive(Debug, Default)]
 struct Pages {
     total: Counters,
     reasons: BTreeMap<MissReason, u64>,
-    tasks: HashMap<Scope, HashMap<String, Counters>>,
+    scopes: HashMap<Scope, ScopePage>,
+    users: HashMap<u32, Counters>,
     task_count: usize,
     changed: bool,
+}
+
+#[derive(Debug, Default)]
+struct ScopePage {
+    total: Counters,
+    tasks: HashMap<String, Counters>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -36,30 +48,49 @@ struct Counters {
     time_saved_ns: u64,
 }
 
+impl Counters {
+    /// Counts a hit that spared this much, or a miss.
+    fn count(&mut self, spared_ns: Option<u64>) {
+        match spared_ns {
+            Some(spared_ns) => {
+                self.hits += 1;
+                self.time_saved_ns = self.time_saved_ns.saturating_add(spared_ns);
+            }
+            None => self.misses += 1,
+        }
+    }
+
+    /// What comes first in an answer has saved the most, then was looked up the most.
+    fn rank(hits: u64, misses: u64, time_saved_ns: u64) -> std::cmp::Reverse<(u64, u64)> {
+        std::cmp::Reverse((time_saved_ns, hits.saturating_add(misses)))
+    }
+}
+
 impl Ledger {
     /// The ledger that was written down; an empty one if there is none or it cannot be read.
     pub(crate) fn restore(note: Option<&[u8]>) -> Self {
         let Some(note) = note else { return Self::default() };
-        let stats: Stats = match wire::decode_record(note) {
-            Ok(stats) => stats,
+        let (stats, savings): Note = match wire::decode_record(note) {
+            Ok(note) => note,
             Err(error) => {
                 tracing::warn!("the counters are lost and begin at zero: {error}");
                 return Self::default();
             }
         };
-        let mut pages = Pages {
-            total: Counters {
-                hits: stats.hits,
-                misses: stats.misses,
-                time_saved_ns: stats.time_saved_ns,
-            },
-            reasons: stats.misses_by_reason.into_iter().collect(),
-            ..Pages::default()
-        };
-        for row in stats.by_task {
-            let counters =
-                Counters { hits: row.hits, misses: row.misses, time_saved_ns: row.time_saved_ns };
-            pages.update(&row.scope, &row.task, |task| *task = counters);
+        let total =
+            Counters { hits: stats.hits, misses: stats.misses, time_saved_ns: stats.time_saved_ns };
+        let reasons = stats.misses_by_reason.into_iter().collect();
+        let mut pages = Pages { total, reasons, ..Pages::default() };
+        for TaskStats { scope, task, hits, misses, time_saved_ns } in stats.by_task {
+            let counters = Counters { hits, misses, time_saved_ns };
+            pages.update_task(&scope, &task, |task| *task = counters);
+        }
+        for ScopeStats { scope, hits, misses, time_saved_ns } in savings.by_scope {
+            let counters = Counters { hits, misses, time_saved_ns };
+            pages.scopes.entry(scope).or_default().total = counters;
+        }
+        for UserStats { uid, hits, misses, time_saved_ns } in savings.by_uid {
+            pages.users.insert(uid, Counters { hits, misses, time_saved_ns });
         }
         Self { pages: Mutex::new(pages) }
     }
@@ -69,58 +100,77 @@ impl Ledger {
     }
 
     /// Counts a hit that spared this much compute time.
-    pub(crate) fn hit(&self, call: &CallIdentity, spared_ns: u64) {
-        let count = |counters: &mut Counters| {
-            counters.hits += 1;
-            counters.time_saved_ns = counters.time_saved_ns.saturating_add(spared_ns);
-        };
-        let mut pages = self.lock();
-        count(&mut pages.total);
-        pages.update(&call.scope, &call.task, count);
-        pages.changed = true;
+    pub(crate) fn hit(&self, scope: &Scope, task: &str, uid: u32, spared_ns: u64) {
+        self.lock().count(scope, task, uid, Some(spared_ns));
     }
 
     /// Counts a miss.
-    pub(crate) fn miss(&self, call: &CallIdentity, reason: MissReason) {
+    pub(crate) fn miss(&self, scope: &Scope, task: &str, uid: u32, reason: MissReason) {
         let mut pages = self.lock();
-        pages.total.misses += 1;
         *pages.reasons.entry(reason).or_default() += 1;
-        pages.update(&call.scope, &call.task, |counters| counters.misses += 1);
-        pages.changed = true;
+        pages.count(scope, task, uid, None);
     }
 
     /// The counters as an answer; what the ledger does not know is zero.
     pub(crate) fn stats(&self) -> Stats {
         let mut stats = self.lock().stats();
-        stats.by_task.sort_by(|a, b| {
-            (b.time_saved_ns, b.hits + b.misses).cmp(&(a.time_saved_ns, a.hits + a.misses))
-        });
-        stats.by_task.truncate(TASKS_TOLD_MAX);
+        stats.by_task.sort_by_key(|row| Counters::rank(row.hits, row.misses, row.time_saved_ns));
+        stats.by_task.truncate(ROWS_TOLD_MAX);
         stats
+    }
+
+    /// The counters by scope and by user as an answer.
+    pub(crate) fn savings(&self) -> Savings {
+        let mut savings = self.lock().savings();
+        let Savings { by_scope, by_uid } = &mut savings;
+        by_scope.sort_by_key(|row| Counters::rank(row.hits, row.misses, row.time_saved_ns));
+        by_scope.truncate(ROWS_TOLD_MAX);
+        by_uid.sort_by_key(|row| Counters::rank(row.hits, row.misses, row.time_saved_ns));
+        by_uid.truncate(ROWS_TOLD_MAX);
+        savings
     }
 
     /// The ledger in bytes, if it has changed since this was last asked.
     pub(crate) fn changed_note(&self) -> Option<Vec<u8>> {
         let mut pages = self.lock();
-        std::mem::take(&mut pages.changed).then(|| wire::encode(&pages.stats()))
+        let note: Note =
+            std::mem::take(&mut pages.changed).then(|| (pages.stats(), pages.savings()))?;
+        Some(wire::encode(&note))
     }
 }
 
 impl Pages {
-    fn update(&mut self, scope: &Scope, task: &str, change: impl FnOnce(&mut Counters)) {
-        if let Some(counters) = self.tasks.get_mut(scope).and_then(|tasks| tasks.get_mut(task)) {
+    fn count(&mut self, scope: &Scope, task: &str, uid: u32, spared_ns: Option<u64>) {
+        self.changed = true;
+        self.total.count(spared_ns);
+        if let Some(user) = self.users.get_mut(&uid) {
+            user.count(spared_ns);
+        } else if self.users.len() < USERS_MAX {
+            self.users.entry(uid).or_default().count(spared_ns);
+        }
+        self.update_task(scope, task, |counters| counters.count(spared_ns));
+        // A scope has a page as soon as one of its tasks has.
+        if let Some(page) = self.scopes.get_mut(scope) {
+            page.total.count(spared_ns);
+        }
+    }
+
+    fn update_task(&mut self, scope: &Scope, task: &str, change: impl FnOnce(&mut Counters)) {
+        let page = self.scopes.get_mut(scope);
+        if let Some(counters) = page.and_then(|page| page.tasks.get_mut(task)) {
             return change(counters);
         }
         if self.task_count >= TASKS_MAX {
             return;
         }
         self.task_count += 1;
-        change(self.tasks.entry(scope.clone()).or_default().entry(task.to_owned()).or_default());
+        let page = self.scopes.entry(scope.clone()).or_default();
+        change(page.tasks.entry(task.to_owned()).or_default());
     }
 
     fn stats(&self) -> Stats {
-        let by_task = self.tasks.iter().flat_map(|(scope, tasks)| {
-            tasks.iter().map(|(task, counters)| TaskStats {
+        let by_task = self.scopes.iter().flat_map(|(scope, page)| {
+            page.tasks.iter().map(|(task, counters)| TaskStats {
                 scope: scope.clone(),
                 task: task.clone(),
                 hits: counters.hits,
@@ -128,48 +178,59 @@ impl Pages {
                 time_saved_ns: counters.time_saved_ns,
             })
         });
+        let reasons = self.reasons.iter().map(|(reason, count)| (*reason, *count));
         Stats {
             hits: self.total.hits,
             misses: self.total.misses,
             time_saved_ns: self.total.time_saved_ns,
             by_task: by_task.collect(),
-            misses_by_reason: self
-                .reasons
-                .iter()
-                .map(|(reason, count)| (*reason, *count))
-                .collect(),
+            misses_by_reason: reasons.collect(),
             ..Stats::default()
         }
+    }
+
+    fn savings(&self) -> Savings {
+        let by_scope = self.scopes.iter().map(|(scope, page)| {
+            let Counters { hits, misses, time_saved_ns } = page.total;
+            ScopeStats { scope: scope.clone(), hits, misses, time_saved_ns }
+        });
+        let by_uid = self.users.iter().map(|(uid, counters)| {
+            let Counters { hits, misses, time_saved_ns } = *counters;
+            UserStats { uid: *uid, hits, misses, time_saved_ns }
+        });
+        Savings { by_scope: by_scope.collect(), by_uid: by_uid.collect() }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use memod_protocol::Digest;
 
-    fn call(task: &str) -> CallIdentity {
-        CallIdentity {
-            scope: Scope::new("p", "d"),
-            task: task.to_owned(),
-            cache_version: "1".to_owned(),
-            signature: Digest::of(b""),
-            inputs: Vec::new(),
-        }
+    fn scope() -> Scope {
+        Scope::new("p", "d")
     }
 
     #[test]
     fn what_was_written_down_comes_back() {
         let ledger = Ledger::default();
-        ledger.hit(&call("a"), 5);
-        ledger.hit(&call("a"), 7);
-        ledger.miss(&call("b"), MissReason::Corrupt);
+        ledger.hit(&scope(), "a", 1000, 5);
+        ledger.hit(&scope(), "a", 1001, 7);
+        ledger.miss(&Scope::new("q", "d"), "b", 1000, MissReason::Corrupt);
         let note = ledger.changed_note().expect("changed");
         assert!(ledger.changed_note().is_none(), "nothing has changed since");
-        let restored = Ledger::restore(Some(&note)).stats();
-        assert_eq!((restored.hits, restored.misses, restored.time_saved_ns), (2, 1, 12));
-        assert_eq!(restored.by_task.len(), 2);
-        assert_eq!(restored.misses_by_reason, vec![(MissReason::Corrupt, 1)]);
+        let restored = Ledger::restore(Some(&note));
+        let stats = restored.stats();
+        assert_eq!((stats.hits, stats.misses, stats.time_saved_ns), (2, 1, 12));
+        assert_eq!(stats.by_task.len(), 2);
+        assert_eq!(stats.misses_by_reason, vec![(MissReason::Corrupt, 1)]);
+        let savings = restored.savings();
+        assert_eq!(savings, ledger.savings());
+        let by_uid: Vec<_> =
+            savings.by_uid.iter().map(|row| (row.uid, row.hits, row.misses)).collect();
+        assert_eq!(by_uid, [(1001, 1, 0), (1000, 1, 1)]);
+        let by_scope: Vec<_> =
+            savings.by_scope.iter().map(|row| (&*row.scope.project, row.time_saved_ns)).collect();
+        assert_eq!(by_scope, [("p", 12), ("q", 0)]);
     }
 
     #[test]
@@ -181,10 +242,10 @@ mod tests {
     fn tasks_are_bounded_and_totals_are_not() {
         let ledger = Ledger::default();
         for number in 0..TASKS_MAX + 10 {
-            ledger.miss(&call(&number.to_string()), MissReason::NeverSeen);
+            ledger.miss(&scope(), &number.to_string(), 0, MissReason::NeverSeen);
         }
         assert_eq!(ledger.lock().task_count, TASKS_MAX);
         assert_eq!(ledger.stats().misses, (TASKS_MAX + 10) as u64);
-        assert_eq!(ledger.stats().by_task.len(), TASKS_TOLD_MAX);
+        assert_eq!(ledger.stats().by_task.len(), ROWS_TOLD_MAX);
     }
 }

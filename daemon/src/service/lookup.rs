@@ -4,7 +4,6 @@
 //! hit writes nothing on its way.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use memod_protocol::limits::INLINE_BYTES_MAX;
 use memod_protocol::name::label;
@@ -17,33 +16,64 @@ use super::reply::{Reply, Stream, store_error};
 use super::{Service, clock, pool};
 use crate::server::Peer;
 
+/// What is looked up, and how old it may be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted {
+    pub(crate) key: Key,
+    max_age_ms: Option<u64>,
+    /// When it was asked for. What is made while somebody waits for it is not too old for it.
+    asked_at_ms: u64,
+}
+
+impl Wanted {
+    /// What this lookup wants.
+    ///
+    /// # Errors
+    /// If the call is wrong; the error names the field.
+    pub(crate) fn new(lookup: &Lookup) -> Result<Self, WireError> {
+        lookup.call.check()?;
+        Ok(Self {
+            key: lookup.call.key(),
+            max_age_ms: lookup.max_age_ms,
+            asked_at_ms: clock::now_ms(),
+        })
+    }
+}
+
 impl Service {
     /// Answers a lookup if no disk has to be read for it.
     pub(crate) fn lookup_in_memory(&self, _peer: &Peer, lookup: &Lookup) -> Option<Reply> {
-        let began = Instant::now();
-        let key = match checked_key(lookup) {
-            Ok(key) => key,
-            Err(error) => return Some(Response::Error(error).into()),
-        };
-        match self.store.lookup(&key, Tier::Memory) {
-            Ok(Found::WouldBlock) => None,
-            Ok(found) => Some(self.answer(lookup, key, found, began)),
-            Err(error) => Some(Response::Error(store_error(error)).into()),
+        match Wanted::new(lookup) {
+            Ok(wanted) => self.fetch_from(&wanted, Tier::Memory),
+            Err(error) => Some(Response::Error(error).into()),
         }
     }
 
     /// Answers a lookup, from disk if need be.
     pub(crate) async fn lookup(self: &Arc<Self>, _peer: &Peer, lookup: &Lookup) -> Reply {
-        let began = Instant::now();
-        let found = async {
-            let key = checked_key(lookup)?;
-            let service = Arc::clone(self);
-            let found = pool::run(move || service.store.lookup(&key, Tier::Disk)).await?;
-            Ok::<_, WireError>((key, found.map_err(store_error)?))
-        };
-        match found.await {
-            Ok((key, found)) => self.answer(lookup, key, found, began),
+        match Wanted::new(lookup) {
+            Ok(wanted) => self.fetch(&wanted).await,
             Err(error) => Response::Error(error).into(),
+        }
+    }
+
+    /// What is wanted, from memory if it is there, else from disk.
+    pub(crate) async fn fetch(self: &Arc<Self>, wanted: &Wanted) -> Reply {
+        if let Some(reply) = self.fetch_from(wanted, Tier::Memory) {
+            return reply;
+        }
+        let (service, wanted) = (Arc::clone(self), *wanted);
+        let fetched = pool::run(move || service.fetch_from(&wanted, Tier::Disk)).await;
+        let reply = fetched.map(|reply| reply.expect("the disk has an answer"));
+        reply.unwrap_or_else(|error| Response::Error(error).into())
+    }
+
+    /// What is wanted; nothing if it is not in memory and nothing else may be read.
+    fn fetch_from(&self, wanted: &Wanted, tier: Tier) -> Option<Reply> {
+        match self.store.lookup(&wanted.key, tier) {
+            Ok(Found::WouldBlock) if tier == Tier::Memory => None,
+            Ok(found) => Some(self.judge(wanted, found)),
+            Err(error) => Some(Response::Error(store_error(error)).into()),
         }
     }
 
@@ -71,21 +101,18 @@ impl Service {
         Ok(hit(&entry, clock::now_ms()))
     }
 
-    fn answer(&self, lookup: &Lookup, key: Key, found: Found, began: Instant) -> Reply {
-        let now_ms = clock::now_ms();
+    /// Whether what was found may be served.
+    fn judge(&self, wanted: &Wanted, found: Found) -> Reply {
+        let key = wanted.key;
         let miss = match found {
             Found::Entry(entry) => {
-                let age_ms = now_ms.saturating_sub(entry.provenance.created_at_ms);
-                match self.expired(lookup.max_age_ms, age_ms) {
-                    None => {
-                        let compute_ns = entry.provenance.run.compute_ns.unwrap_or(0);
-                        let spent = began.elapsed();
-                        self.ledger.hit(&lookup.call, spared(compute_ns, spent));
-                        return hit(&entry, now_ms);
-                    }
+                let created_at_ms = entry.provenance.created_at_ms;
+                let age_ms = wanted.asked_at_ms.saturating_sub(created_at_ms);
+                match self.expired(wanted.max_age_ms, age_ms) {
+                    None => return hit(&entry, clock::now_ms()),
                     Some(most) => Miss {
                         detail: Some(format!("{age_ms} ms old, {most} ms are allowed")),
-                        at_ms: Some(entry.provenance.created_at_ms.saturating_add(most)),
+                        at_ms: Some(created_at_ms.saturating_add(most)),
                         ..miss(key, MissReason::Expired)
                     },
                 }
@@ -107,12 +134,11 @@ impl Service {
         if matches!(miss.reason, MissReason::Corrupt | MissReason::BlobMissing) {
             tracing::warn!(%key, detail = ?miss.detail, "an entry is bad and is buried");
         }
-        self.ledger.miss(&lookup.call, miss.reason);
         Response::Miss(miss).into()
     }
 
     /// The greatest age in milliseconds, if this one is beyond it.
-    pub(crate) fn expired(&self, asked: Option<u64>, age_ms: u64) -> Option<u64> {
+    fn expired(&self, asked: Option<u64>, age_ms: u64) -> Option<u64> {
         self.max_age_ms(asked).filter(|most| age_ms > *most)
     }
 
@@ -121,16 +147,6 @@ impl Service {
         let default = || u64::try_from(self.settings.max_age.as_millis()).unwrap_or(u64::MAX);
         Some(asked.unwrap_or_else(default)).filter(|most| *most > 0)
     }
-}
-
-/// Compute time spared, net of what the hit took (semantics 36).
-fn spared(compute_ns: u64, spent: Duration) -> u64 {
-    compute_ns.saturating_sub(u64::try_from(spent.as_nanos()).unwrap_or(u64::MAX))
-}
-
-fn checked_key(lookup: &Lookup) -> Result<Key, WireError> {
-    lookup.call.check()?;
-    Ok(lookup.call.key())
 }
 
 fn miss(key: Key, reason: MissReason) -> Miss {
@@ -186,5 +202,5 @@ fn hit(entry: &StoredEntry, now_ms: u64) -> Reply {
     }
     let age_ms = now_ms.saturating_sub(entry.provenance.created_at_ms);
     let hit = Hit { key: entry.key, age_ms, outputs, provenance: entry.provenance.clone() };
-    Reply { response: Response::Hit(Box::new(hit)), payload, streams }
+    Reply { response: Response::Hit(Box::new(hit)), payload, streams, key: None }
 }

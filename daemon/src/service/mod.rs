@@ -5,14 +5,20 @@
 //! **Does not** know sockets or frames, and does not name the database.
 
 mod access;
+mod account;
 mod admin;
+mod claim;
 mod clock;
+mod explain;
 mod invalidation;
+mod lease_table;
+mod leases;
 mod ledger;
 mod lookup;
 mod pool;
 mod put;
 mod reply;
+mod request_log;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,17 +28,22 @@ use memod_store::Store;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
+pub(crate) use account::Account;
+pub(crate) use claim::Claimed;
+pub(crate) use leases::Lessee;
 pub(crate) use put::{GatheredPut, OutputContent, digest_mismatch};
 pub(crate) use reply::{Reply, Stream};
 
 use crate::settings::Settings;
 use access::Access;
+use leases::Leases;
 use ledger::Ledger;
+use request_log::RequestLog;
 
 /// How often the counters are written down.
 const LEDGER_INTERVAL: Duration = Duration::from_secs(5);
 /// The name under which the store keeps them.
-const LEDGER_NOTE: &str = "ledger";
+const LEDGER_NOTE: &str = "ledger.2";
 /// Mutations that may wait for the writer; less than the store's own bound, so that handing one
 /// over never blocks an async thread.
 const MUTATIONS_QUEUED_MAX: usize = 512;
@@ -44,6 +55,8 @@ pub(crate) struct Service {
     store: Store,
     access: Access,
     ledger: Ledger,
+    leases: Arc<Leases>,
+    log: RequestLog,
     mutations: Arc<Semaphore>,
     connections: AtomicUsize,
     started: Instant,
@@ -63,11 +76,14 @@ impl Service {
             }
         };
         let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+        let leases = Leases::new(settings.waiters_max, settings.lease_heartbeat_max);
         Arc::new(Self {
-            settings,
-            store,
             access: Access::own(),
             ledger,
+            leases,
+            log: RequestLog::new(settings.log_requests),
+            settings,
+            store,
             mutations: Arc::new(Semaphore::new(MUTATIONS_QUEUED_MAX)),
             connections: AtomicUsize::new(0),
             started: Instant::now(),
@@ -79,6 +95,16 @@ impl Service {
     /// Tells how many connections are open.
     pub(crate) fn set_connections(&self, open: usize) {
         self.connections.store(open, Ordering::Relaxed);
+    }
+
+    /// The daemon stops: who waits for a lease is told.
+    pub(crate) fn stop(&self) {
+        self.leases.close();
+    }
+
+    /// Ends waits and leases when they are due, until the handle is aborted.
+    pub(crate) fn keep_leases(&self) -> JoinHandle<()> {
+        self.leases.keep_time()
     }
 
     /// Writes the counters down from time to time, until the handle is aborted.

@@ -11,11 +11,11 @@ use bytes::Bytes;
 use memod_protocol::name::label;
 use memod_protocol::{
     ErrorCode, Interface, InvalidArgument, Literal, LiteralType, NewOutput, Provenance, Put,
-    PutOutcome, WireError,
+    Response, WireError,
 };
 use memod_store::{NewEntry, Prepared, Replace, StoreError, Upload};
 
-use super::reply::store_error;
+use super::reply::{Reply, store_error};
 use super::{Service, clock, pool};
 use crate::server::Peer;
 
@@ -74,7 +74,7 @@ impl Service {
         self: &Arc<Self>,
         peer: &Peer,
         gathered: GatheredPut,
-    ) -> Result<PutOutcome, WireError> {
+    ) -> Result<Reply, WireError> {
         let GatheredPut { put, contents } = gathered;
         put.call.check()?;
         put.run.check()?;
@@ -92,8 +92,9 @@ impl Service {
         let prepare = move || service.prepare(&names, contents, &interface.outputs);
         let outputs =
             if inline > HASH_IN_PLACE_BYTES { pool::run(prepare).await?? } else { prepare()? };
+        let key = put.call.key();
         let entry = NewEntry {
-            key: put.call.key(),
+            key,
             interface: put.interface,
             outputs,
             replace: self.replace(put.overwrite, put.max_age_ms),
@@ -107,7 +108,9 @@ impl Service {
             },
             identity: put.call,
         };
-        self.commit(|store, done| store.put(entry, done)).await
+        let outcome = self.commit(|store, done| store.put(entry, done)).await?;
+        self.leases.committed(key);
+        Ok(Reply::from(Response::Put(outcome)).about(key))
     }
 
     /// Hands a mutation to the store's writer and waits for its outcome.

@@ -1,7 +1,7 @@
 //! What the service answers with: a message, bytes that go with it, and bytes that follow it.
 
 use bytes::Bytes;
-use memod_protocol::{ErrorCode, PutOutcome, Response, WireError};
+use memod_protocol::{ErrorCode, Key, Response, WireError};
 use memod_store::{ChunkReader, StoreError, Tier};
 
 use super::pool;
@@ -15,17 +15,25 @@ pub(crate) struct Reply {
     pub(crate) payload: Vec<Bytes>,
     /// Outputs that follow chunk by chunk, each with its index in the hit.
     pub(crate) streams: Vec<(u32, Stream)>,
+    /// The key that it is about, where the message does not say.
+    pub(crate) key: Option<Key>,
 }
 
 impl From<Response> for Reply {
     fn from(response: Response) -> Self {
-        Self { response, payload: Vec::new(), streams: Vec::new() }
+        Self { response, payload: Vec::new(), streams: Vec::new(), key: None }
     }
 }
 
-impl From<PutOutcome> for Reply {
-    fn from(outcome: PutOutcome) -> Self {
-        Response::Put(outcome).into()
+impl Reply {
+    /// The same, about this key.
+    pub(crate) fn about(self, key: Key) -> Self {
+        Self { key: Some(key), ..self }
+    }
+
+    /// Whether it says that there is no entry.
+    pub(crate) fn is_miss(&self) -> bool {
+        matches!(self.response, Response::Miss(_))
     }
 }
 
@@ -44,6 +52,14 @@ pub(crate) enum Stream {
 }
 
 impl Stream {
+    /// Whether all has been taken.
+    pub(crate) fn is_at_end(&self) -> bool {
+        match self {
+            Self::Whole(bytes) => bytes.is_none(),
+            Self::Chunked { reader, next } => *next >= reader.chunk_count(),
+        }
+    }
+
     /// The next chunk, verified; none at the end.
     ///
     /// # Errors

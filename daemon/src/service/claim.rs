@@ -1,0 +1,239 @@
+//! Claims: lookups that may take the lease of their key, or wait for it (semantics 26 to 32).
+//!
+//! **Invariants.** Whoever is granted a lease looks the entry up once more before it is told, since
+//! the entry may have come between its lookup and its grant; so a lease is never given for what is
+//! there. Who waits is woken by the commit and looks up for itself.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use memod_protocol::{
+    CallIdentity, Claim, Holder, Key, Leased, Pending, Release, Reservation, Reserve, Response,
+    WireError,
+};
+
+use super::Service;
+use super::leases::{Asked, Grant, Lessee, Turn};
+use super::lookup::Wanted;
+use super::reply::Reply;
+use crate::server::Peer;
+
+/// How far a claim has come.
+#[derive(Debug)]
+pub(crate) enum Claimed {
+    /// It is answered.
+    Answer(Box<Reply>),
+    /// Another holds the lease; the answer comes when [`Waiting::woken`] does.
+    Waits(Box<Pending>, Box<Waiting>),
+}
+
+impl Claimed {
+    fn answer(reply: Reply) -> Self {
+        Self::Answer(Box::new(reply))
+    }
+}
+
+/// A claim that waits. Dropped, it gives its place up.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    asker: Asker,
+    turn: Turn,
+}
+
+/// A claim that has been woken, and has to look again.
+#[derive(Debug)]
+pub(crate) struct Woken {
+    asker: Asker,
+    turn: Turn,
+    grant: Grant,
+}
+
+/// What is kept of a claim while it waits.
+#[derive(Debug)]
+struct Asker {
+    wanted: Wanted,
+    claim: Box<Claim>,
+    peer: Arc<Peer>,
+    lessee: Arc<Lessee>,
+    /// When its time is over.
+    deadline: Option<Instant>,
+}
+
+impl Waiting {
+    /// Waits for the holder to commit, release or die, or for the claim's own deadline.
+    pub(crate) async fn woken(mut self) -> Woken {
+        let grant = self.turn.answer().await;
+        Woken { asker: self.asker, turn: self.turn, grant }
+    }
+}
+
+impl Service {
+    /// A new connection, as far as leases are concerned.
+    pub(crate) fn connect(&self) -> Arc<Lessee> {
+        Arc::new(self.leases.connect())
+    }
+
+    /// A connection is closed: its leases pass on.
+    pub(crate) fn disconnect(&self, lessee: &Lessee) {
+        self.leases.gone(lessee);
+    }
+
+    /// Answers a claim, or lets it wait.
+    pub(crate) async fn claim(
+        self: &Arc<Self>,
+        peer: &Arc<Peer>,
+        lessee: &Arc<Lessee>,
+        mut claim: Box<Claim>,
+    ) -> Claimed {
+        if let Some(owner) = &claim.owner
+            && let Err(error) = owner.check()
+        {
+            return Claimed::answer(Response::Error(error.into()).into());
+        }
+        let wanted = match Wanted::new(&claim.lookup) {
+            Ok(wanted) => wanted,
+            Err(error) => return Claimed::answer(Response::Error(error).into()),
+        };
+        // Only the key is needed while it waits, and there may be thousands.
+        claim.lookup.call.inputs = Vec::new();
+        let deadline =
+            claim.wait_ms.and_then(|ms| Instant::now().checked_add(Duration::from_millis(ms)));
+        let (peer, lessee) = (Arc::clone(peer), Arc::clone(lessee));
+        self.ask(Asker { wanted, claim, peer, lessee, deadline }).await
+    }
+
+    /// Goes on with a claim that has been woken.
+    pub(crate) async fn resume(self: &Arc<Self>, woken: Woken) -> Claimed {
+        let Woken { asker, turn, grant } = woken;
+        if matches!(grant, Grant::Recheck) {
+            // The ticket is used up, and so is nothing to give back.
+            turn.keep();
+            return self.ask(asker).await;
+        }
+        self.settle(&asker, grant, turn).await
+    }
+
+    /// Looks up, asks for the lease, and looks up again.
+    async fn ask(self: &Arc<Self>, asker: Asker) -> Claimed {
+        let reply = self.fetch(&asker.wanted).await;
+        if !reply.is_miss() {
+            return Claimed::answer(reply);
+        }
+        let wait = match (asker.claim.wait_ms, asker.deadline) {
+            (Some(_), Some(deadline)) => Some(deadline.saturating_duration_since(Instant::now())),
+            // For ever, or so long that it cannot be counted.
+            _ => None,
+        };
+        let came_to = self.leases.ask(
+            &asker.peer,
+            &asker.lessee,
+            asker.wanted.key,
+            asker.claim.owner.as_ref(),
+            asker.claim.take,
+            wait,
+        );
+        match came_to {
+            Asked::Answered(grant, turn) => self.settle(&asker, grant, turn).await,
+            Asked::Waits(holder, turn) => {
+                // The entry may have come between the lookup and the place in the queue.
+                let reply = self.fetch(&asker.wanted).await;
+                if !reply.is_miss() {
+                    return Claimed::answer(reply);
+                }
+                let pending = Pending { key: asker.wanted.key, holder, waiting: true };
+                Claimed::Waits(Box::new(pending), Box::new(Waiting { asker, turn }))
+            }
+        }
+    }
+
+    /// What a claim is told that waits no longer.
+    async fn settle(self: &Arc<Self>, asker: &Asker, grant: Grant, turn: Turn) -> Claimed {
+        let key = asker.wanted.key;
+        let response = match grant {
+            Grant::Busy(error) => Response::Error(error),
+            Grant::GaveUp => Response::Error(gave_up()),
+            // The lookup that came before the ask said so already, but an entry may have come.
+            Grant::Free | Grant::Recheck => {
+                return Claimed::answer(self.fetch(&asker.wanted).await);
+            }
+            Grant::Held(holder) => {
+                let reply = self.fetch(&asker.wanted).await;
+                if !reply.is_miss() {
+                    return Claimed::answer(reply);
+                }
+                Response::Pending(Box::new(Pending { key, holder, waiting: false }))
+            }
+            Grant::Leased(holder) => {
+                let reply = self.fetch(&asker.wanted).await;
+                let Response::Miss(miss) = reply.response else {
+                    // A hit or an error: the lease goes back; a connection's as the turn is
+                    // dropped.
+                    let name = asker.claim.owner.as_ref().map(|owner| owner.name.as_str());
+                    if name.is_some() {
+                        self.leases.release(&asker.lessee, key, name);
+                    }
+                    return Claimed::answer(reply);
+                };
+                turn.keep();
+                Response::Leased(Box::new(Leased { miss, holder }))
+            }
+        };
+        Claimed::answer(response.into())
+    }
+
+    /// Takes or extends a named owner's lease (semantics 29).
+    ///
+    /// # Errors
+    /// If the call or the owner is wrong, or there is no room.
+    pub(crate) fn reserve(
+        &self,
+        peer: &Arc<Peer>,
+        lessee: &Lessee,
+        reserve: &Reserve,
+    ) -> Result<Reply, WireError> {
+        reserve.owner.check()?;
+        let key = checked_key(&reserve.call)?;
+        let now = Some(Duration::ZERO);
+        let asked = self.leases.ask(peer, lessee, key, Some(&reserve.owner), true, now);
+        let (grant, turn) = match asked {
+            Asked::Answered(grant, turn) => (grant, turn),
+            Asked::Waits(holder, turn) => (Grant::Held(holder), turn),
+        };
+        let answer = |acquired, holder: Holder| {
+            Ok(Response::Reservation(Box::new(Reservation { key, acquired, holder })).into())
+        };
+        match grant {
+            Grant::Leased(holder) => {
+                turn.keep();
+                answer(true, holder)
+            }
+            Grant::Held(holder) => answer(false, holder),
+            Grant::Busy(error) => Err(error),
+            Grant::Free | Grant::Recheck | Grant::GaveUp => Err(gave_up()),
+        }
+    }
+
+    /// Gives a lease back; of what one does not hold, it is without effect (semantics 30).
+    ///
+    /// # Errors
+    /// If the call is wrong or the owner's name empty.
+    pub(crate) fn release(&self, lessee: &Lessee, release: &Release) -> Result<Reply, WireError> {
+        if let Some(owner) = &release.owner {
+            memod_protocol::name::check("owner", owner)?;
+        }
+        let key = checked_key(&release.call)?;
+        let released = self.leases.release(lessee, key, release.owner.as_deref());
+        Ok(Response::Released { released }.into())
+    }
+}
+
+fn checked_key(call: &CallIdentity) -> Result<Key, WireError> {
+    call.check()?;
+    Ok(call.key())
+}
+
+/// The end of a claim whose connection is closed, by its peer or because the daemon stops.
+fn gave_up() -> WireError {
+    let code = memod_protocol::ErrorCode::ShuttingDown;
+    WireError::new(code, "the connection was closed while this waited")
+}
