@@ -10,6 +10,9 @@ use crate::error::Error;
 use crate::mode::Mode;
 use crate::start;
 
+/// How long a daemon may be silent while a claim waits, before it is asked whether it lives.
+const SILENCE: Duration = Duration::from_secs(5);
+
 /// What to do if no daemon answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Start {
@@ -69,7 +72,11 @@ impl Default for Builder {
         Self {
             settings: Settings {
                 socket: None,
-                bounds: Bounds { deadline: Duration::from_secs(2), stall: Duration::from_secs(10) },
+                bounds: Bounds {
+                    deadline: Duration::from_secs(2),
+                    stall: Duration::from_secs(10),
+                    silence: SILENCE,
+                },
                 mode: Mode::default(),
                 start: Start::default(),
                 memory_bytes_max: 64 * 1024 * 1024,
@@ -99,6 +106,14 @@ impl Builder {
     #[must_use]
     pub const fn stall(mut self, stall: Duration) -> Self {
         self.settings.bounds.stall = stall;
+        self
+    }
+
+    /// How long nothing may be heard of the daemon while a claim waits; 5 s. After that it is asked
+    /// for a sign of life, for which it has the deadline.
+    #[must_use]
+    pub const fn silence(mut self, silence: Duration) -> Self {
+        self.settings.bounds.silence = silence;
         self
     }
 

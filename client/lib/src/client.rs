@@ -7,9 +7,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
+use memod_protocol::handshake::PeerLimits;
 use memod_protocol::{
-    Call, CallIdentity, EntryDetail, Filter, InvalidArgument, Key, PutOutcome, Selector, Stats,
-    Status,
+    Call, CallIdentity, EntryDetail, Explanation, Filter, InvalidArgument, Key, LogPage, LogQuery,
+    PutOutcome, Savings, Selector, Stats, Status,
 };
 
 use crate::address::{Address, Origin};
@@ -19,7 +20,9 @@ use crate::connect::{Patience, sink_error};
 use crate::connection::Connection;
 use crate::content::HitOutput;
 use crate::error::Error;
-use crate::exchange::ask::{Ask, AskStats, AskStatus, Invalidate, List, Page, Ping, Show};
+use crate::exchange::ask::{
+    Ask, AskLog, AskSavings, AskStats, AskStatus, AskWhy, Invalidate, List, Page, Ping, Show,
+};
 use crate::exchange::hit::{HitSummary, Wanted, not_found, unread};
 use crate::exchange::put::PutExchange;
 use crate::mode::Mode;
@@ -141,14 +144,10 @@ impl Client {
         options: &PutOptions,
     ) -> Result<PutOutcome, Error> {
         options.run.check()?;
-        let offers: Vec<_> = outputs.iter().map(Prepared::offer).collect();
         let repeatable = outputs.iter().all(Prepared::is_repeatable);
         self.with_connection(repeatable, |connection, patience| {
-            connection.put(
-                |agreement| PutExchange::new(call, identity, options, &offers, agreement.limits),
-                &mut outputs,
-                patience,
-            )
+            let put = plan(call, identity, options, &outputs, connection.limits())?;
+            connection.put(put, &mut outputs, patience)
         })
     }
 
@@ -240,7 +239,38 @@ impl Client {
         self.ask(&mut Ping)
     }
 
-    fn ask<A: Ask>(&self, ask: &mut A) -> Result<A::Answer, Error> {
+    /// Why a lookup misses, and what the nearest entries differ in, at most `nearest_max` of them.
+    /// The lookup is not counted.
+    ///
+    /// # Errors
+    /// If the call is wrong, or the daemon could not be asked.
+    pub fn why(
+        &self,
+        call: &Call,
+        options: &LookupOptions,
+        nearest_max: u32,
+    ) -> Result<Explanation, Error> {
+        let identity = call.identity()?;
+        self.ask(&mut AskWhy { call, identity: &identity, options, nearest_max })
+    }
+
+    /// Recent requests. A query that waits for one makes the answer that much later.
+    ///
+    /// # Errors
+    /// If the daemon could not be asked.
+    pub fn log(&self, query: &LogQuery) -> Result<LogPage, Error> {
+        self.ask(&mut AskLog(query))
+    }
+
+    /// The daemon's counters by scope and by user.
+    ///
+    /// # Errors
+    /// If the daemon could not be asked.
+    pub fn savings(&self) -> Result<Savings, Error> {
+        self.ask(&mut AskSavings)
+    }
+
+    pub(crate) fn ask<A: Ask>(&self, ask: &mut A) -> Result<A::Answer, Error> {
         self.with_connection(true, |connection, patience| connection.ask(ask, patience))
     }
 
@@ -260,13 +290,28 @@ impl Client {
     fn with_connection<R>(
         &self,
         repeatable: bool,
-        mut work: impl FnMut(&mut Connection, Patience) -> Result<R, Error>,
+        work: impl FnMut(&mut Connection, Patience) -> Result<R, Error>,
     ) -> Result<R, Error> {
-        // Asked for once, since it is a system call.
+        let process = self.admit()?;
+        let (connection, outcome) = self.attempt(process, repeatable, work);
+        self.finish(process, connection, outcome)
+    }
+
+    /// Whether the daemon may be asked; gives this process's number, which is a system call and
+    /// so asked for once.
+    pub(crate) fn admit(&self) -> Result<u32, Error> {
         let process = std::process::id();
-        if !self.shared.pool.admit(process, Instant::now()) {
-            return Err(Error::BreakerOpen);
-        }
+        let admitted = self.shared.pool.admit(process, Instant::now());
+        admitted.then_some(process).ok_or(Error::BreakerOpen)
+    }
+
+    /// The connection on which it was done, or tried, is the caller's until [`Client::finish`].
+    pub(crate) fn attempt<R>(
+        &self,
+        process: u32,
+        repeatable: bool,
+        mut work: impl FnMut(&mut Connection, Patience) -> Result<R, Error>,
+    ) -> (Option<Connection>, Result<R, Error>) {
         let patience = Patience::within(self.settings().bounds.deadline);
         while let Some(mut connection) = self.shared.pool.take(process) {
             if !connection.is_usable() {
@@ -274,19 +319,20 @@ impl Client {
             }
             match work(&mut connection, patience) {
                 Err(error) if repeatable && connection.was_stale(&error) => break,
-                outcome => return self.finish(process, Some(connection), outcome),
+                outcome => return (Some(connection), outcome),
             }
         }
         match self.connect(patience) {
             Ok((mut connection, patience)) => {
                 let outcome = work(&mut connection, patience);
-                self.finish(process, Some(connection), outcome)
+                (Some(connection), outcome)
             }
-            Err(error) => self.finish(process, None, Err(error)),
+            Err(error) => (None, Err(error)),
         }
     }
 
-    fn finish<R>(
+    /// Tells the breaker how it went, and keeps the connection if it may be used again.
+    pub(crate) fn finish<R>(
         &self,
         process: u32,
         connection: Option<Connection>,
@@ -325,6 +371,18 @@ impl Client {
         let ours_only = address.origin == Origin::Own;
         Connection::open(&address.path, ours_only, &settings.program, settings.bounds, patience)
     }
+}
+
+/// A put of these outputs over a connection with these bounds.
+pub(crate) fn plan(
+    call: &Call,
+    identity: &CallIdentity,
+    options: &PutOptions,
+    outputs: &[Prepared],
+    limits: PeerLimits,
+) -> Result<PutExchange, Error> {
+    let offers: Vec<_> = outputs.iter().map(Prepared::offer).collect();
+    PutExchange::new(call, identity, options, &offers, limits)
 }
 
 /// A put's options in a mode.

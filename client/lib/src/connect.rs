@@ -15,8 +15,8 @@ use memod_protocol::frame::{PREFIX_BYTES, Prefix};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, getsockopt, recv, sendmsg, setsockopt,
-    sockopt,
+    AddressFamily, MsgFlags, Shutdown, SockFlag, SockType, UnixAddr, getsockopt, recv, sendmsg,
+    setsockopt, shutdown, sockopt,
 };
 use nix::sys::time::{TimeVal, TimeValLike};
 
@@ -43,6 +43,21 @@ impl Patience {
         let now = Instant::now();
         let deadline = now.checked_add(of).unwrap_or(now + Duration::from_secs(365 * 86400));
         Self::Until { deadline, of }
+    }
+
+    /// So much longer.
+    pub(crate) fn and(self, more: Duration) -> Self {
+        match self {
+            Self::Stall(of) => Self::Stall(of.saturating_add(more)),
+            _ if more.is_zero() => self,
+            Self::Until { of, .. } => {
+                let left = self.left().unwrap_or_default();
+                let Self::Until { deadline, .. } = Self::within(left.saturating_add(more)) else {
+                    return self;
+                };
+                Self::Until { deadline, of: of.saturating_add(more) }
+            }
+        }
     }
 
     /// How long one more step may take; nothing if the time is up.
@@ -118,8 +133,18 @@ pub(crate) fn peer_uid(socket: &impl AsFd, path: &Path) -> Result<u32, Error> {
 
 /// Whether the peer is there and has said nothing.
 pub(crate) fn is_quiet(socket: &impl AsRawFd) -> bool {
-    let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
-    recv(socket.as_raw_fd(), &mut [0], flags) == Err(Errno::EAGAIN)
+    peek(socket) == Err(Errno::EAGAIN)
+}
+
+/// How many bytes of at most one are there to be received; none at the peer's end.
+pub(crate) fn peek(socket: &impl AsRawFd) -> nix::Result<usize> {
+    recv(socket.as_raw_fd(), &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT)
+}
+
+/// Ends a connection, however many processes have a copy of it.
+pub(crate) fn shut_down(socket: &impl AsRawFd) {
+    // What fails has ended already.
+    let _ = shutdown(socket.as_raw_fd(), Shutdown::Both);
 }
 
 /// Sends head and payload as far as the kernel takes them at once; gives how many bytes that were.
@@ -196,6 +221,22 @@ impl Wire {
     /// Whether the peer is there and has said nothing unasked.
     pub(crate) fn is_quiet(&self) -> bool {
         self.start == self.end && is_quiet(&self.socket)
+    }
+
+    /// Ends the connection for whoever else may hold a copy of it: a process that was forked.
+    pub(crate) fn shut_down(&self) {
+        shut_down(&self.socket);
+    }
+
+    /// Another hold of the same socket, as a process has that was forked.
+    #[cfg(test)]
+    pub(crate) fn copy(&self) -> UnixStream {
+        self.socket.try_clone().expect("a socket can be copied")
+    }
+
+    /// The error for a peer that does not do this in time.
+    pub(crate) fn late(&self, what: &'static str, patience: Patience) -> Error {
+        timeout(&self.path, what, patience)
     }
 
     /// Forgets whether anything was received: a new request begins.
@@ -301,8 +342,8 @@ impl Wire {
         // The first bytes of an answer are never there yet; those of a stream often are.
         let mut is_there = self.received;
         loop {
-            if !is_there {
-                self.wait(patience)?;
+            if !is_there && !self.is_readable(patience)? {
+                return Err(self.late("answer", patience));
             }
             match recv(self.socket.as_raw_fd(), &mut self.buffer, MsgFlags::MSG_DONTWAIT) {
                 Ok(0) => return Err(io_error(&self.path, io::ErrorKind::UnexpectedEof.into())),
@@ -317,23 +358,26 @@ impl Wire {
         }
     }
 
-    /// Waits for something to receive, or for the peer's end.
+    /// Waits for something to receive, or for the peer's end; whether there is before patience
+    /// ends.
     ///
     /// A process that sleeps in `poll` is woken by what comes in only. One that sleeps in `recv` is
     /// also woken when the peer takes the request, for nothing, and the peer pays for the waking.
-    fn wait(&self, patience: Patience) -> Result<(), Error> {
-        let late = || timeout(&self.path, "answer", patience);
+    pub(crate) fn is_readable(&self, patience: Patience) -> Result<bool, Error> {
+        if self.start < self.end {
+            return Ok(true);
+        }
         loop {
-            let left = patience.left().ok_or_else(late)?;
+            let Some(left) = patience.left() else { return Ok(false) };
             // Rounded up, so that what is left is not asked for many times over.
             let milliseconds = left.as_nanos().div_ceil(1_000_000);
             let bound = PollTimeout::try_from(milliseconds).unwrap_or(PollTimeout::MAX);
             let mut wanted = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
             match poll(&mut wanted, bound) {
-                Ok(0) if matches!(patience, Patience::Stall(_)) => return Err(late()),
+                Ok(0) if matches!(patience, Patience::Stall(_)) => return Ok(false),
                 // The clock decides.
                 Ok(0) | Err(Errno::EINTR) => {}
-                Ok(_) => return Ok(()),
+                Ok(_) => return Ok(true),
                 Err(errno) => return Err(io_error(&self.path, errno.into())),
             }
         }

@@ -1,21 +1,22 @@
 //! One connection of the blocking client: drives the exchanges over a [`Wire`].
 //!
 //! **Invariants.** A connection is settled exactly if its last exchange came to its proper end;
-//! only then may it be used again.
+//! only then may it be used again. A pong that is still to come is no answer to anything else.
 
 use std::path::Path;
 use std::time::Duration;
 
-use memod_protocol::PutOutcome;
-use memod_protocol::handshake::Agreement;
+use memod_protocol::handshake::{Agreement, PeerLimits};
+use memod_protocol::{Leased, PutOutcome};
 
 use crate::connect::{Patience, Wire, sink_error};
 use crate::error::Error;
 use crate::exchange;
-use crate::exchange::ask::Ask;
+use crate::exchange::ask::{Ask, Ping};
+use crate::exchange::claim::{Answer, ClaimExchange, answer};
 use crate::exchange::hit::{First, Step, Transfer, Wanted, first};
 use crate::exchange::put::{PutExchange, outcome};
-use crate::options::{Found, LookupOptions, OutputSink};
+use crate::options::{ClaimFound, ClaimOptions, Found, LookupOptions, OutputSink, Wait};
 use crate::outputs::{Body, Prepared, unreadable};
 
 /// How long the daemon may take.
@@ -25,6 +26,49 @@ pub(crate) struct Bounds {
     pub(crate) deadline: Duration,
     /// Between two signs of life of a stream.
     pub(crate) stall: Duration,
+    /// Between two signs of life while a claim waits.
+    pub(crate) silence: Duration,
+}
+
+/// What a claim came to, with the lease as the daemon gave it, and whether another computed.
+#[derive(Debug)]
+pub(crate) struct ClaimOutcome {
+    pub(crate) found: ClaimFound<Box<Leased>>,
+    pub(crate) waited: bool,
+}
+
+impl ClaimOutcome {
+    /// Whether the connection holds the lease now: no named owner does.
+    pub(crate) const fn holds(&self, options: &ClaimOptions) -> bool {
+        matches!(self.found, ClaimFound::Leased(_)) && options.owner.is_none()
+    }
+}
+
+/// The bounds of a wait for somebody else.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Vigil {
+    /// When it ends, unless it has no end.
+    end: Option<Patience>,
+    silence: Duration,
+}
+
+impl Vigil {
+    /// The daemon ends the wait; if it does not, the client does, a deadline later.
+    pub(crate) fn begin(wait: Wait, bounds: Bounds) -> Self {
+        let end = wait.bound().map(|bound| bound.saturating_add(bounds.deadline));
+        Self { end: end.map(Patience::within), silence: bounds.silence }
+    }
+
+    /// For how long nothing need be heard now.
+    pub(crate) fn quiet(self) -> Patience {
+        let left = self.end.map_or(self.silence, |end| end.left().unwrap_or_default());
+        Patience::within(left.min(self.silence))
+    }
+
+    /// The bound that was met, if it was.
+    pub(crate) fn over(self) -> Option<Patience> {
+        self.end.filter(|end| end.left().is_none())
+    }
 }
 
 /// A connection on which both sides have agreed.
@@ -35,6 +79,8 @@ pub(crate) struct Connection {
     bounds: Bounds,
     last_id: u64,
     settled: bool,
+    /// The number of a ping whose answer is still to come.
+    pong_due: Option<u64>,
 }
 
 impl Connection {
@@ -57,23 +103,28 @@ impl Connection {
         wire.send(&exchange::hello(program), &[], patience)?;
         let (header, payload_bytes) = wire.header(patience)?;
         let agreement = exchange::welcome(&header, payload_bytes)?;
-        Ok(Self { wire, agreement, bounds, last_id: 0, settled: true })
+        Ok(Self { wire, agreement, bounds, last_id: 0, settled: true, pong_due: None })
     }
 
     /// Whether it may be used for another request.
     pub(crate) fn is_usable(&self) -> bool {
-        self.settled && self.wire.is_quiet()
+        self.is_settled() && self.wire.is_quiet()
     }
 
     /// Whether its last exchange came to its proper end.
     pub(crate) const fn is_settled(&self) -> bool {
-        self.settled
+        self.settled && self.pong_due.is_none()
     }
 
     /// Whether a request that failed here may simply never have been seen: the peer hung up
     /// before it had said a word.
     pub(crate) fn was_stale(&self, error: &Error) -> bool {
         error.is_hang_up() && !self.wire.has_received()
+    }
+
+    /// The daemon's bounds.
+    pub(crate) const fn limits(&self) -> PeerLimits {
+        self.agreement.limits
     }
 
     /// Asks, and reads answers until there is the last one.
@@ -85,6 +136,7 @@ impl Connection {
         let id = self.begin();
         let mut patience =
             if ask.is_long() { Patience::Stall(self.bounds.stall) } else { patience };
+        patience = patience.and(ask.waits());
         self.send(&exchange::request(id, ask.request(), 0)?, &[], patience)?;
         loop {
             let header = self.bare_header(patience)?;
@@ -126,7 +178,7 @@ impl Connection {
                 }
                 Step::Move(bytes) => self.wire.payload(bytes, patience, |data| sink.data(data))?,
                 Step::Receive => {
-                    let (header, payload_bytes) = self.wire.header(patience)?;
+                    let (header, payload_bytes) = self.frame(patience)?;
                     if let Some(miss) = transfer.chunk(&header, payload_bytes)? {
                         self.settled = true;
                         return Ok(Found::Miss(miss));
@@ -139,14 +191,105 @@ impl Connection {
         Ok(Found::Hit(transfer.into_summary()))
     }
 
+    /// Claims; what there is goes into the sink. With the lease, the connection holds it until an
+    /// entry is put or the connection ends.
+    pub(crate) fn claim(
+        &mut self,
+        claim: &ClaimExchange<'_>,
+        sink: &mut dyn OutputSink,
+        patience: Patience,
+    ) -> Result<ClaimOutcome, Error> {
+        let id = self.begin();
+        self.send(&exchange::request(id, claim.request(), 0)?, &[], patience)?;
+        let expected = claim.expect();
+        let mut frame = self.frame(patience)?;
+        let mut vigil = None;
+        loop {
+            let found = match answer(id, expected, &frame.0, frame.1)? {
+                Answer::Waiting(pending) => {
+                    let vigil = *vigil.get_or_insert_with(|| {
+                        sink.waiting(&pending);
+                        Vigil::begin(claim.wait(), self.bounds)
+                    });
+                    frame = self.watch(vigil)?;
+                    continue;
+                }
+                Answer::Found(First::Hit(transfer)) => self.take(*transfer, sink)?.into(),
+                Answer::Found(First::Miss { miss, settled }) => {
+                    self.settled = settled;
+                    ClaimFound::Miss(miss)
+                }
+                Answer::Leased(leased) => {
+                    self.settled = true;
+                    ClaimFound::Leased(leased)
+                }
+                Answer::Pending(pending) => {
+                    self.settled = true;
+                    ClaimFound::Pending(*pending)
+                }
+            };
+            return Ok(ClaimOutcome { found, waited: vigil.is_some() });
+        }
+    }
+
+    /// Waits for the next frame of a claim that waits. A daemon of which nothing is heard for a
+    /// while is pinged, so that one that hangs is not waited for.
+    fn watch(&mut self, vigil: Vigil) -> Result<(Vec<u8>, usize), Error> {
+        loop {
+            if !self.wire.is_readable(vigil.quiet())? {
+                if let Some(bound) = vigil.over() {
+                    return Err(self.wire.late("answer", bound));
+                }
+                self.ping()?;
+            }
+            let frame = self.wire.header(Patience::within(self.bounds.deadline))?;
+            if !self.takes_pong(&frame) {
+                return Ok(frame);
+            }
+        }
+    }
+
+    /// Sends a ping, unless the answer to one is still to come.
+    fn ping(&mut self) -> Result<(), Error> {
+        if self.pong_due.is_none() {
+            self.last_id += 1;
+            self.pong_due = Some(self.last_id);
+            let ping = exchange::request(self.last_id, Ping.request(), 0)?;
+            self.send(&ping, &[], Patience::within(self.bounds.deadline))?;
+        }
+        Ok(())
+    }
+
+    /// A connection that has been held for a while, if it is still there; takes the pong that may
+    /// have come late.
+    pub(crate) fn if_alive(&mut self, patience: Patience) -> Option<&mut Self> {
+        while self.pong_due.is_some() {
+            let frame = self.wire.header(patience).ok()?;
+            if !self.takes_pong(&frame) {
+                return None;
+            }
+        }
+        self.is_usable().then_some(self)
+    }
+
+    /// Another hold of its socket, as a process has that was forked.
+    #[cfg(test)]
+    pub(crate) fn copy(&self) -> std::os::unix::net::UnixStream {
+        self.wire.copy()
+    }
+
+    /// Ends the connection for whoever else may hold a copy of it.
+    pub(crate) fn shut_down(&self) {
+        self.wire.shut_down();
+    }
+
     /// Stores a run's outputs. Streams are used up by it.
     pub(crate) fn put(
         &mut self,
-        plan: impl FnOnce(&Agreement) -> Result<PutExchange, Error>,
+        mut put: PutExchange,
         outputs: &mut [Prepared],
         patience: Patience,
     ) -> Result<PutOutcome, Error> {
-        let mut put = plan(&self.agreement)?;
         let uploads = put.uploads();
         for index in &uploads {
             let output = outputs.get_mut(*index).expect("the plan is for these outputs");
@@ -233,7 +376,22 @@ impl Connection {
 
     /// The header of a frame that must have no payload.
     fn bare_header(&mut self, patience: Patience) -> Result<Vec<u8>, Error> {
-        exchange::bare(self.wire.header(patience)?)
+        exchange::bare(self.frame(patience)?)
+    }
+
+    /// The next frame's header and the length of its payload, but for a pong that is still due.
+    fn frame(&mut self, patience: Patience) -> Result<(Vec<u8>, usize), Error> {
+        loop {
+            let frame = self.wire.header(patience)?;
+            if !self.takes_pong(&frame) {
+                return Ok(frame);
+            }
+        }
+    }
+
+    fn takes_pong(&mut self, (header, payload_bytes): &(Vec<u8>, usize)) -> bool {
+        let is_it = |id: &mut u64| *payload_bytes == 0 && exchange::is_pong(*id, header);
+        self.pong_due.take_if(is_it).is_some()
     }
 }
 

@@ -34,6 +34,7 @@ mod connection;
 mod content;
 mod error;
 mod exchange;
+mod lease;
 mod memo;
 mod memoize;
 mod mode;
@@ -42,6 +43,7 @@ mod outputs;
 mod pool;
 mod spool;
 pub mod start;
+mod status;
 #[cfg(test)]
 mod testing;
 
@@ -51,13 +53,20 @@ pub use content::{Content, ContentReader, Hit, HitOutput};
 pub use error::Error;
 pub use exchange::ask::Page;
 pub use exchange::hit::{HitSummary, OutputDescription};
-pub use memo::{CacheStatus, MemoizeError, Memoized, Recall};
+pub use lease::Lease;
+pub use memo::{MemoizeError, Memoized, Recall};
 pub use mode::Mode;
-pub use options::{Found, Lookup, LookupOptions, MemoizeOptions, OutputSink, PutOptions};
+pub use options::{
+    ClaimFound, ClaimOptions, Claimed, Found, Lookup, LookupOptions, MemoizeOptions, OutputSink,
+    PutOptions, Wait,
+};
 pub use outputs::{PutOutput, Source};
+pub use status::{CacheStatus, ReservationStatus};
 
 pub use memod_protocol::{
-    Call, Digest, EntryDetail, EntryRow, ErrorCode, Filter, Interface, InvalidArgument, Key,
-    Literal, LiteralType, Miss, MissReason, Provenance, PutOutcome, RunClaim, Scope, Selector,
-    Stats, Status, WireError,
+    Call, Difference, DifferenceKind, Digest, EntryDetail, EntryRow, ErrorCode, Explanation,
+    Filter, Holder, Interface, InvalidArgument, Key, Literal, LiteralType, LogPage, LogQuery,
+    LogRow, Miss, MissReason, NamedOwner, Nearest, Outcome, Pending, Provenance, PutOutcome,
+    Reservation, RunClaim, Savings, Scope, ScopeStats, Selector, Stats, Status, TaskStats,
+    UserStats, Verb, WireError,
 };

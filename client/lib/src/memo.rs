@@ -7,56 +7,15 @@
 
 use std::time::Duration;
 
-use memod_protocol::{Call, CallIdentity, Key, Miss, MissReason, Provenance, PutOutcome, RunClaim};
+use memod_protocol::{
+    Call, CallIdentity, Key, Miss, MissReason, Pending, Provenance, PutOutcome, RunClaim,
+};
 
-use crate::content::HitOutput;
+use crate::content::{Hit, HitOutput};
 use crate::error::Error;
 use crate::mode::Mode;
-use crate::options::{Lookup, LookupOptions, MemoizeOptions, PutOptions};
-
-/// How the cache was involved, in Flyte's words (semantics 25).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum CacheStatus {
-    /// The mode does not allow it.
-    Disabled,
-    /// The call had not been run before.
-    Miss,
-    /// The outputs came from the cache.
-    Hit,
-    /// The outputs are in the cache now. [`Memoized::put`] tells whether they were there before.
-    Populated,
-    /// The daemon could not be asked; the call was run.
-    LookupFailure,
-    /// The outputs could not be stored.
-    PutFailure,
-    /// Not tried: the lookup of an overwriting call, or storing what came from the cache.
-    Skipped,
-    /// The entry was removed.
-    Evicted,
-}
-
-impl CacheStatus {
-    /// The stable name.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Disabled => "DISABLED",
-            Self::Miss => "MISS",
-            Self::Hit => "HIT",
-            Self::Populated => "POPULATED",
-            Self::LookupFailure => "LOOKUP_FAILURE",
-            Self::PutFailure => "PUT_FAILURE",
-            Self::Skipped => "SKIPPED",
-            Self::Evicted => "EVICTED",
-        }
-    }
-}
-
-impl std::fmt::Display for CacheStatus {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(self.name())
-    }
-}
+use crate::options::{ClaimOptions, Claimed, Lookup, LookupOptions, MemoizeOptions, PutOptions};
+use crate::status::{CacheStatus, ReservationStatus};
 
 /// The outputs of a call, from the cache or just computed, and how they came to be.
 #[derive(Debug)]
@@ -67,19 +26,23 @@ pub struct Memoized<T = Vec<HitOutput>> {
     pub status: CacheStatus,
     /// What came of storing.
     pub store: CacheStatus,
+    /// What came of the lease, if the call is serialized.
+    pub reservation: ReservationStatus,
     /// The call's key; absent if the call is wrong, which [`Memoized::lookup_error`] tells.
     pub key: Option<Key>,
     /// How long the run took that made the outputs: as measured here, or on a hit as its writer
     /// said.
     pub compute_time: Option<Duration>,
-    /// How long the lookup took, with all outputs.
+    /// How long the lookup took, with all outputs and the wait for another who computed them.
     pub lookup_time: Duration,
     /// On a hit, how long ago the entry was written.
     pub age: Option<Duration>,
     /// On a hit, who made the outputs.
     pub provenance: Option<Provenance>,
-    /// On a miss, why.
+    /// On a miss, why; absent if another was computing the outputs.
     pub miss: Option<Miss>,
+    /// Who was computing the outputs when the wait for them ended in vain.
+    pub pending: Option<Pending>,
     /// What became of the put, if it succeeded.
     pub put: Option<PutOutcome>,
     /// Why the lookup failed, if it did.
@@ -102,12 +65,14 @@ impl<T> Memoized<T> {
             outputs: outputs(self.outputs),
             status: self.status,
             store: self.store,
+            reservation: self.reservation,
             key: self.key,
             compute_time: self.compute_time,
             lookup_time: self.lookup_time,
             age: self.age,
             provenance: self.provenance,
             miss: self.miss,
+            pending: self.pending,
             put: self.put,
             lookup_error: self.lookup_error,
             store_error: self.store_error,
@@ -127,26 +92,41 @@ pub enum MemoizeError<E> {
     Outputs(Error),
 }
 
+/// A lease, of either client.
+pub(crate) trait Right {
+    /// Why there is something to compute.
+    fn miss(&self) -> &Miss;
+}
+
 /// A call that has been looked up: the outputs, or the right to compute them.
 ///
 /// [`crate::Client::memoize`] in steps, for callers that cannot put the computation into a
-/// closure.
+/// closure. Of a serialized call it holds the lease, which is given back when it is dropped. `L`
+/// is the client's lease.
 #[derive(Debug)]
-pub struct Recall {
+pub struct Recall<L = crate::Lease> {
     report: Memoized<Option<Vec<HitOutput>>>,
     identity: Option<CallIdentity>,
     mode: Mode,
     max_age: Option<Duration>,
     run: RunClaim,
+    lease: Option<L>,
 }
 
-impl Recall {
-    /// Before the lookup; with its options, if there is to be one.
+/// How to ask the daemon for a call.
+#[derive(Debug)]
+pub(crate) enum Asking {
+    Lookup(LookupOptions),
+    Claim(ClaimOptions),
+}
+
+impl<L> Recall<L> {
+    /// Before the daemon is asked; with how to, if it is to be.
     pub(crate) fn begin(
         call: &Call,
         options: &MemoizeOptions,
         mode: Mode,
-    ) -> (Self, Option<LookupOptions>) {
+    ) -> (Self, Option<Asking>) {
         let (identity, lookup_error) = match call.identity() {
             Ok(identity) => (Some(identity), None),
             Err(error) => (None, Some(Error::Invalid(error))),
@@ -157,50 +137,123 @@ impl Recall {
             Mode::Enabled | Mode::ReadOnly => CacheStatus::LookupFailure,
         };
         let asks = mode.reads() && identity.is_some();
+        let reservation = if options.serialize && mode.reads() {
+            ReservationStatus::Failure
+        } else {
+            ReservationStatus::Disabled
+        };
         let report = Memoized {
             outputs: None,
             status,
             store: if mode.writes() { CacheStatus::PutFailure } else { CacheStatus::Disabled },
+            reservation,
             key: identity.as_ref().map(CallIdentity::key),
             compute_time: None,
             lookup_time: Duration::ZERO,
             age: None,
             provenance: None,
             miss: None,
+            pending: None,
             put: None,
             lookup_error,
             store_error: None,
         };
         let (max_age, run) = (options.max_age, options.run.clone());
-        (Self { report, identity, mode, max_age, run }, asks.then_some(LookupOptions { max_age }))
+        let asking = if options.serialize {
+            let (take, wait) = (mode.writes(), options.wait);
+            Asking::Claim(ClaimOptions { max_age, take, owner: None, wait })
+        } else {
+            Asking::Lookup(LookupOptions { max_age })
+        };
+        (Self { report, identity, mode, max_age, run, lease: None }, asks.then_some(asking))
     }
 
     /// What the lookup gave.
     pub(crate) fn looked_up(&mut self, outcome: Result<Lookup, Error>, took: Duration) {
-        let report = &mut self.report;
-        report.lookup_time = took;
+        self.report.lookup_time = took;
         match outcome {
-            Ok(Lookup::Hit(hit)) => {
-                report.status = CacheStatus::Hit;
-                report.store = CacheStatus::Skipped;
-                report.compute_time = hit.provenance.run.compute_ns.map(Duration::from_nanos);
-                report.age = Some(hit.age);
-                report.provenance = Some(hit.provenance);
-                report.outputs = Some(hit.outputs);
+            Ok(Lookup::Hit(hit)) => self.hit(hit),
+            Ok(Lookup::Miss(miss)) => self.missed(miss),
+            Err(error) => self.failed(error),
+        }
+    }
+
+    /// What the claim gave, and whether it waited.
+    pub(crate) fn claimed(&mut self, outcome: Result<(Claimed<L>, bool), Error>, took: Duration)
+    where
+        L: Right,
+    {
+        self.report.lookup_time = took;
+        self.report.reservation = match outcome {
+            Ok((Claimed::Hit(hit), waited)) => {
+                self.hit(hit);
+                if waited { ReservationStatus::Exists } else { ReservationStatus::Disabled }
             }
-            Ok(Lookup::Miss(miss)) => {
-                report.status = CacheStatus::Miss;
-                report.miss = Some(miss);
+            Ok((Claimed::Miss(miss), waited)) => {
+                self.missed(miss);
+                match (waited, self.mode.writes()) {
+                    (true, _) => ReservationStatus::Exists,
+                    (false, false) => ReservationStatus::Disabled,
+                    // Whoever may store was to get the lease.
+                    (false, true) => ReservationStatus::Failure,
+                }
+            }
+            Ok((Claimed::Leased(lease), _)) => {
+                self.missed(lease.miss().clone());
+                self.lease = Some(lease);
+                ReservationStatus::Acquired
+            }
+            Ok((Claimed::Pending(pending), _)) => {
+                self.report.status = CacheStatus::Miss;
+                self.report.pending = Some(pending);
+                ReservationStatus::Exists
             }
             Err(error) => {
-                report.status = CacheStatus::LookupFailure;
-                report.lookup_error = Some(error);
+                self.failed(error);
+                ReservationStatus::Failure
             }
-        }
+        };
+    }
+
+    fn hit(&mut self, hit: Hit) {
+        let report = &mut self.report;
+        report.status = CacheStatus::Hit;
+        report.store = CacheStatus::Skipped;
+        report.compute_time = hit.provenance.run.compute_ns.map(Duration::from_nanos);
+        report.age = Some(hit.age);
+        report.provenance = Some(hit.provenance);
+        report.outputs = Some(hit.outputs);
+    }
+
+    fn missed(&mut self, miss: Miss) {
+        self.report.status = CacheStatus::Miss;
+        self.report.miss = Some(miss);
+    }
+
+    fn failed(&mut self, error: Error) {
+        self.report.status = CacheStatus::LookupFailure;
+        self.report.lookup_error = Some(error);
     }
 
     pub(crate) const fn identity(&self) -> Option<&CallIdentity> {
         self.identity.as_ref()
+    }
+
+    /// The lease that is held, to store with it.
+    pub(crate) fn take_lease(&mut self) -> Option<L> {
+        self.lease.take().inspect(|_| self.report.reservation = ReservationStatus::Released)
+    }
+
+    /// What came of the lease.
+    #[must_use]
+    pub const fn reservation(&self) -> ReservationStatus {
+        self.report.reservation
+    }
+
+    /// Who was computing the outputs when the wait for them ended in vain.
+    #[must_use]
+    pub const fn pending(&self) -> Option<&Pending> {
+        self.report.pending.as_ref()
     }
 
     /// What came of the lookup.
@@ -297,12 +350,34 @@ mod tests {
     use memod_protocol::LiteralType;
 
     use super::*;
+    use crate::options::Wait;
     use crate::testing::call_with_outputs;
 
-    fn begin(mode: Mode) -> (Recall, Option<LookupOptions>) {
+    fn begin(mode: Mode) -> (Recall, Option<Asking>) {
+        begin_with(mode, &MemoizeOptions::default())
+    }
+
+    fn begin_with(mode: Mode, options: &MemoizeOptions) -> (Recall, Option<Asking>) {
         let call = call_with_outputs(&["o0"], &LiteralType::Bytes);
         let max_age = Some(Duration::from_secs(60));
-        Recall::begin(&call, &MemoizeOptions { max_age, ..MemoizeOptions::default() }, mode)
+        Recall::begin(&call, &MemoizeOptions { max_age, ..options.clone() }, mode)
+    }
+
+    #[test]
+    fn a_serialized_call_claims_as_its_mode_allows() {
+        let options =
+            MemoizeOptions { serialize: true, wait: Wait::No, ..MemoizeOptions::default() };
+        for (mode, takes) in [(Mode::Enabled, true), (Mode::ReadOnly, false)] {
+            let (recall, Some(Asking::Claim(claim))) = begin_with(mode, &options) else { panic!() };
+            assert_eq!((claim.take, claim.wait, &claim.owner), (takes, Wait::No, &None));
+            assert_eq!(claim.max_age, Some(Duration::from_secs(60)));
+            assert_eq!(recall.reservation(), ReservationStatus::Failure, "until it is answered");
+        }
+        for mode in [Mode::Disabled, Mode::Overwrite] {
+            let (recall, asking) = begin_with(mode, &options);
+            assert!(asking.is_none());
+            assert_eq!(recall.reservation(), ReservationStatus::Disabled);
+        }
     }
 
     fn miss(reason: MissReason) -> Miss {
@@ -352,8 +427,9 @@ mod tests {
     fn a_wrong_call_is_not_looked_up_and_says_why() {
         let mut call = call_with_outputs(&["o0"], &LiteralType::Bytes);
         call.cache_version = " ".into();
-        let (recall, lookup) = Recall::begin(&call, &MemoizeOptions::default(), Mode::Enabled);
-        assert!(lookup.is_none());
+        let (recall, asking): (Recall, _) =
+            Recall::begin(&call, &MemoizeOptions::default(), Mode::Enabled);
+        assert!(asking.is_none());
         assert_eq!(recall.status(), CacheStatus::LookupFailure);
         assert!(matches!(recall.report.lookup_error, Some(Error::Invalid(_))));
     }

@@ -10,7 +10,7 @@ use memod_protocol::{Call, Digest};
 use crate::client::Client;
 use crate::content::{Content, HitOutput};
 use crate::error::Error;
-use crate::memo::{MemoizeError, Memoized, Recall};
+use crate::memo::{Asking, MemoizeError, Memoized, Recall};
 use crate::options::MemoizeOptions;
 use crate::outputs::{self, Opened, Prepared, PutOutput};
 use crate::spool;
@@ -20,7 +20,8 @@ impl Client {
     /// is run exactly once, timed, and stored if it succeeds.
     ///
     /// Nothing that happens to the daemon becomes an error; the report tells it. The delay is
-    /// bounded by the client's deadline for the lookup and once more for storing.
+    /// bounded by the client's deadline for the lookup and once more for storing; a serialized call
+    /// also waits for another that computes the same, as the options say.
     ///
     /// # Errors
     /// What `compute` returned, or that the outputs which it returned cannot be read.
@@ -71,15 +72,23 @@ impl Client {
         Ok(report.map(|()| value))
     }
 
-    /// The first half of [`Client::memoize`]: looks the call up. Never fails.
+    /// The first half of [`Client::memoize`]: looks the call up, or claims it if it is serialized.
+    /// Never fails.
     #[must_use]
     pub fn recall(&self, call: &Call, options: &MemoizeOptions) -> Recall {
         let mode = options.mode.unwrap_or(self.mode());
-        let (mut recall, lookup) = Recall::begin(call, options, mode);
-        if let (Some(options), Some(identity)) = (lookup, recall.identity()) {
-            let begun = Instant::now();
-            let outcome = self.lookup_identified(call, identity, &options);
-            recall.looked_up(outcome, begun.elapsed());
+        let (mut recall, asking) = Recall::begin(call, options, mode);
+        let begun = Instant::now();
+        match (asking, recall.identity()) {
+            (Some(Asking::Lookup(options)), Some(identity)) => {
+                let outcome = self.lookup_identified(call, identity, &options);
+                recall.looked_up(outcome, begun.elapsed());
+            }
+            (Some(Asking::Claim(options)), Some(identity)) => {
+                let outcome = self.claim_identified(call, identity, &options);
+                recall.claimed(outcome, begun.elapsed());
+            }
+            _ => {}
         }
         recall
     }
@@ -105,10 +114,16 @@ impl Client {
         prepare: impl FnOnce() -> Result<Vec<Prepared>, Error>,
     ) -> Memoized<()> {
         let options = recall.computed(took);
+        // Held until the end, whatever becomes of the outputs.
+        let lease = recall.take_lease();
         // A wrong call has no identity; its report has said why since the lookup.
-        let outcome = options
-            .zip(recall.identity())
-            .map(|(options, identity)| self.put_prepared(call, identity, prepare()?, &options));
+        let outcome = options.zip(recall.identity()).map(|(options, identity)| {
+            let outputs = prepare()?;
+            match lease {
+                Some(lease) => lease.put_prepared(call, identity, outputs, &options),
+                None => self.put_prepared(call, identity, outputs, &options),
+            }
+        });
         recall.stored(outcome)
     }
 }
@@ -175,6 +190,9 @@ impl Write for Hashing {
     }
 }
 
+#[cfg(test)]
+#[path = "memoize_serialized_tests.rs"]
+mod serialized_tests;
 #[cfg(test)]
 #[path = "memoize_tests.rs"]
 mod tests;

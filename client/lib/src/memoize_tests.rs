@@ -10,9 +10,9 @@ use memod_protocol::{
 };
 
 use super::*;
-use crate::memo::CacheStatus;
 use crate::mode::Mode;
 use crate::outputs::Source;
+use crate::status::CacheStatus;
 use crate::testing::{FakeDaemon, Peer, builder, call_with_outputs, hit, provenance};
 
 const SHORT: Duration = Duration::from_millis(100);

@@ -3,9 +3,10 @@
 use std::io;
 use std::time::Duration;
 
-use memod_protocol::{Miss, RunClaim};
+use memod_protocol::{Miss, NamedOwner, Pending, RunClaim};
 
 use crate::content::Hit;
+use crate::error::Error;
 use crate::exchange::hit::{HitSummary, OutputDescription};
 use crate::mode::Mode;
 
@@ -29,6 +30,45 @@ pub struct PutOptions {
     pub run: RunClaim,
 }
 
+/// How to claim.
+#[derive(Debug, Clone)]
+pub struct ClaimOptions {
+    /// Entries strictly older than this are a miss; see [`LookupOptions::max_age`].
+    pub max_age: Option<Duration>,
+    /// Take the lease if nobody holds it; else the claim only looks, and waits for who does.
+    pub take: bool,
+    /// Who is to hold the lease; absent: this process, for as long as the [`crate::Lease`] lives.
+    pub owner: Option<NamedOwner>,
+    /// How long to wait while another holds it.
+    pub wait: Wait,
+}
+
+impl Default for ClaimOptions {
+    /// Takes the lease for this process, and waits for as long as another holds it.
+    fn default() -> Self {
+        Self { max_age: None, take: true, owner: None, wait: Wait::default() }
+    }
+}
+
+impl ClaimOptions {
+    /// The same for a client of this mode: one that does not write takes no lease.
+    pub(crate) fn in_mode(&self, mode: Mode) -> Self {
+        Self { take: self.take && mode.writes(), ..self.clone() }
+    }
+}
+
+/// How long to wait while another computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Wait {
+    /// Not at all.
+    No,
+    /// So long.
+    AtMost(Duration),
+    /// Until the outputs are there or the lease is free. A daemon that dies or hangs ends it too.
+    #[default]
+    Forever,
+}
+
 /// How to memoize.
 #[derive(Debug, Clone, Default)]
 pub struct MemoizeOptions {
@@ -38,6 +78,13 @@ pub struct MemoizeOptions {
     pub max_age: Option<Duration>,
     /// What is known of the run; the compute time is measured if it is not given.
     pub run: RunClaim,
+    /// Of all who ask for the same call at the same time, have one compute and the others wait for
+    /// its outputs. A mode that does not write waits, but is never the one; one that does not read
+    /// does neither.
+    pub serialize: bool,
+    /// How long to wait for the outputs of another, if the call is serialized; when that was in
+    /// vain, the call is run here too.
+    pub wait: Wait,
 }
 
 /// What a lookup found.
@@ -58,6 +105,67 @@ pub enum Found {
     Miss(Miss),
 }
 
+/// What a claim came to; `L` is the client's lease.
+#[derive(Debug)]
+pub enum Claimed<L = crate::Lease> {
+    /// The call has been run before, or just now by another.
+    Hit(Hit),
+    /// It has not, and this claim takes no lease, or what is stored turned out damaged only after
+    /// the lookup had been answered.
+    Miss(Miss),
+    /// It has not, and the right to compute it is the caller's.
+    Leased(L),
+    /// Another computes it: the claim did not wait, or waited in vain.
+    Pending(Pending),
+}
+
+/// What a claim into a sink came to; `L` is the client's lease.
+#[derive(Debug)]
+pub enum ClaimFound<L = crate::Lease> {
+    /// As [`Claimed::Hit`]; the sink has all outputs.
+    Hit(HitSummary),
+    /// As [`Claimed::Miss`].
+    Miss(Miss),
+    /// As [`Claimed::Leased`].
+    Leased(L),
+    /// As [`Claimed::Pending`].
+    Pending(Pending),
+}
+
+impl<L> ClaimFound<L> {
+    /// The same with the lease made into another.
+    pub(crate) fn map_lease<M>(self, lease: impl FnOnce(L) -> M) -> ClaimFound<M> {
+        match self {
+            Self::Hit(summary) => ClaimFound::Hit(summary),
+            Self::Miss(miss) => ClaimFound::Miss(miss),
+            Self::Leased(leased) => ClaimFound::Leased(lease(leased)),
+            Self::Pending(pending) => ClaimFound::Pending(pending),
+        }
+    }
+
+    /// The same with the outputs that were collected.
+    pub(crate) fn collected(
+        self,
+        collect: impl FnOnce(HitSummary) -> Result<Hit, Error>,
+    ) -> Result<Claimed<L>, Error> {
+        Ok(match self {
+            Self::Hit(summary) => Claimed::Hit(collect(summary)?),
+            Self::Miss(miss) => Claimed::Miss(miss),
+            Self::Leased(leased) => Claimed::Leased(leased),
+            Self::Pending(pending) => Claimed::Pending(pending),
+        })
+    }
+}
+
+impl<L> From<Found> for ClaimFound<L> {
+    fn from(found: Found) -> Self {
+        match found {
+            Found::Hit(summary) => Self::Hit(summary),
+            Found::Miss(miss) => Self::Miss(miss),
+        }
+    }
+}
+
 /// Takes a hit's outputs as they come, so that streams can go anywhere with bounded memory.
 ///
 /// What has been taken is void if the lookup ends in an error or a miss: what is stored may turn
@@ -75,6 +183,11 @@ pub trait OutputSink {
     /// # Errors
     /// Whatever ends the lookup.
     fn data(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// A claim begins to wait, because another computes the outputs. Nothing has been taken yet.
+    fn waiting(&mut self, pending: &Pending) {
+        let _ = pending;
+    }
 }
 
 /// The wire's form of an age: milliseconds, rounded up, so that only zero means "never expires".

@@ -126,7 +126,11 @@ impl Place<'_> {
 
     /// Greets whoever listens.
     fn probe(&self) -> Result<Probe, Error> {
-        let bounds = Bounds { deadline: GREETING_TIMEOUT, stall: GREETING_TIMEOUT };
+        let bounds = Bounds {
+            deadline: GREETING_TIMEOUT,
+            stall: GREETING_TIMEOUT,
+            silence: GREETING_TIMEOUT,
+        };
         let patience = Patience::within(GREETING_TIMEOUT);
         match Connection::open(self.socket, true, self.client, bounds, patience) {
             Ok(_) => Ok(Probe::Alive),

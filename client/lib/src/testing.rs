@@ -5,16 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use memod_protocol::frame::{Frame, PREFIX_BYTES, Prefix};
 use memod_protocol::handshake::{self, Hello, Welcome};
 use memod_protocol::wire::{self, Encode};
 use memod_protocol::{
-    Call, Delivery, Digest, Hit, Interface, LiteralType, Output, Provenance, Request,
-    RequestHeader, Response, ResponseHeader, RunClaim, Scope,
+    Call, Delivery, Digest, Hit, Holder, Interface, Leased, LiteralType, Miss, MissReason, Output,
+    Pending, Provenance, PutOutcome, Request, RequestHeader, Response, ResponseHeader, RunClaim,
+    Scope,
 };
 
 use crate::address::Environment;
@@ -63,6 +66,29 @@ pub(crate) fn hit(call: &Call, contents: &[(&str, &[u8], Delivery)]) -> Response
     }))
 }
 
+/// A miss of this call.
+pub(crate) fn miss(call: &Call, reason: MissReason) -> Miss {
+    Miss { key: call.key().unwrap(), reason, at_ms: None, by_uid: None, detail: None }
+}
+
+/// Somebody who holds a lease.
+pub(crate) fn holder() -> Holder {
+    let program = Some("make".to_owned());
+    Holder { name: None, uid: 7, pid: Some(8), program, held_ms: 9, expires_in_ms: None }
+}
+
+/// The lease of this call.
+pub(crate) fn leased(call: &Call) -> Response {
+    let miss = miss(call, MissReason::NeverSeen);
+    Response::Leased(Box::new(Leased { miss, holder: holder() }))
+}
+
+/// That somebody else holds it.
+pub(crate) fn pending(call: &Call, waiting: bool) -> Response {
+    let (key, holder) = (call.key().unwrap(), holder());
+    Response::Pending(Box::new(Pending { key, holder, waiting }))
+}
+
 /// One connection as the fake daemon has it.
 pub(crate) struct Peer {
     pub(crate) socket: UnixStream,
@@ -104,6 +130,43 @@ impl Peer {
     /// Answers.
     pub(crate) fn respond(&mut self, id: u64, response: Response, payload: &[u8]) {
         self.send(&ResponseHeader { id, response }, payload);
+    }
+
+    /// The number of the claim that comes next.
+    pub(crate) fn claimed(&mut self) -> u64 {
+        let (id, request, _) = self.request().unwrap();
+        assert!(matches!(request, Request::Claim(_)), "{request:?}");
+        id
+    }
+
+    /// Answers pings until something else comes, or the end.
+    pub(crate) fn but_pings(&mut self) -> Option<(u64, Request, Bytes)> {
+        loop {
+            match self.request()? {
+                (id, Request::Ping, _) => self.respond(id, Response::Pong, b""),
+                other => return Some(other),
+            }
+        }
+    }
+
+    /// Takes a put of any size; gives how many bytes it had.
+    pub(crate) fn take_put(&mut self, outcome: PutOutcome) -> Option<usize> {
+        let mut uploaded = Vec::new();
+        loop {
+            let (id, request, payload) = self.request()?;
+            match request {
+                Request::UploadData { .. } => uploaded.extend_from_slice(&payload),
+                Request::UploadEnd { .. } => {
+                    let (digest, bytes) = (Digest::of(&uploaded), uploaded.len() as u64);
+                    self.respond(id, Response::Uploaded { digest, bytes }, b"");
+                }
+                Request::Put(_) => {
+                    self.respond(id, Response::Put(outcome), b"");
+                    return Some(uploaded.len() + payload.len());
+                }
+                other => panic!("{other:?}"),
+            }
+        }
     }
 
     /// Reads until the client is gone.
@@ -183,6 +246,38 @@ impl FakeDaemon {
     pub(crate) fn client(&self) -> Client {
         self.builder().build()
     }
+}
+
+/// What a daemon tells of its connections.
+pub(crate) struct Told(Receiver<&'static str>);
+
+impl Told {
+    /// Nothing else is told before this.
+    pub(crate) fn expect(&self, what: &str) {
+        assert_eq!(self.0.recv_timeout(Duration::from_secs(20)).unwrap(), what);
+    }
+
+    /// Nothing has been told.
+    pub(crate) fn expect_nothing(&self) {
+        assert!(self.0.try_recv().is_err());
+    }
+}
+
+/// A daemon that serves each connection with its number, from one on, and tells what it likes.
+pub(crate) fn telling(
+    serve: impl Fn(usize, &mut Peer, &dyn Fn(&'static str)) + Send + Sync + 'static,
+) -> (FakeDaemon, Told) {
+    let (tell, told) = sync_channel(16);
+    let state: Mutex<(usize, SyncSender<&'static str>)> = Mutex::new((0, tell));
+    let daemon = FakeDaemon::new(move |peer| {
+        let (number, tell) = {
+            let mut state = state.lock().unwrap();
+            state.0 += 1;
+            (state.0, state.1.clone())
+        };
+        serve(number, peer, &|what| tell.send(what).unwrap());
+    });
+    (daemon, Told(told))
 }
 
 /// A builder of clients of this socket, untouched by the environment.

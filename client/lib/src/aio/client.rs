@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use memod_protocol::{
-    Call, CallIdentity, EntryDetail, Filter, Key, PutOutcome, Selector, Stats, Status,
+    Call, CallIdentity, EntryDetail, Explanation, Filter, Key, LogPage, LogQuery, PutOutcome,
+    Savings, Selector, Stats, Status,
 };
 
 use super::connection::Connection;
@@ -13,14 +14,15 @@ use super::hop::hop;
 use super::wire::Taker;
 use crate::address::{Address, Origin};
 use crate::builder::{Builder, Settings, Start};
-use crate::client::put_options;
+use crate::client::{plan, put_options};
 use crate::collect::Collector;
 use crate::connect::{Patience, sink_error};
 use crate::content::{Hit, HitOutput};
 use crate::error::Error;
-use crate::exchange::ask::{Ask, AskStats, AskStatus, Invalidate, List, Page, Ping, Show};
+use crate::exchange::ask::{
+    Ask, AskLog, AskSavings, AskStats, AskStatus, AskWhy, Invalidate, List, Page, Ping, Show,
+};
 use crate::exchange::hit::{HitSummary, Wanted, not_found, unread};
-use crate::exchange::put::PutExchange;
 use crate::mode::Mode;
 use crate::options::{Found, Lookup, LookupOptions, OutputSink, PutOptions};
 use crate::outputs::{Prepared, PutOutput, prepare};
@@ -41,7 +43,7 @@ struct Shared {
 }
 
 /// What is done on a connection, perhaps a second time on a fresh one.
-trait Work: Send {
+pub(super) trait Work: Send {
     type Outcome: Send;
 
     fn is_repeatable(&self) -> bool {
@@ -87,12 +89,25 @@ impl Work for FetchWork<'_, '_> {
     }
 }
 
-struct PutWork<'a> {
+pub(super) struct PutWork<'a> {
     call: &'a Call,
     identity: &'a CallIdentity,
     options: &'a PutOptions,
     outputs: Vec<Prepared>,
     repeatable: bool,
+}
+
+impl<'a> PutWork<'a> {
+    pub(super) fn new(
+        call: &'a Call,
+        identity: &'a CallIdentity,
+        options: &'a PutOptions,
+        outputs: Vec<Prepared>,
+    ) -> Result<Self, Error> {
+        options.run.check()?;
+        let repeatable = outputs.iter().all(Prepared::is_repeatable);
+        Ok(Self { call, identity, options, outputs, repeatable })
+    }
 }
 
 impl Work for PutWork<'_> {
@@ -107,10 +122,9 @@ impl Work for PutWork<'_> {
         connection: &mut Connection,
         patience: Patience,
     ) -> Result<PutOutcome, Error> {
-        let offers: Vec<_> = self.outputs.iter().map(Prepared::offer).collect();
-        let limits = connection.limits();
-        let put = PutExchange::new(self.call, self.identity, self.options, &offers, limits)?;
-        connection.put(put, &mut self.outputs, patience).await
+        let Self { call, identity, options, outputs, .. } = self;
+        let put = plan(call, identity, options, outputs, connection.limits())?;
+        connection.put(put, outputs, patience).await
     }
 }
 
@@ -209,9 +223,7 @@ impl Client {
         outputs: Vec<Prepared>,
         options: &PutOptions,
     ) -> Result<PutOutcome, Error> {
-        options.run.check()?;
-        let repeatable = outputs.iter().all(Prepared::is_repeatable);
-        self.with_connection(PutWork { call, identity, options, outputs, repeatable }).await
+        self.with_connection(PutWork::new(call, identity, options, outputs)?).await
     }
 
     /// As [`crate::Client::show`].
@@ -310,11 +322,44 @@ impl Client {
         self.ask(&mut Ping).await
     }
 
-    fn collector(&self) -> Taker<'static> {
+    /// As [`crate::Client::why`].
+    ///
+    /// # Errors
+    /// As [`crate::Client::why`].
+    pub async fn why(
+        &self,
+        call: &Call,
+        options: &LookupOptions,
+        nearest_max: u32,
+    ) -> Result<Explanation, Error> {
+        let identity = call.identity()?;
+        self.ask(&mut AskWhy { call, identity: &identity, options, nearest_max }).await
+    }
+
+    /// As [`crate::Client::log`].
+    ///
+    /// # Errors
+    /// As [`crate::Client::log`].
+    pub async fn log(&self, query: &LogQuery) -> Result<LogPage, Error> {
+        self.ask(&mut AskLog(query)).await
+    }
+
+    /// As [`crate::Client::savings`].
+    ///
+    /// # Errors
+    /// As [`crate::Client::savings`].
+    pub async fn savings(&self) -> Result<Savings, Error> {
+        self.ask(&mut AskSavings).await
+    }
+
+    pub(super) fn collector(&self) -> Taker<'static> {
         Taker::Collector(Some(Collector::new(self.settings().memory_bytes_max)))
     }
 
-    async fn ask<A: Ask<Answer: Send> + Send>(&self, ask: &mut A) -> Result<A::Answer, Error> {
+    pub(super) async fn ask<A: Ask<Answer: Send> + Send>(
+        &self,
+        ask: &mut A,
+    ) -> Result<A::Answer, Error> {
         self.with_connection(AskWork(ask)).await
     }
 
@@ -327,12 +372,24 @@ impl Client {
         self.with_connection(FetchWork { wanted, options, taker }).await
     }
 
-    async fn with_connection<W: Work>(&self, mut work: W) -> Result<W::Outcome, Error> {
-        // Asked for once, since it is a system call.
+    pub(super) async fn with_connection<W: Work>(&self, mut work: W) -> Result<W::Outcome, Error> {
+        let process = self.admit()?;
+        let (connection, outcome) = self.attempt(process, &mut work).await;
+        self.finish(process, connection, outcome)
+    }
+
+    pub(super) fn admit(&self) -> Result<u32, Error> {
         let process = std::process::id();
-        if !self.shared.pool.admit(process, Instant::now()) {
-            return Err(Error::BreakerOpen);
-        }
+        let admitted = self.shared.pool.admit(process, Instant::now());
+        admitted.then_some(process).ok_or(Error::BreakerOpen)
+    }
+
+    /// The connection on which it was done, or tried, is the caller's until [`Client::finish`].
+    pub(super) async fn attempt<W: Work>(
+        &self,
+        process: u32,
+        work: &mut W,
+    ) -> (Option<Connection>, Result<W::Outcome, Error>) {
         let patience = Patience::within(self.settings().bounds.deadline);
         while let Some(mut connection) = self.shared.pool.take(process) {
             if !connection.is_usable() {
@@ -340,19 +397,19 @@ impl Client {
             }
             match work.run(&mut connection, patience).await {
                 Err(error) if work.is_repeatable() && connection.was_stale(&error) => break,
-                outcome => return self.finish(process, Some(connection), outcome),
+                outcome => return (Some(connection), outcome),
             }
         }
         match self.connect(patience).await {
             Ok((mut connection, patience)) => {
                 let outcome = work.run(&mut connection, patience).await;
-                self.finish(process, Some(connection), outcome)
+                (Some(connection), outcome)
             }
-            Err(error) => self.finish(process, None, Err(error)),
+            Err(error) => (None, Err(error)),
         }
     }
 
-    fn finish<R>(
+    pub(super) fn finish<R>(
         &self,
         process: u32,
         connection: Option<Connection>,
@@ -395,7 +452,7 @@ impl Client {
 }
 
 /// The hit whose outputs the taker has collected.
-fn collected(taker: Taker<'_>, summary: HitSummary) -> Result<Hit, Error> {
+pub(super) fn collected(taker: Taker<'_>, summary: HitSummary) -> Result<Hit, Error> {
     let Taker::Collector(Some(collector)) = taker else {
         return Err(sink_error(std::io::Error::other("the collector is away")));
     };

@@ -14,9 +14,10 @@ use memod_protocol::{
 
 use super::*;
 use crate::content::Content;
-use crate::memo::{CacheStatus, MemoizeError};
+use crate::memo::MemoizeError;
 use crate::options::MemoizeOptions;
 use crate::outputs::Source;
+use crate::status::CacheStatus;
 use crate::testing::{FakeDaemon, Peer, builder, call_with_outputs, hit};
 
 const SHORT: Duration = Duration::from_millis(100);

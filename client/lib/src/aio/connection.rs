@@ -13,14 +13,15 @@ use tokio::runtime::{Handle, Id};
 use super::hop::hop;
 use super::wire::{Taker, Wire};
 use crate::connect::{Patience, sink_error};
-use crate::connection::{Bounds, check_ours};
+use crate::connection::{Bounds, ClaimOutcome, Vigil, check_ours};
 use crate::error::Error;
-use crate::exchange::ask::Ask;
+use crate::exchange::ask::{Ask, Ping};
+use crate::exchange::claim::{Answer, ClaimExchange, answer};
 use crate::exchange::hit::{First, Step, Transfer, Wanted, first};
 use crate::exchange::put::{PutExchange, outcome};
 use crate::exchange::{self};
-use crate::options::{Found, LookupOptions};
-use crate::outputs::{Body, Prepared, Stream, unreadable};
+use crate::options::{ClaimFound, Found, LookupOptions};
+use crate::outputs::{Body, Prepared, unreadable};
 
 /// A connection on which both sides have agreed.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ pub(super) struct Connection {
     runtime: Id,
     last_id: u64,
     settled: bool,
+    /// The number of a ping whose answer is still to come.
+    pong_due: Option<u64>,
 }
 
 impl Connection {
@@ -50,17 +53,18 @@ impl Connection {
         let (header, payload_bytes) = wire.header(patience).await?;
         let agreement = exchange::welcome(&header, payload_bytes)?;
         let runtime = Handle::current().id();
-        Ok(Self { wire, agreement, bounds, runtime, last_id: 0, settled: true })
+        let (last_id, settled, pong_due) = (0, true, None);
+        Ok(Self { wire, agreement, bounds, runtime, last_id, settled, pong_due })
     }
 
     /// Whether it may be used for another request.
     pub(super) fn is_usable(&self) -> bool {
-        self.settled && self.runtime == Handle::current().id() && self.wire.is_quiet()
+        self.is_settled() && self.runtime == Handle::current().id() && self.wire.is_quiet()
     }
 
     /// Whether its last exchange came to its proper end.
     pub(super) const fn is_settled(&self) -> bool {
-        self.settled
+        self.settled && self.pong_due.is_none()
     }
 
     /// Whether a request that failed here may simply never have been seen.
@@ -82,6 +86,7 @@ impl Connection {
         let id = self.begin();
         let mut patience =
             if ask.is_long() { Patience::Stall(self.bounds.stall) } else { patience };
+        patience = patience.and(ask.waits());
         self.send(&exchange::request(id, ask.request(), 0)?, &[], patience).await?;
         loop {
             let header = self.bare_header(patience).await?;
@@ -127,7 +132,7 @@ impl Connection {
                 }
                 Step::Move(bytes) => self.wire.payload(bytes, patience, taker).await?,
                 Step::Receive => {
-                    let (header, payload_bytes) = self.wire.header(patience).await?;
+                    let (header, payload_bytes) = self.frame(patience).await?;
                     if let Some(miss) = transfer.chunk(&header, payload_bytes)? {
                         self.settled = true;
                         return Ok(Found::Miss(miss));
@@ -138,6 +143,92 @@ impl Connection {
         }
         self.settled = true;
         Ok(Found::Hit(transfer.into_summary()))
+    }
+
+    /// Claims; as the blocking one.
+    pub(super) async fn claim(
+        &mut self,
+        claim: &ClaimExchange<'_>,
+        taker: &mut Taker<'_>,
+        patience: Patience,
+    ) -> Result<ClaimOutcome, Error> {
+        let id = self.begin();
+        self.send(&exchange::request(id, claim.request(), 0)?, &[], patience).await?;
+        let expected = claim.expect();
+        let mut frame = self.frame(patience).await?;
+        let mut vigil = None;
+        loop {
+            let found = match answer(id, expected, &frame.0, frame.1)? {
+                Answer::Waiting(pending) => {
+                    let vigil = *vigil.get_or_insert_with(|| {
+                        taker.waiting(&pending);
+                        Vigil::begin(claim.wait(), self.bounds)
+                    });
+                    frame = self.watch(vigil).await?;
+                    continue;
+                }
+                Answer::Found(First::Hit(transfer)) => self.take(*transfer, taker).await?.into(),
+                Answer::Found(First::Miss { miss, settled }) => {
+                    self.settled = settled;
+                    ClaimFound::Miss(miss)
+                }
+                Answer::Leased(leased) => {
+                    self.settled = true;
+                    ClaimFound::Leased(leased)
+                }
+                Answer::Pending(pending) => {
+                    self.settled = true;
+                    ClaimFound::Pending(*pending)
+                }
+            };
+            return Ok(ClaimOutcome { found, waited: vigil.is_some() });
+        }
+    }
+
+    /// Waits for the next frame of a claim that waits; as the blocking one.
+    async fn watch(&mut self, vigil: Vigil) -> Result<(Vec<u8>, usize), Error> {
+        loop {
+            if !self.wire.is_readable(vigil.quiet()).await? {
+                if let Some(bound) = vigil.over() {
+                    return Err(self.wire.late("answer", bound));
+                }
+                self.ping().await?;
+            }
+            let frame = self.wire.header(Patience::within(self.bounds.deadline)).await?;
+            if !self.takes_pong(&frame) {
+                return Ok(frame);
+            }
+        }
+    }
+
+    /// Sends a ping, unless the answer to one is still to come.
+    async fn ping(&mut self) -> Result<(), Error> {
+        if self.pong_due.is_none() {
+            self.last_id += 1;
+            self.pong_due = Some(self.last_id);
+            let ping = exchange::request(self.last_id, Ping.request(), 0)?;
+            self.send(&ping, &[], Patience::within(self.bounds.deadline)).await?;
+        }
+        Ok(())
+    }
+
+    /// A connection that has been held for a while, if it is still there.
+    pub(super) async fn if_alive(&mut self, patience: Patience) -> Option<&mut Self> {
+        if self.runtime != Handle::current().id() {
+            return None;
+        }
+        while self.pong_due.is_some() {
+            let frame = self.wire.header(patience).await.ok()?;
+            if !self.takes_pong(&frame) {
+                return None;
+            }
+        }
+        self.is_usable().then_some(self)
+    }
+
+    /// Ends the connection for whoever else may hold a copy of it.
+    pub(super) fn shut_down(&self) {
+        self.wire.shut_down();
     }
 
     /// Stores a run's outputs. Streams are used up by it.
@@ -171,17 +262,19 @@ impl Connection {
         output: &mut Prepared,
     ) -> Result<(), Error> {
         let patience = Patience::Stall(self.bounds.stall);
-        let body = std::mem::replace(&mut output.body, Body::Memory(Bytes::new()));
-        let sent = match body {
+        let sent = match &mut output.body {
             Body::Memory(bytes) => {
+                // Stays where it is, since the put may have to be done again.
                 let mut sent: u64 = 0;
                 for piece in bytes.chunks(put.chunk_bytes()) {
                     self.upload_piece(put, index, &mut sent, piece).await?;
                 }
-                output.body = Body::Memory(bytes);
                 sent
             }
-            Body::Stream(stream) => self.upload_stream(put, index, stream, &output.name).await?,
+            body @ Body::Stream(_) => {
+                let stream = std::mem::replace(body, Body::Memory(Bytes::new()));
+                self.upload_stream(put, index, stream, &output.name).await?
+            }
         };
         let id = self.begin();
         self.send(&put.upload_end(id, index)?, &[], patience).await?;
@@ -193,18 +286,21 @@ impl Connection {
         &mut self,
         put: &PutExchange,
         index: usize,
-        mut stream: Stream,
+        mut body: Body,
         name: &str,
     ) -> Result<u64, Error> {
         let mut sent = 0;
         let mut buffer = vec![0; put.chunk_bytes()];
         loop {
             let (back, filled_buffer, filled) = hop(move || {
-                let filled = stream.fill(&mut buffer);
-                (stream, buffer, filled)
+                let filled = match &mut body {
+                    Body::Stream(stream) => stream.fill(&mut buffer),
+                    Body::Memory(_) => Ok(0),
+                };
+                (body, buffer, filled)
             })
             .await?;
-            (stream, buffer) = (back, filled_buffer);
+            (body, buffer) = (back, filled_buffer);
             let filled = filled.map_err(|error| unreadable(name, error))?;
             let piece = buffer.get(..filled).unwrap_or_default();
             if piece.is_empty() {
@@ -256,7 +352,22 @@ impl Connection {
     }
 
     async fn bare_header(&mut self, patience: Patience) -> Result<Vec<u8>, Error> {
-        exchange::bare(self.wire.header(patience).await?)
+        exchange::bare(self.frame(patience).await?)
+    }
+
+    /// The next frame's header and the length of its payload, but for a pong that is still due.
+    async fn frame(&mut self, patience: Patience) -> Result<(Vec<u8>, usize), Error> {
+        loop {
+            let frame = self.wire.header(patience).await?;
+            if !self.takes_pong(&frame) {
+                return Ok(frame);
+            }
+        }
+    }
+
+    fn takes_pong(&mut self, (header, payload_bytes): &(Vec<u8>, usize)) -> bool {
+        let is_it = |id: &mut u64| *payload_bytes == 0 && exchange::is_pong(*id, header);
+        self.pong_due.take_if(is_it).is_some()
     }
 }
 

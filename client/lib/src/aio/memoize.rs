@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use memod_protocol::Call;
 
+use super::Recall;
 use super::client::{Client, prepare_outputs};
 use super::hop::hop;
 use crate::content::HitOutput;
 use crate::error::Error;
-use crate::memo::{MemoizeError, Memoized, Recall};
+use crate::memo::{Asking, MemoizeError, Memoized};
 use crate::memoize::read_all;
 use crate::options::MemoizeOptions;
 use crate::outputs::{self, Prepared, PutOutput};
@@ -81,11 +82,18 @@ impl Client {
     /// As [`crate::Client::recall`].
     pub async fn recall(&self, call: &Call, options: &MemoizeOptions) -> Recall {
         let mode = options.mode.unwrap_or(self.mode());
-        let (mut recall, lookup) = Recall::begin(call, options, mode);
-        if let (Some(options), Some(identity)) = (lookup, recall.identity()) {
-            let begun = Instant::now();
-            let outcome = self.lookup_identified(call, identity, &options).await;
-            recall.looked_up(outcome, begun.elapsed());
+        let (mut recall, asking) = Recall::begin(call, options, mode);
+        let begun = Instant::now();
+        match (asking, recall.identity()) {
+            (Some(Asking::Lookup(options)), Some(identity)) => {
+                let outcome = self.lookup_identified(call, identity, &options).await;
+                recall.looked_up(outcome, begun.elapsed());
+            }
+            (Some(Asking::Claim(options)), Some(identity)) => {
+                let outcome = self.claim_identified(call, identity, &options).await;
+                recall.claimed(outcome, begun.elapsed());
+            }
+            _ => {}
         }
         recall
     }
@@ -109,11 +117,15 @@ impl Client {
         prepare: impl Future<Output = Result<Vec<Prepared>, Error>>,
     ) -> Memoized<()> {
         let options = recall.computed(took);
+        let lease = recall.take_lease();
         let outcome = match options.zip(recall.identity()) {
             None => None,
-            Some((options, identity)) => Some(match prepare.await {
-                Ok(outputs) => self.put_prepared(call, identity, outputs, &options).await,
-                Err(error) => Err(error),
+            Some((options, identity)) => Some(match (prepare.await, lease) {
+                (Ok(outputs), Some(lease)) => {
+                    lease.put_prepared(call, identity, outputs, &options).await
+                }
+                (Ok(outputs), None) => self.put_prepared(call, identity, outputs, &options).await,
+                (Err(error), _) => Err(error),
             }),
         };
         recall.stored(outcome)

@@ -9,7 +9,16 @@
 mod client;
 mod connection;
 mod hop;
+mod lease;
 mod memoize;
 mod wire;
 
 pub use client::Client;
+pub use lease::Lease;
+
+/// As [`crate::Claimed`].
+pub type Claimed = crate::Claimed<Lease>;
+/// As [`crate::ClaimFound`].
+pub type ClaimFound = crate::ClaimFound<Lease>;
+/// As [`crate::Recall`].
+pub type Recall = crate::Recall<Lease>;

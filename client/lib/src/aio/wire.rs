@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use memod_protocol::Pending;
 use memod_protocol::frame::{PREFIX_BYTES, Prefix};
 use nix::errno::Errno;
 use tokio::io::Interest;
@@ -15,7 +16,8 @@ use tokio::net::UnixStream;
 use super::hop::hop;
 use crate::collect::Collector;
 use crate::connect::{
-    Patience, address, connect_error, io_error, is_quiet, peer_uid, send_some, sink_error, timeout,
+    Patience, address, connect_error, io_error, is_quiet, peek, peer_uid, send_some, shut_down,
+    sink_error, timeout,
 };
 use crate::error::Error;
 use crate::exchange::hit::OutputDescription;
@@ -48,6 +50,12 @@ pub(super) enum Taker<'a> {
 impl Taker<'_> {
     pub(super) fn begin(&mut self, output: &OutputDescription, index: usize) -> io::Result<()> {
         self.sink()?.begin(output, index)
+    }
+
+    pub(super) fn waiting(&mut self, pending: &Pending) {
+        if let Ok(sink) = self.sink() {
+            sink.waiting(pending);
+        }
     }
 
     fn sink(&mut self) -> io::Result<&mut dyn OutputSink> {
@@ -115,6 +123,31 @@ impl Wire {
     /// Whether the peer is there and has said nothing unasked.
     pub(super) fn is_quiet(&self) -> bool {
         self.start == self.end && is_quiet(&self.socket)
+    }
+
+    /// As the blocking one.
+    pub(super) fn shut_down(&self) {
+        shut_down(&self.socket);
+    }
+
+    /// The error for a peer that does not do this in time.
+    pub(super) fn late(&self, what: &'static str, patience: Patience) -> Error {
+        timeout(&self.path, what, patience)
+    }
+
+    /// Waits for something to receive, or for the peer's end; whether there is before patience
+    /// ends.
+    pub(super) async fn is_readable(&self, patience: Patience) -> Result<bool, Error> {
+        if self.start < self.end {
+            return Ok(true);
+        }
+        let Some(left) = patience.left() else { return Ok(false) };
+        // What the runtime calls readable may have been read already; to look is to know.
+        let look = self.socket.async_io(Interest::READABLE, || Ok(peek(&self.socket)?));
+        match tokio::time::timeout(left, look).await {
+            Ok(looked) => looked.map(|_| true).map_err(|error| io_error(&self.path, error)),
+            Err(_) => Ok(false),
+        }
     }
 
     /// Forgets whether anything was received: a new request begins.

@@ -1,11 +1,16 @@
 //! Exchanges of one request and answers without payload.
 
+use std::time::Duration;
+
 use memod_protocol::{
-    EntryDetail, EntryRow, Filter, Key, Request, Response, Selector, Stats, Status,
+    Call, CallIdentity, EntryDetail, EntryRow, Explanation, Filter, InterfaceText, Key, LogPage,
+    LogQuery, Lookup, NamedOwner, Release, Request, Reservation, Reserve, Response, Savings,
+    Selector, Stats, Status, Why,
 };
 
 use super::unexpected;
 use crate::error::Error;
+use crate::options::{LookupOptions, milliseconds};
 
 /// A question, and what its answers mean.
 pub(crate) trait Ask {
@@ -18,6 +23,11 @@ pub(crate) trait Ask {
     /// Whether the daemon may need longer than for an answer from memory.
     fn is_long(&self) -> bool {
         false
+    }
+
+    /// For how long the daemon is asked to hold the answer back.
+    fn waits(&self) -> Duration {
+        Duration::ZERO
     }
 
     /// What an answer means; nothing if more will follow.
@@ -165,11 +175,130 @@ impl<F: FnMut(u64)> Ask for Invalidate<F> {
     }
 }
 
+/// Takes or extends the lease of a named owner.
+pub(crate) struct AskReserve<'a> {
+    pub(crate) call: &'a CallIdentity,
+    pub(crate) owner: &'a NamedOwner,
+}
+
+impl Ask for AskReserve<'_> {
+    type Answer = Reservation;
+
+    fn request(&self) -> Request {
+        let (call, owner) = (self.call.clone(), self.owner.clone());
+        Request::Reserve(Box::new(Reserve { call, owner }))
+    }
+
+    fn answer(&mut self, response: Response) -> Result<Option<Reservation>, Error> {
+        match response {
+            Response::Reservation(made) if made.key == self.call.key() => Ok(Some(*made)),
+            other => Err(unexpected("a reservation", &other)),
+        }
+    }
+}
+
+/// Gives a lease back: a named owner's, or the connection's own.
+pub(crate) struct AskRelease<'a> {
+    pub(crate) call: &'a CallIdentity,
+    pub(crate) owner: Option<&'a str>,
+}
+
+impl Ask for AskRelease<'_> {
+    type Answer = bool;
+
+    fn request(&self) -> Request {
+        let (call, owner) = (self.call.clone(), self.owner.map(str::to_owned));
+        Request::Release(Box::new(Release { call, owner }))
+    }
+
+    fn answer(&mut self, response: Response) -> Result<Option<bool>, Error> {
+        match response {
+            Response::Released { released } => Ok(Some(released)),
+            other => Err(unexpected("a release", &other)),
+        }
+    }
+}
+
+/// Why does a lookup miss?
+pub(crate) struct AskWhy<'a> {
+    pub(crate) call: &'a Call,
+    pub(crate) identity: &'a CallIdentity,
+    pub(crate) options: &'a LookupOptions,
+    pub(crate) nearest_max: u32,
+}
+
+impl Ask for AskWhy<'_> {
+    type Answer = Explanation;
+
+    fn request(&self) -> Request {
+        let max_age_ms = milliseconds(self.options.max_age);
+        Request::Why(Box::new(Why {
+            lookup: Lookup { call: self.identity.clone(), max_age_ms },
+            interface: InterfaceText::from(&self.call.interface),
+            nearest_max: self.nearest_max,
+        }))
+    }
+
+    fn is_long(&self) -> bool {
+        true
+    }
+
+    fn answer(&mut self, response: Response) -> Result<Option<Explanation>, Error> {
+        match response {
+            Response::Explained(said) if said.key == self.identity.key() => Ok(Some(*said)),
+            other => Err(unexpected("a question for the reason of a miss", &other)),
+        }
+    }
+}
+
+/// Recent requests.
+pub(crate) struct AskLog<'a>(pub(crate) &'a LogQuery);
+
+impl Ask for AskLog<'_> {
+    type Answer = LogPage;
+
+    fn request(&self) -> Request {
+        Request::Log(Box::new(self.0.clone()))
+    }
+
+    fn waits(&self) -> Duration {
+        Duration::from_millis(self.0.wait_ms)
+    }
+
+    fn answer(&mut self, response: Response) -> Result<Option<LogPage>, Error> {
+        match response {
+            Response::Logged(page) => Ok(Some(page)),
+            other => Err(unexpected("a question for its request log", &other)),
+        }
+    }
+}
+
+/// Its counters by scope and by user.
+pub(crate) struct AskSavings;
+
+impl Ask for AskSavings {
+    type Answer = Savings;
+
+    fn request(&self) -> Request {
+        Request::Savings
+    }
+
+    fn answer(&mut self, response: Response) -> Result<Option<Savings>, Error> {
+        match response {
+            Response::Savings(savings) => Ok(Some(*savings)),
+            other => Err(unexpected("a question for its counters by scope", &other)),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
 
+    use memod_protocol::LiteralType;
+
     use super::*;
+    use crate::testing::{call_with_outputs, holder};
 
     #[test]
     fn each_question_takes_only_its_own_answer() {
@@ -180,6 +309,41 @@ mod tests {
         assert!(matches!(AskStatus.answer(Response::Pong), Err(Error::Protocol(_))));
         let mut show = Show(Key::from_bytes([1; 32]));
         assert!(matches!(show.answer(Response::Pong), Err(Error::Protocol(_))));
+    }
+
+    #[test]
+    fn the_newer_questions_take_only_their_own_answers_of_their_own_key() {
+        let call = call_with_outputs(&["a"], &LiteralType::Bytes);
+        let identity = call.identity().unwrap();
+        let (key, other) = (identity.key(), Key::from_bytes([1; 32]));
+        let owner = NamedOwner { name: "worker".into(), heartbeat_ms: 1000 };
+        let mut reserve = AskReserve { call: &identity, owner: &owner };
+        let made = |key| Reservation { key, acquired: true, holder: holder() };
+        let answer = Response::Reservation(Box::new(made(key)));
+        assert_eq!(reserve.answer(answer).unwrap(), Some(made(key)));
+        let answer = Response::Reservation(Box::new(made(other)));
+        assert!(matches!(reserve.answer(answer), Err(Error::Protocol(_))));
+        let mut release = AskRelease { call: &identity, owner: None };
+        assert_eq!(release.answer(Response::Released { released: true }).unwrap(), Some(true));
+        assert!(matches!(release.answer(Response::Pong), Err(Error::Protocol(_))));
+        let options = LookupOptions { max_age: Some(Duration::from_secs(1)) };
+        let mut why =
+            AskWhy { call: &call, identity: &identity, options: &options, nearest_max: 3 };
+        let Request::Why(asked) = why.request() else { panic!() };
+        assert_eq!((asked.lookup.max_age_ms, asked.nearest_max), (Some(1000), 3));
+        assert_eq!(asked.interface.outputs, [("a".to_owned(), "bytes".to_owned())]);
+        let said = |key| Explanation { key, miss: None, nearest: vec![] };
+        let answer = Response::Explained(Box::new(said(key)));
+        assert_eq!(why.answer(answer).unwrap(), Some(said(key)));
+        let answer = Response::Explained(Box::new(said(other)));
+        assert!(matches!(why.answer(answer), Err(Error::Protocol(_))));
+        let query = LogQuery { wait_ms: 1500, ..LogQuery::default() };
+        let mut log = AskLog(&query);
+        assert_eq!(log.waits(), Duration::from_millis(1500));
+        assert!(log.answer(Response::Logged(LogPage::default())).unwrap().is_some());
+        assert!(matches!(log.answer(Response::Pong), Err(Error::Protocol(_))));
+        assert!(AskSavings.answer(Response::Savings(Box::default())).unwrap().is_some());
+        assert!(matches!(AskSavings.answer(Response::Pong), Err(Error::Protocol(_))));
     }
 
     #[test]

@@ -97,6 +97,13 @@ pub(crate) struct Expected<'a> {
     key: Key,
 }
 
+impl Expected<'_> {
+    /// The key that the answer must name.
+    pub(crate) const fn key(&self) -> Key {
+        self.key
+    }
+}
+
 /// The miss of a client that does not read.
 pub(crate) fn unread(identity: &CallIdentity) -> Miss {
     miss(identity.key(), MissReason::Disabled, None)
@@ -161,8 +168,18 @@ pub(crate) fn first(
     header: &[u8],
     payload_bytes: usize,
 ) -> Result<First, Error> {
+    found(id, expected, response(id, header)?, payload_bytes)
+}
+
+/// What an answer means that may be a hit or a miss; `id` is its request's number.
+pub(super) fn found(
+    id: u64,
+    expected: Expected<'_>,
+    response: Response,
+    payload_bytes: usize,
+) -> Result<First, Error> {
     let Expected { wanted, key } = expected;
-    let hit = match response(id, header)? {
+    let hit = match response {
         Response::Miss(miss) if payload_bytes == 0 && miss.key == key => {
             return Ok(First::Miss { miss, settled: true });
         }

@@ -7,6 +7,7 @@
 //! **Does not** do I/O or read the clock.
 
 pub(crate) mod ask;
+pub(crate) mod claim;
 pub(crate) mod hit;
 pub(crate) mod put;
 
@@ -76,6 +77,11 @@ pub(crate) fn response(id: u64, header: &[u8]) -> Result<Response, Error> {
         }
         response => Ok(response),
     }
+}
+
+/// Whether this is the answer to the ping of that number.
+pub(crate) fn is_pong(id: u64, header: &[u8]) -> bool {
+    matches!(response(id, header), Ok(Response::Pong))
 }
 
 /// The header of a frame that must have no payload.

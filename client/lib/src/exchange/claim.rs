@@ -1,0 +1,116 @@
+//! A claim: a lookup that may bring the lease, or wait for who holds it.
+//!
+//! **Invariants.** Every answer names the key that was asked for. An answer that says that the
+//! claim waits is followed by another; any other is the last.
+
+use std::time::Duration;
+
+use memod_protocol::{
+    Call, CallIdentity, Claim, InvalidArgument, Key, Leased, Lookup, NamedOwner, Pending, Request,
+    Response,
+};
+
+use super::hit::{Expected, First, Wanted, found};
+use super::{response, unexpected};
+use crate::error::Error;
+use crate::options::{ClaimOptions, Wait, milliseconds};
+
+/// A claim that may be sent.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ClaimExchange<'a> {
+    call: &'a Call,
+    identity: &'a CallIdentity,
+    options: &'a ClaimOptions,
+}
+
+/// What an answer to a claim means.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// The lookup is answered.
+    Found(First),
+    /// There is nothing, and the lease is the asker's.
+    Leased(Box<Leased>),
+    /// Another holds the lease; this is the last answer.
+    Pending(Box<Pending>),
+    /// Another holds the lease, and another answer will come.
+    Waiting(Box<Pending>),
+}
+
+impl<'a> ClaimExchange<'a> {
+    /// Checks a claim.
+    ///
+    /// # Errors
+    /// If its owner is no owner.
+    pub(crate) fn new(
+        call: &'a Call,
+        identity: &'a CallIdentity,
+        options: &'a ClaimOptions,
+    ) -> Result<Self, InvalidArgument> {
+        options.owner.as_ref().map_or(Ok(()), NamedOwner::check)?;
+        Ok(Self { call, identity, options })
+    }
+
+    /// What to send.
+    pub(crate) fn request(&self) -> Request {
+        let ClaimOptions { max_age, take, owner, wait } = self.options;
+        Request::Claim(Box::new(Claim {
+            lookup: Lookup { call: self.identity.clone(), max_age_ms: milliseconds(*max_age) },
+            take: *take,
+            owner: owner.clone(),
+            wait_ms: milliseconds(wait.bound()),
+        }))
+    }
+
+    /// What the answers must name; see [`Wanted::expect`].
+    pub(crate) fn expect(&self) -> Expected<'a> {
+        Wanted::Call { call: self.call, identity: self.identity }.expect()
+    }
+
+    /// How long the daemon may let the claim wait; absent: without end.
+    pub(crate) const fn wait(&self) -> Wait {
+        self.options.wait
+    }
+}
+
+/// Refuses to store with the lease of another call.
+pub(crate) fn of_another(leased: Key, identity: &CallIdentity) -> Result<(), InvalidArgument> {
+    if identity.key() == leased {
+        return Ok(());
+    }
+    Err(InvalidArgument::new("call", "is not the one that the lease is for"))
+}
+
+/// Reads the first frame of an answer to the claim of that number.
+pub(crate) fn answer(
+    id: u64,
+    expected: Expected<'_>,
+    header: &[u8],
+    payload_bytes: usize,
+) -> Result<Answer, Error> {
+    let key = expected.key();
+    match response(id, header)? {
+        Response::Leased(leased) if payload_bytes == 0 && leased.miss.key == key => {
+            Ok(Answer::Leased(leased))
+        }
+        Response::Pending(pending) if payload_bytes == 0 && pending.key == key => {
+            Ok(if pending.waiting { Answer::Waiting(pending) } else { Answer::Pending(pending) })
+        }
+        other @ (Response::Leased(_) | Response::Pending(_)) => Err(unexpected("a claim", &other)),
+        other => found(id, expected, other, payload_bytes).map(Answer::Found),
+    }
+}
+
+impl Wait {
+    /// The most that it may take; absent: there is no bound.
+    pub(crate) const fn bound(self) -> Option<Duration> {
+        match self {
+            Self::No => Some(Duration::ZERO),
+            Self::AtMost(bound) => Some(bound),
+            Self::Forever => None,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "claim_tests.rs"]
+mod tests;

@@ -1,0 +1,250 @@
+//! Leases with the blocking client: the right to compute, and those who wait for it
+//! (semantics 26 to 32).
+//!
+//! **Invariants.** A lease without a named owner is held by a connection that is used for nothing
+//! else; whatever ends the [`Lease`] ends the connection or the lease on it. A process never uses
+//! a lease's connection that its parent opened, nor ends it.
+
+use memod_protocol::{
+    Call, CallIdentity, Holder, Key, Leased, Miss, NamedOwner, PutOutcome, Reservation, name,
+};
+
+use crate::client::{Client, plan, put_options};
+use crate::collect::Collector;
+use crate::connect::{Patience, sink_error};
+use crate::connection::{ClaimOutcome, Connection};
+use crate::error::Error;
+use crate::exchange::ask::{AskRelease, AskReserve};
+use crate::exchange::claim::{ClaimExchange, of_another};
+use crate::exchange::hit::unread;
+use crate::memo::Right;
+use crate::options::{ClaimFound, ClaimOptions, Claimed, OutputSink, PutOptions};
+use crate::outputs::{Prepared, PutOutput, prepare};
+
+impl Client {
+    /// Has this call been run before? If not, is it the caller's turn to run it? While another runs
+    /// it, waits as the options say; the daemon's word wakes it at once.
+    ///
+    /// A client that does not read is told "disabled"; one that does not write takes no lease.
+    ///
+    /// # Errors
+    /// If the call or the owner is wrong, too many wait, or the daemon could not be asked. While
+    /// the claim waits, a daemon that dies or gives no sign of life is an error too.
+    pub fn claim(&self, call: &Call, options: &ClaimOptions) -> Result<Claimed, Error> {
+        let identity = call.identity()?;
+        if !self.mode().reads() {
+            return Ok(Claimed::Miss(unread(&identity)));
+        }
+        let options = options.in_mode(self.mode());
+        self.claim_identified(call, &identity, &options).map(|(claimed, _)| claimed)
+    }
+
+    /// As [`Client::claim`], with the outputs going into the sink as they come.
+    ///
+    /// # Errors
+    /// As [`Client::claim`], or with what the sink fails. What the sink has taken is void then.
+    pub fn claim_into(
+        &self,
+        call: &Call,
+        options: &ClaimOptions,
+        sink: &mut dyn OutputSink,
+    ) -> Result<ClaimFound, Error> {
+        let identity = call.identity()?;
+        if !self.mode().reads() {
+            return Ok(ClaimFound::Miss(unread(&identity)));
+        }
+        let options = options.in_mode(self.mode());
+        self.claim_taken(call, &identity, &options, sink).map(|(found, _)| found)
+    }
+
+    /// As [`Client::claim`], whatever the client's mode; also tells whether it waited.
+    pub(crate) fn claim_identified(
+        &self,
+        call: &Call,
+        identity: &CallIdentity,
+        options: &ClaimOptions,
+    ) -> Result<(Claimed, bool), Error> {
+        let mut collector = Collector::new(self.settings().memory_bytes_max);
+        let (found, waited) = self.claim_taken(call, identity, options, &mut collector)?;
+        let claimed = found.collected(|summary| collector.finish(summary).map_err(sink_error))?;
+        Ok((claimed, waited))
+    }
+
+    fn claim_taken(
+        &self,
+        call: &Call,
+        identity: &CallIdentity,
+        options: &ClaimOptions,
+        sink: &mut dyn OutputSink,
+    ) -> Result<(ClaimFound, bool), Error> {
+        let claim = ClaimExchange::new(call, identity, options)?;
+        let process = self.admit()?;
+        let (mut connection, outcome) = self.attempt(process, true, |connection, patience| {
+            connection.claim(&claim, sink, patience)
+        });
+        let held = connection.take_if(|_| outcome.as_ref().is_ok_and(|got| got.holds(options)));
+        let ClaimOutcome { found, waited } = self.finish(process, connection, outcome)?;
+        let lease = |leased: Box<Leased>| Lease {
+            client: self.clone(),
+            identity: identity.clone(),
+            miss: leased.miss,
+            holder: leased.holder,
+            owner: options.owner.as_ref().map(|owner| owner.name.clone()),
+            process,
+            connection: held,
+        };
+        Ok((found.map_lease(lease), waited))
+    }
+
+    /// Takes or extends the lease of a named owner, without looking up. Never waits.
+    ///
+    /// # Errors
+    /// If the call or the owner is wrong, or the daemon could not be asked.
+    pub fn reserve(&self, call: &Call, owner: &NamedOwner) -> Result<Reservation, Error> {
+        let identity = call.identity()?;
+        owner.check()?;
+        self.ask(&mut AskReserve { call: &identity, owner })
+    }
+
+    /// Gives the lease of a named owner back; gives whether the owner held it.
+    ///
+    /// # Errors
+    /// If the call is wrong, the owner is empty, or the daemon could not be asked.
+    pub fn release(&self, call: &Call, owner: &str) -> Result<bool, Error> {
+        let identity = call.identity()?;
+        name::check("owner", owner)?;
+        self.ask(&mut AskRelease { call: &identity, owner: Some(owner) })
+    }
+}
+
+/// The right to compute a call, while others wait for its outputs.
+///
+/// Dropped, it is given back at once, and the next who waits has it; so it is when the process
+/// ends in whatever way. Only that of a named owner stays, until it is released or expires.
+#[derive(Debug)]
+pub struct Lease {
+    client: Client,
+    identity: CallIdentity,
+    miss: Miss,
+    holder: Holder,
+    owner: Option<String>,
+    /// The process that took it.
+    process: u32,
+    /// What holds it, unless a named owner does.
+    connection: Option<Connection>,
+}
+
+impl Lease {
+    /// The key that may be computed.
+    #[must_use]
+    pub const fn key(&self) -> Key {
+        self.miss.key
+    }
+
+    /// Why the lookup missed.
+    #[must_use]
+    pub const fn miss(&self) -> &Miss {
+        &self.miss
+    }
+
+    /// Who holds the lease, as others are told.
+    #[must_use]
+    pub const fn holder(&self) -> &Holder {
+        &self.holder
+    }
+
+    /// Remembers the run, which ends the lease and wakes who waits. A daemon that has been
+    /// restarted meanwhile, and so has forgotten the lease, takes it like any other run.
+    ///
+    /// # Errors
+    /// If the call is not that of the lease, or as [`Client::put`]. The lease is given back.
+    pub fn put(
+        self,
+        call: &Call,
+        outputs: Vec<PutOutput>,
+        options: &PutOptions,
+    ) -> Result<PutOutcome, Error> {
+        let identity = call.identity()?;
+        let options = put_options(self.client.mode(), options)?;
+        self.put_prepared(call, &identity, prepare(&call.interface, outputs)?, &options)
+    }
+
+    /// As [`Lease::put`], whatever the client's mode.
+    pub(crate) fn put_prepared(
+        mut self,
+        call: &Call,
+        identity: &CallIdentity,
+        mut outputs: Vec<Prepared>,
+        options: &PutOptions,
+    ) -> Result<PutOutcome, Error> {
+        of_another(self.key(), identity)?;
+        options.run.check()?;
+        let client = self.client.clone();
+        let process = std::process::id();
+        let patience = Patience::within(client.settings().bounds.deadline);
+        if let Some(connection) = self.usable(process, patience) {
+            let repeatable = outputs.iter().all(Prepared::is_repeatable);
+            let put = plan(call, identity, options, &outputs, connection.limits())?;
+            let outcome = connection.put(put, &mut outputs, patience);
+            let stale = |error: &Error| repeatable && connection.was_stale(error);
+            if !outcome.as_ref().is_err_and(stale) {
+                // Only what was stored has surely ended the lease.
+                let ended = matches!(outcome, Ok(PutOutcome::Populated));
+                let connection = self.connection.take_if(|_| ended);
+                return client.finish(process, connection, outcome);
+            }
+        }
+        // What holds the lease stays until this is over, so that nobody else computes meanwhile.
+        client.put_prepared(call, identity, outputs, options)
+    }
+
+    /// Gives the lease back: the next who waits has it. If the daemon cannot be told, it sees the
+    /// connection end; a named owner's lease expires.
+    pub fn release(mut self) {
+        let client = self.client.clone();
+        if let Some(owner) = self.owner.take() {
+            let _ = client.ask(&mut AskRelease { call: &self.identity, owner: Some(&owner) });
+            return;
+        }
+        let identity = self.identity.clone();
+        let process = std::process::id();
+        let patience = Patience::within(client.settings().bounds.deadline);
+        if let Some(connection) = self.usable(process, patience) {
+            let mut release = AskRelease { call: &identity, owner: None };
+            let outcome = connection.ask(&mut release, patience);
+            let connection = self.connection.take_if(|_| outcome.is_ok());
+            let _ = client.finish(process, connection, outcome);
+        }
+    }
+
+    /// The connection that holds it, if it is there and this process's.
+    fn usable(&mut self, process: u32, patience: Patience) -> Option<&mut Connection> {
+        let ours = self.process == process;
+        self.connection.as_mut().filter(|_| ours)?.if_alive(patience)
+    }
+}
+
+impl Right for Lease {
+    fn miss(&self) -> &Miss {
+        &self.miss
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        // A process that was forked meanwhile has a copy of the connection, which would keep it
+        // open; being that process, one must not end the parent's lease.
+        if let Some(connection) = &self.connection
+            && self.process == std::process::id()
+        {
+            connection.shut_down();
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "lease_tests.rs"]
+mod tests;
+#[cfg(test)]
+#[path = "lease_wait_tests.rs"]
+mod wait_tests;
