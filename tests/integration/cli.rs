@@ -297,7 +297,7 @@ fn stats_count_hits_misses_and_time_saved() {
     let fields = [
         &["hits", "misses", "puts", "entries", "blobs", "stored_bytes", "logical_bytes"][..],
         &["evicted_entries", "leases", "waiters", "connections", "time_saved_seconds"],
-        &["uptime_seconds", "by_task", "misses_by_reason"],
+        &["uptime_seconds", "by_task", "by_scope", "by_uid", "misses_by_reason"],
     ];
     assert_fields(&stats, &fields.concat());
     for (field, wanted) in [("hits", 1), ("misses", 1), ("puts", 1), ("entries", 1), ("blobs", 1)] {
@@ -312,6 +312,11 @@ fn stats_count_hits_misses_and_time_saved() {
         (&json!("square"), &json!(1), &json!(1))
     );
     assert!(saved(task) > 99.0);
+    let scope = &stats["by_scope"][0];
+    assert_fields(scope, &["project", "domain", "hits", "misses", "time_saved_seconds"]);
+    let user = &stats["by_uid"][0];
+    assert_fields(user, &["uid", "hits", "misses", "time_saved_seconds"]);
+    assert!(saved(scope) > 99.0 && saved(user) > 99.0, "{stats}");
     let text = ends(&daemon, 0, &["stats"]);
     assert!(text.text().contains("hits\t1\n") && text.text().contains("hit rate\t50.0 %\n"));
 }

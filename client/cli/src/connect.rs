@@ -1,6 +1,8 @@
 //! How commands reach the daemon.
 
-use memod_client::{Client, Error, Start};
+use std::time::Duration;
+
+use memod_client::{Client, Error, Start, Wait};
 
 use crate::args::Settings;
 use crate::exit::Failure;
@@ -24,6 +26,11 @@ fn client(settings: &Settings, start: Start) -> Client {
         Some(path) => builder.socket(path).build(),
         None => builder.build(),
     }
+}
+
+/// As it is meant on the command line: to wait for no time is not to wait.
+pub(crate) fn wait(at_most: Duration) -> Wait {
+    if at_most.is_zero() { Wait::No } else { Wait::AtMost(at_most) }
 }
 
 impl From<Error> for Failure {

@@ -1,10 +1,14 @@
-//! The flags that describe a call: of `lookup`, `put` and `key`.
+//! The flags that describe a call: of `lookup`, `put`, `key`, `why` and `lease`.
+//!
+//! **Invariants.** They stand last in each command's arguments, since their heading would hold for
+//! what follows them too.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use memod_protocol::limits::NEAREST_MAX;
 
 use crate::args::duration;
 
@@ -45,21 +49,42 @@ pub(crate) struct CallFlags {
 /// Arguments of `memo lookup`.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct LookupArgs {
-    /// Which call.
-    #[command(flatten)]
-    pub(crate) call: CallFlags,
     /// Takes an entry only if it is at most this old, such as 90s or 7days; 0 for any age
     /// [default: the daemon's].
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     pub(crate) max_age: Option<Duration>,
+    /// Waits this long while somebody computes the call, and takes what comes of it [default: does
+    /// not wait].
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub(crate) wait: Option<Duration>,
+    /// Which call.
+    #[command(flatten)]
+    pub(crate) call: CallFlags,
+}
+
+/// Arguments of `memo why`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct WhyArgs {
+    /// Compares with this many entries at the most: those that differ least.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 3,
+        value_parser = clap::value_parser!(u32).range(0..=i64::from(NEAREST_MAX))
+    )]
+    pub(crate) limit: u32,
+    /// Takes an entry for a hit only if it is at most this old, as `memo lookup` does [default: the
+    /// daemon's].
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub(crate) max_age: Option<Duration>,
+    /// Which call.
+    #[command(flatten)]
+    pub(crate) call: CallFlags,
 }
 
 /// Arguments of `memo put`.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct PutArgs {
-    /// Which call, and its outputs.
-    #[command(flatten)]
-    pub(crate) call: CallFlags,
     /// Replaces the entry if there is one already.
     #[arg(long)]
     pub(crate) overwrite: bool,
@@ -78,4 +103,7 @@ pub(crate) struct PutArgs {
     /// Which attempt it was, for the record.
     #[arg(long, value_name = "N")]
     pub(crate) attempt: Option<u32>,
+    /// Which call, and its outputs.
+    #[command(flatten)]
+    pub(crate) call: CallFlags,
 }

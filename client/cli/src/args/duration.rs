@@ -15,6 +15,18 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
         .map_err(|error| format!("{error}; write a duration such as 90s, 1h 30m or 7days"))
 }
 
+/// As [`parse`], for a duration that cannot be zero.
+///
+/// # Errors
+/// As [`parse`], or if it is zero.
+pub(crate) fn positive(text: &str) -> Result<Duration, String> {
+    if text.trim_start().starts_with('-') {
+        return Err("more than zero is wanted".to_owned());
+    }
+    let duration = parse(text)?;
+    if duration.is_zero() { Err("more than zero is wanted".to_owned()) } else { Ok(duration) }
+}
+
 /// The same in whole milliseconds, as the protocol counts them. Not zero unless the duration is:
 /// zero has a meaning of its own.
 pub(crate) fn milliseconds(duration: Duration) -> u64 {
@@ -41,6 +53,16 @@ mod tests {
             let problem = parse(text).expect_err(text);
             assert!(problem.contains("1h 30m"), "{problem}");
         }
+    }
+
+    #[test]
+    fn a_heartbeat_is_more_than_zero() {
+        for text in ["0", "0s", "-1", "-5s", " -1h"] {
+            assert_eq!(positive(text), Err("more than zero is wanted".to_owned()), "{text}");
+        }
+        assert_eq!(positive("1ns"), Ok(Duration::from_nanos(1)));
+        assert_eq!(positive("1000000000000000000"), Ok(Duration::from_secs(10_u64.pow(18))));
+        assert!(positive("soon").is_err());
     }
 
     #[test]

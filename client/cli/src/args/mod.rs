@@ -5,6 +5,8 @@
 
 mod call;
 pub(crate) mod duration;
+mod lease;
+mod log;
 mod remove;
 mod run;
 mod settings;
@@ -14,7 +16,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use memod_protocol::Key;
 
-pub(crate) use call::{CallFlags, LookupArgs, PutArgs};
+pub(crate) use call::{CallFlags, LookupArgs, PutArgs, WhyArgs};
+pub(crate) use lease::{AcquireArgs, ExtendArgs, LeaseArgs, LeaseCommand, ReleaseArgs};
+pub(crate) use log::LogArgs;
 pub(crate) use remove::RemoveArgs;
 pub(crate) use run::RunArgs;
 pub(crate) use settings::{ScopeFrom, Screen, Settings};
@@ -24,9 +28,15 @@ Examples:
   Compress a file once, and get the same archive back at once from then on:
     memo run --cache-version 1 --in notes.txt --out notes.xz -- xz -k notes.txt
 
+  Compress it once even if many ask at the same time:
+    memo run --serialize --cache-version 1 --in notes.txt --out notes.xz -- xz -k notes.txt
+
   Ask by hand whether a task has been run, and remember a run:
     memo lookup --task square --cache-version 1.0 --input n=12 --output o0:integer
     memo put    --task square --cache-version 1.0 --input n=12 --output o0:integer=144
+
+  Ask what has changed since the run that is remembered:
+    memo why    --task square --cache-version 1.1 --input n=12 --output o0:integer
 
 Exit codes:
   0 done or hit, 1 miss or nothing matched, 2 the arguments are wrong, 3 no daemon,
@@ -118,8 +128,14 @@ pub(crate) enum Command {
     Cat(CatArgs),
     /// Forgets entries.
     Rm(RemoveArgs),
-    /// Prints counters, and the time saved by task.
+    /// Says why a call misses, and what the nearest entries differ in.
+    Why(WhyArgs),
+    /// Takes, extends or gives back the right to compute a call.
+    Lease(LeaseArgs),
+    /// Prints counters, and the time saved by task, by project and domain, and by user.
     Stats,
+    /// Prints the requests that the daemon has answered of late.
+    Log(LogArgs),
     /// Says whether a daemon is alive, which version, and where.
     Status,
     /// Prints the completions of a shell.
@@ -175,9 +191,9 @@ pub(crate) struct CompletionsArgs {
 /// Arguments of `memo man`.
 #[derive(Debug, Args)]
 pub(crate) struct ManArgs {
-    /// The page of this command [default: that of memo itself].
+    /// The page of this command, such as `run` or `lease acquire` [default: that of memo itself].
     #[arg(conflicts_with = "dir")]
-    pub(crate) command: Option<String>,
+    pub(crate) command: Vec<String>,
     /// Writes all pages into this directory instead.
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
@@ -198,16 +214,15 @@ mod tests {
     fn every_option_has_a_help_sentence() {
         let mut line = Line::command();
         line.build();
-        for command in line.get_subcommands() {
-            assert!(command.get_about().is_some(), "{} says nothing", command.get_name());
-            for argument in command.get_arguments() {
-                assert!(
-                    argument.get_help().is_some(),
-                    "{} {} says nothing",
-                    command.get_name(),
-                    argument.get_id()
-                );
-            }
+        says_something(&line);
+    }
+
+    fn says_something(command: &clap::Command) {
+        let name = command.get_name();
+        assert!(command.get_about().is_some(), "{name} says nothing");
+        for argument in command.get_arguments() {
+            assert!(argument.get_help().is_some(), "{name} {} says nothing", argument.get_id());
         }
+        command.get_subcommands().for_each(says_something);
     }
 }

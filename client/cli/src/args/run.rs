@@ -17,6 +17,15 @@ files that are not named do not count.
 Only a run that exits with 0 and makes every --out file is remembered. A file is remembered with \
 its content and its permissions.
 
+With --serialize, of several that ask at the same time one runs the command and the others wait \
+for it. Who runs it holds a lease, which ends when the run is remembered, fails or is killed; the \
+one that has waited longest then runs the command. With --read-only the lease is not taken but \
+waited for; --overwrite runs at once and neither takes it nor waits.
+
+The line of --verbose then ends with the reservation: ACQUIRED (the command ran under the lease), \
+EXISTS (another had the lease), FAILURE (the daemon was of no help) or DISABLED (no lease was \
+needed).
+
 Without a daemon that answers, memo starts the user's own; if none can be had, the command simply \
 runs.";
 
@@ -49,6 +58,12 @@ pub(crate) struct RunArgs {
     /// age [default: the daemon's].
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     pub(crate) max_age: Option<Duration>,
+    /// Waits while somebody else runs the command, instead of running it a second time.
+    #[arg(long)]
+    pub(crate) serialize: bool,
+    /// Waits only this long, and then runs the command [default: as long as it takes].
+    #[arg(long, value_name = "DURATION", requires = "serialize", value_parser = duration::parse)]
+    pub(crate) wait: Option<Duration>,
     /// The command and its arguments, after `--`.
     #[arg(last = true, required = true, value_name = "CMD")]
     pub(crate) command: Vec<OsString>,

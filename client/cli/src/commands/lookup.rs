@@ -1,14 +1,15 @@
 //! `memo lookup`: has this call been run before?
 //!
 //! **Invariants.** Outputs pass through with bounded memory: only small ones are kept, to be shown.
+//! A lease is waited for, never taken.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
-use memod_client::{Found, HitSummary, LookupOptions, OutputDescription, OutputSink};
-use memod_protocol::{Literal, LiteralType, Miss, Provenance, json};
+use memod_client::{ClaimFound, ClaimOptions, HitSummary, OutputDescription, OutputSink, Wait};
+use memod_protocol::{Literal, LiteralType, Miss, Pending, Provenance, json};
 use serde_json::Value;
 
 use crate::args::{LookupArgs, Screen, Settings};
@@ -16,7 +17,7 @@ use crate::connect;
 use crate::describe;
 use crate::exit::{self, Outcome};
 use crate::output::json::{Object, provenance};
-use crate::output::units;
+use crate::output::{holder, units};
 
 /// Outputs up to this length are shown with their value.
 const VALUE_BYTES_MAX: u64 = 4096;
@@ -31,17 +32,23 @@ pub(crate) fn run(args: &LookupArgs, settings: &Settings) -> Outcome {
     let call = describe::call(&args.call, &settings.scope)?;
     describe::warn_of_strangers(&call, settings.screen);
     let mut small = SmallValues::default();
-    let options = LookupOptions { max_age: args.max_age };
-    match connect::asking(settings).lookup_into(&call, &options, &mut small)? {
-        Found::Hit(hit) => {
+    let options = ClaimOptions {
+        max_age: args.max_age,
+        take: false,
+        owner: None,
+        wait: args.wait.map_or(Wait::No, connect::wait),
+    };
+    match connect::asking(settings).claim_into(&call, &options, &mut small)? {
+        ClaimFound::Hit(hit) => {
             tell_hit(&hit, &small.values(&hit), settings.screen)?;
-            Ok(exit::DONE)
+            return Ok(exit::DONE);
         }
-        Found::Miss(miss) => {
-            tell_miss(&miss, settings.screen)?;
-            Ok(exit::NOTHING)
-        }
+        ClaimFound::Miss(miss) => tell_miss(&miss, settings.screen)?,
+        // Nobody has asked for it, so it goes back at once.
+        ClaimFound::Leased(lease) => tell_miss(lease.miss(), settings.screen)?,
+        ClaimFound::Pending(pending) => tell_pending(&pending, settings.screen)?,
     }
+    Ok(exit::NOTHING)
 }
 
 fn tell_hit(hit: &HitSummary, values: &BTreeMap<String, Value>, screen: Screen) -> io::Result<()> {
@@ -123,6 +130,21 @@ fn tell_miss(miss: &Miss, screen: Screen) -> io::Result<()> {
     ];
     let known = all.into_iter().filter_map(|(name, value)| Some((name, value?)));
     screen.fields(&known.collect::<Vec<_>>())
+}
+
+fn tell_pending(pending: &Pending, screen: Screen) -> io::Result<()> {
+    if screen.is_json() {
+        let answer = Object::default()
+            .with("status", "PENDING")
+            .with("key", pending.key.to_string())
+            .with("holder", holder::as_json(&pending.holder));
+        return Screen::json(&answer.into());
+    }
+    screen.fields(&[
+        ("status", "PENDING".to_owned()),
+        ("key", pending.key.to_string()),
+        ("holder", holder::phrase(&pending.holder)),
+    ])
 }
 
 /// As [`Screen::fields`], for names that are not all constant.

@@ -21,15 +21,12 @@ pub(crate) fn run(args: &ManArgs) -> Outcome {
             .map_err(|error| Failure::file("write manual pages into", directory, &error))?;
         return Ok(exit::DONE);
     }
-    let page = match &args.command {
-        None => memo,
-        Some(name) => memo
-            .find_subcommand(name)
-            .cloned()
-            .ok_or_else(|| Failure::usage(format!("there is no command `{name}`")))?,
-    };
+    let page = args.command.iter().try_fold(&memo, |page, name| page.find_subcommand(name));
+    let page = page.ok_or_else(|| {
+        Failure::usage(format!("there is no command `{}`", args.command.join(" ")))
+    })?;
     let mut text = Vec::new();
-    manual(page).render(&mut text)?;
+    manual(page.clone()).render(&mut text)?;
     let mut out = Screen::out();
     out.write_all(&text)?;
     out.flush()?;
@@ -38,11 +35,13 @@ pub(crate) fn run(args: &ManArgs) -> Outcome {
 
 fn write_all(memo: &Command, directory: &Path) -> std::io::Result<()> {
     std::fs::create_dir_all(directory)?;
-    manual(memo.clone()).generate_to(directory)?;
-    for command in memo.get_subcommands() {
-        manual(command.clone()).generate_to(directory)?;
-    }
-    Ok(())
+    write_each(memo, directory)
+}
+
+/// Writes the page of a command and those of the commands below it.
+fn write_each(command: &Command, directory: &Path) -> std::io::Result<()> {
+    manual(command.clone()).generate_to(directory)?;
+    command.get_subcommands().try_for_each(|below| write_each(below, directory))
 }
 
 fn manual(command: Command) -> Man {

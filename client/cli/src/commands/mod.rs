@@ -3,6 +3,8 @@
 mod cat;
 mod completions;
 mod key;
+mod lease;
+mod log;
 mod lookup;
 mod ls;
 mod man;
@@ -12,6 +14,7 @@ mod run;
 mod show;
 mod stats;
 mod status;
+mod why;
 
 use crate::args::{Command, Settings};
 use crate::exit::Outcome;
@@ -30,6 +33,9 @@ pub(crate) fn execute(command: Command, settings: &Settings) -> Outcome {
         Command::Ls(args) => ls::run(&args, settings),
         Command::Cat(args) => cat::run(&args, settings),
         Command::Rm(args) => rm::run(args, settings),
+        Command::Why(args) => why::run(&args, settings),
+        Command::Lease(args) => lease::run(args, settings),
+        Command::Log(args) => log::run(args, settings),
         Command::Stats => stats::run(settings),
         Command::Status => status::run(settings),
         Command::Completions(args) => completions::run(&args),

@@ -4,6 +4,7 @@
 //! asked with the number at hand; where not, all but keys and tasks want `--yes`.
 
 use std::io::{self, BufRead, IsTerminal};
+use std::time::Duration;
 
 use memod_client::Client;
 use memod_protocol::{Filter, Selector};
@@ -14,7 +15,7 @@ use crate::args::{RemoveArgs, ScopeFrom, Screen, Settings};
 use crate::connect;
 use crate::exit::{self, Failure, Outcome};
 use crate::output::progress::Progress;
-use crate::output::units::entries;
+use crate::output::units::{self, entries};
 use crate::output::{shown, tell};
 
 /// Forgets, or only counts.
@@ -106,7 +107,12 @@ fn described(selector: &Selector) -> String {
         format!(" in project `{project}`, domain `{domain}`")
     });
     let scope = scope.unwrap_or_else(|| " in all projects and domains".to_owned());
-    [task.unwrap_or_default(), version.unwrap_or_default(), scope].concat()
+    let writer = filter.writer_uid.map(|uid| format!(" written by user {uid}"));
+    let age = filter
+        .older_than_ms
+        .map(|age| format!(" older than {}", units::duration(Duration::from_millis(age))));
+    let [task, version, writer, age] = [task, version, writer, age].map(Option::unwrap_or_default);
+    [task, version, writer, age, scope].concat()
 }
 
 fn answer(matched: u64, is_dry: bool, screen: Screen) -> Outcome {
@@ -127,8 +133,6 @@ fn answer(matched: u64, is_dry: bool, screen: Screen) -> Outcome {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use memod_protocol::{Key, Scope};
 
     use super::*;
@@ -198,5 +202,12 @@ mod tests {
         let args = RemoveArgs { task: Some("t\n".into()), ..RemoveArgs::default() };
         let text = described(&Selector::Matching(filter(args, None)));
         assert_eq!(text, " of task `t\\n` in project `default`, domain `development`");
+        let args = RemoveArgs {
+            writer: Some(7),
+            older_than: Some(Duration::from_secs(43_200)),
+            ..RemoveArgs::default()
+        };
+        let text = described(&Selector::Matching(filter(args, None)));
+        assert_eq!(text, " written by user 7 older than 12h 0m in all projects and domains");
     }
 }

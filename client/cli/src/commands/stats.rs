@@ -1,8 +1,9 @@
 //! `memo stats`: counters, and the time saved.
 
+use std::io::{self, Write};
 use std::time::Duration;
 
-use memod_protocol::{Stats, TaskStats};
+use memod_protocol::{Savings, Scope, ScopeStats, Stats, TaskStats, UserStats};
 use serde_json::Value;
 
 use crate::args::{Screen, Settings};
@@ -12,10 +13,27 @@ use crate::output::json::{Object, seconds};
 use crate::output::table::{self, Align, Column};
 use crate::output::units;
 
-const COLUMNS: [Column; 7] = [
+const TASK_COLUMNS: [Column; 7] = [
     ("project", Align::Left),
     ("domain", Align::Left),
     ("task", Align::Left),
+    COUNTED[0],
+    COUNTED[1],
+    COUNTED[2],
+    COUNTED[3],
+];
+const SCOPE_COLUMNS: [Column; 6] = [
+    ("project", Align::Left),
+    ("domain", Align::Left),
+    COUNTED[0],
+    COUNTED[1],
+    COUNTED[2],
+    COUNTED[3],
+];
+const USER_COLUMNS: [Column; 5] =
+    [("uid", Align::Right), COUNTED[0], COUNTED[1], COUNTED[2], COUNTED[3]];
+/// What is counted of each of them.
+const COUNTED: [Column; 4] = [
     ("hits", Align::Right),
     ("misses", Align::Right),
     ("hit rate", Align::Right),
@@ -27,27 +45,71 @@ const COLUMNS: [Column; 7] = [
 /// # Errors
 /// If the daemon gives no answer, or standard output cannot be written.
 pub(crate) fn run(settings: &Settings) -> Outcome {
-    let stats = connect::asking(settings).stats()?;
+    let client = connect::asking(settings);
+    let stats = client.stats()?;
+    let savings = client.savings()?;
     if settings.screen.is_json() {
-        Screen::json(&as_json(&stats))?;
+        Screen::json(&as_json(&stats, &savings))?;
         return Ok(exit::DONE);
     }
     tell(&stats, settings.screen)?;
+    tell_tables(&stats, &savings, settings.screen)?;
     Ok(exit::DONE)
 }
 
-fn as_json(stats: &Stats) -> Value {
-    let task = |of: &TaskStats| {
-        Value::from(
-            Object::default()
-                .with("project", of.scope.project.as_str())
-                .with("domain", of.scope.domain.as_str())
-                .with("task", of.task.as_str())
-                .with("hits", of.hits)
-                .with("misses", of.misses)
-                .with("time_saved_seconds", seconds(of.time_saved_ns)),
-        )
+/// Counters of a task, a scope or a user.
+#[derive(Debug, Clone, Copy)]
+struct Counted {
+    hits: u64,
+    misses: u64,
+    time_saved_ns: u64,
+}
+
+impl Counted {
+    fn of_task(of: &TaskStats) -> Self {
+        Self { hits: of.hits, misses: of.misses, time_saved_ns: of.time_saved_ns }
+    }
+
+    fn of_scope(of: &ScopeStats) -> Self {
+        Self { hits: of.hits, misses: of.misses, time_saved_ns: of.time_saved_ns }
+    }
+
+    fn of_user(of: &UserStats) -> Self {
+        Self { hits: of.hits, misses: of.misses, time_saved_ns: of.time_saved_ns }
+    }
+
+    fn add_to(self, object: Object) -> Value {
+        object
+            .with("hits", self.hits)
+            .with("misses", self.misses)
+            .with("time_saved_seconds", seconds(self.time_saved_ns))
+            .into()
+    }
+
+    /// The row that begins with these fields.
+    fn row<const N: usize>(self, begins: [String; N]) -> Vec<String> {
+        let mut row = Vec::from(begins);
+        row.extend([
+            self.hits.to_string(),
+            self.misses.to_string(),
+            rate(self.hits, self.misses),
+            saved(self.time_saved_ns),
+        ]);
+        row
+    }
+}
+
+fn as_json(stats: &Stats, savings: &Savings) -> Value {
+    let named = |scope: &Scope| {
+        Object::default()
+            .with("project", scope.project.as_str())
+            .with("domain", scope.domain.as_str())
     };
+    let task = |of: &TaskStats| {
+        Counted::of_task(of).add_to(named(&of.scope).with("task", of.task.as_str()))
+    };
+    let scope = |of: &ScopeStats| Counted::of_scope(of).add_to(named(&of.scope));
+    let user = |of: &UserStats| Counted::of_user(of).add_to(Object::default().with("uid", of.uid));
     let reasons = stats.misses_by_reason.iter();
     let reasons = reasons.map(|(reason, count)| (reason.name().to_owned(), (*count).into()));
     Object::default()
@@ -65,17 +127,18 @@ fn as_json(stats: &Stats) -> Value {
         .with("time_saved_seconds", seconds(stats.time_saved_ns))
         .with("uptime_seconds", seconds(stats.uptime_ns))
         .with("by_task", stats.by_task.iter().map(task).collect::<Vec<_>>())
+        .with("by_scope", savings.by_scope.iter().map(scope).collect::<Vec<_>>())
+        .with("by_uid", savings.by_uid.iter().map(user).collect::<Vec<_>>())
         .with("misses_by_reason", Value::Object(reasons.collect()))
         .into()
 }
 
-fn tell(stats: &Stats, screen: Screen) -> std::io::Result<()> {
-    let nanoseconds = |count| units::duration(Duration::from_nanos(count));
+fn tell(stats: &Stats, screen: Screen) -> io::Result<()> {
     let mut fields = vec![
         ("hits", stats.hits.to_string()),
         ("misses", stats.misses.to_string()),
         ("hit rate", rate(stats.hits, stats.misses)),
-        ("time saved", nanoseconds(stats.time_saved_ns)),
+        ("time saved", saved(stats.time_saved_ns)),
         ("puts", stats.puts.to_string()),
         ("entries", stats.entries.to_string()),
         ("blobs", stats.blobs.to_string()),
@@ -85,32 +148,39 @@ fn tell(stats: &Stats, screen: Screen) -> std::io::Result<()> {
         ("leases", stats.leases.to_string()),
         ("waiters", stats.waiters.to_string()),
         ("connections", stats.connections.to_string()),
-        ("uptime", nanoseconds(stats.uptime_ns)),
+        ("uptime", saved(stats.uptime_ns)),
     ];
     if screen.verbose {
         let reasons = stats.misses_by_reason.iter();
         fields.extend(reasons.map(|(reason, count)| (reason.name(), count.to_string())));
     }
-    screen.fields(&fields)?;
-    if stats.by_task.is_empty() {
-        return Ok(());
-    }
-    let row = |of: &TaskStats| {
-        vec![
-            of.scope.project.clone(),
-            of.scope.domain.clone(),
-            of.task.clone(),
-            of.hits.to_string(),
-            of.misses.to_string(),
-            rate(of.hits, of.misses),
-            nanoseconds(of.time_saved_ns),
-        ]
+    screen.fields(&fields)
+}
+
+/// By task, by scope and by user, each below an empty line.
+fn tell_tables(stats: &Stats, savings: &Savings, screen: Screen) -> io::Result<()> {
+    let named = |scope: &Scope| [scope.project.clone(), scope.domain.clone()];
+    let task = |of: &TaskStats| {
+        let [project, domain] = named(&of.scope);
+        Counted::of_task(of).row([project, domain, of.task.clone()])
     };
-    let rows: Vec<_> = stats.by_task.iter().map(row).collect();
+    let scope = |of: &ScopeStats| Counted::of_scope(of).row(named(&of.scope));
+    let user = |of: &UserStats| Counted::of_user(of).row([of.uid.to_string()]);
+    let tables: [(&[Column], Vec<Vec<String>>); 3] = [
+        (&TASK_COLUMNS, stats.by_task.iter().map(task).collect()),
+        (&SCOPE_COLUMNS, savings.by_scope.iter().map(scope).collect()),
+        (&USER_COLUMNS, savings.by_uid.iter().map(user).collect()),
+    ];
     let mut out = Screen::out();
-    std::io::Write::write_all(&mut out, b"\n")?;
-    table::write(&mut out, screen, &COLUMNS, &rows)?;
-    std::io::Write::flush(&mut out)
+    for (columns, rows) in tables.iter().filter(|(_, rows)| !rows.is_empty()) {
+        writeln!(out)?;
+        table::write(&mut out, screen, columns, rows)?;
+    }
+    out.flush()
+}
+
+fn saved(nanoseconds: u64) -> String {
+    units::duration(Duration::from_nanos(nanoseconds))
 }
 
 /// Hits among all lookups, in per cent; `-` if there was none.
@@ -124,7 +194,7 @@ fn rate(hits: u64, misses: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use memod_protocol::{MissReason, Scope};
+    use memod_protocol::MissReason;
     use serde_json::json;
 
     use super::*;
@@ -151,8 +221,17 @@ mod tests {
             misses_by_reason: vec![(MissReason::NeverSeen, 1)],
             ..Stats::default()
         };
+        let savings = Savings {
+            by_scope: vec![ScopeStats {
+                scope: Scope::new("p", "d"),
+                hits: 3,
+                misses: 1,
+                time_saved_ns: 500_000_000,
+            }],
+            by_uid: vec![UserStats { uid: 7, hits: 2, misses: 0, time_saved_ns: 0 }],
+        };
         assert_eq!(
-            as_json(&stats),
+            as_json(&stats, &savings),
             json!({
                 "hits": 3, "misses": 0, "puts": 0, "entries": 0, "blobs": 0, "stored_bytes": 0,
                 "logical_bytes": 0, "evicted_entries": 0, "leases": 0, "waiters": 0,
@@ -161,6 +240,11 @@ mod tests {
                     "project": "p", "domain": "d", "task": "t", "hits": 3, "misses": 1,
                     "time_saved_seconds": 0.0
                 }],
+                "by_scope": [{
+                    "project": "p", "domain": "d", "hits": 3, "misses": 1,
+                    "time_saved_seconds": 0.5
+                }],
+                "by_uid": [{"uid": 7, "hits": 2, "misses": 0, "time_saved_seconds": 0.0}],
                 "misses_by_reason": {"never_seen": 1}
             })
         );

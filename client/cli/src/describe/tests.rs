@@ -114,9 +114,12 @@ fn files_count_by_content() {
 
 #[test]
 fn a_file_that_is_none_is_named() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let absent = directory.path().join("absent").display().to_string();
     let mut given = flags(&[], &[]);
-    given.input_file = vec!["f=/nowhere/at/all".into()];
-    assert!(refused(&given).message.contains("/nowhere/at/all"));
+    given.input_file = vec![format!("f={absent}").into()];
+    let failure = refused(&given);
+    assert!(failure.message.contains(&absent) && failure.message.contains("No such file"));
     given.input_file = vec!["f=/".into()];
     assert!(refused(&given).message.contains("directory"));
 }

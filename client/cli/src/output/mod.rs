@@ -4,6 +4,7 @@
 //! they cannot command a terminal or break a line. In a pipe there are no colours, no headers and
 //! no padding: fields stand between tabs.
 
+pub(crate) mod holder;
 pub(crate) mod json;
 pub(crate) mod progress;
 pub(crate) mod table;
@@ -96,7 +97,9 @@ impl Screen {
         for (name, value) in fields {
             let value = shown(value);
             let value = match (*name, value.as_ref()) {
-                ("status", "MISS") => paint(self.color, Style::Notable, &value),
+                ("status", "MISS" | "PENDING" | "EXISTS") => {
+                    paint(self.color, Style::Notable, &value)
+                }
                 ("status", _) => paint(self.color, Style::Good, &value),
                 _ => Cow::Borrowed(value.as_ref()),
             };

@@ -27,23 +27,61 @@ pub(crate) fn write(
     columns: &[Column],
     rows: &[Vec<String>],
 ) -> io::Result<()> {
-    if !screen.out_is_terminal {
-        for row in rows {
-            let fields: Vec<_> = row.iter().map(|field| shown(field)).collect();
-            writeln!(out, "{}", fields.join("\t"))?;
-        }
-        return Ok(());
+    Table::new(columns).write(out, screen, rows)
+}
+
+/// A table whose rows come bit by bit: it has one header, and its columns only get wider.
+#[derive(Debug)]
+pub(crate) struct Table<'a> {
+    columns: &'a [Column],
+    widths: Vec<usize>,
+    is_begun: bool,
+}
+
+impl<'a> Table<'a> {
+    /// A table of these columns.
+    pub(crate) fn new(columns: &'a [Column]) -> Self {
+        let widths = columns.iter().map(|(header, _)| header.chars().count()).collect();
+        Self { columns, widths, is_begun: false }
     }
-    let width = |index: usize, header: &str| {
-        let fields = rows.iter().filter_map(|row| row.get(index));
-        let widest = fields.map(|field| shown(field).chars().count()).max().unwrap_or(0);
-        widest.max(header.chars().count())
-    };
-    let widths: Vec<usize> =
-        columns.iter().enumerate().map(|(index, (header, _))| width(index, header)).collect();
-    let line = |fields: &[&str]| {
+
+    /// Writes the next rows.
+    ///
+    /// # Errors
+    /// If they cannot be written.
+    pub(crate) fn write(
+        &mut self,
+        out: &mut impl Write,
+        screen: Screen,
+        rows: &[Vec<String>],
+    ) -> io::Result<()> {
+        if !screen.out_is_terminal {
+            for row in rows {
+                let fields: Vec<_> = row.iter().map(|field| shown(field)).collect();
+                writeln!(out, "{}", fields.join("\t"))?;
+            }
+            return Ok(());
+        }
+        for row in rows {
+            for (width, field) in self.widths.iter_mut().zip(row) {
+                *width = (*width).max(shown(field).chars().count());
+            }
+        }
+        if !self.is_begun {
+            self.is_begun = true;
+            let headers: Vec<&str> = self.columns.iter().map(|(header, _)| *header).collect();
+            writeln!(out, "{}", paint(screen.color, Style::Faint, &self.line(&headers)))?;
+        }
+        for row in rows {
+            let fields: Vec<&str> = row.iter().map(String::as_str).collect();
+            writeln!(out, "{}", self.line(&fields))?;
+        }
+        Ok(())
+    }
+
+    fn line(&self, fields: &[&str]) -> String {
         let mut line = String::new();
-        for ((field, (_, align)), width) in fields.iter().zip(columns).zip(&widths) {
+        for ((field, (_, align)), width) in fields.iter().zip(self.columns).zip(&self.widths) {
             let field = shown(field);
             let padding = " ".repeat(width.saturating_sub(field.chars().count()));
             let (before, after) = match align {
@@ -53,14 +91,7 @@ pub(crate) fn write(
             line.extend([before, &field, after, "  "]);
         }
         line.trim_end().to_owned()
-    };
-    let headers: Vec<&str> = columns.iter().map(|(header, _)| *header).collect();
-    writeln!(out, "{}", paint(screen.color, Style::Faint, &line(&headers)))?;
-    for row in rows {
-        let fields: Vec<&str> = row.iter().map(String::as_str).collect();
-        writeln!(out, "{}", line(&fields))?;
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -68,8 +99,10 @@ mod tests {
     use super::*;
     use crate::args::{Format, Screen};
 
-    fn written(out_is_terminal: bool) -> String {
-        let screen = Screen {
+    const COLUMNS: [Column; 2] = [("name", Align::Left), ("bytes", Align::Right)];
+
+    fn screen(out_is_terminal: bool) -> Screen {
+        Screen {
             format: Format::Text,
             out_is_terminal,
             err_is_terminal: false,
@@ -77,14 +110,17 @@ mod tests {
             err_color: false,
             quiet: false,
             verbose: false,
-        };
-        let rows = vec![
-            vec!["a\tb".to_owned(), "7".to_owned()],
-            vec!["longer".to_owned(), "123456".to_owned()],
-        ];
+        }
+    }
+
+    fn row(name: &str, bytes: &str) -> Vec<String> {
+        vec![name.to_owned(), bytes.to_owned()]
+    }
+
+    fn written(out_is_terminal: bool) -> String {
+        let rows = [row("a\tb", "7"), row("longer", "123456")];
         let mut out = Vec::new();
-        let columns = [("name", Align::Left), ("bytes", Align::Right)];
-        write(&mut out, screen, &columns, &rows).expect("memory takes it");
+        write(&mut out, screen(out_is_terminal), &COLUMNS, &rows).expect("memory takes it");
         String::from_utf8(out).expect("it is text")
     }
 
@@ -96,5 +132,16 @@ mod tests {
     #[test]
     fn a_pipe_gets_tabs_and_no_header() {
         assert_eq!(written(false), "a\\tb\t7\nlonger\t123456\n");
+    }
+
+    #[test]
+    fn rows_that_come_later_stand_under_the_same_header() {
+        let mut out = Vec::new();
+        let mut table = Table::new(&COLUMNS);
+        for rows in [[row("long", "7")], [row("a", "12")], [row("longer", "123456")]] {
+            table.write(&mut out, screen(true), &rows).expect("memory takes it");
+        }
+        let text = String::from_utf8(out).expect("it is text");
+        assert_eq!(text, "name  bytes\nlong      7\na        12\nlonger  123456\n");
     }
 }

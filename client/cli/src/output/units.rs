@@ -24,6 +24,17 @@ pub(crate) fn duration(duration: Duration) -> String {
     }
 }
 
+/// A duration in one unit, rounded down, for sentences: `3 s`, `5 min`, `2 h`, `4 days`.
+pub(crate) fn rough(duration: Duration) -> String {
+    match duration.as_secs() {
+        seconds @ 0..60 => format!("{seconds} s"),
+        seconds @ 60..3600 => format!("{} min", seconds / 60),
+        seconds @ 3600..86_400 => format!("{} h", seconds / 3600),
+        seconds @ 86_400..172_800 => format!("{} day", seconds / 86_400),
+        seconds => format!("{} days", seconds / 86_400),
+    }
+}
+
 /// A duration in seconds with two decimals: `2.01s`.
 pub(crate) fn seconds_exact(duration: Duration) -> String {
     format!("{:.2}s", duration.as_secs_f64())
@@ -72,6 +83,22 @@ mod tests {
             (90_000_000, "1d 1h"),
         ] {
             assert_eq!(duration(Duration::from_millis(milliseconds)), text);
+        }
+    }
+
+    #[test]
+    fn rough_durations() {
+        for (seconds, text) in [
+            (0, "0 s"),
+            (59, "59 s"),
+            (60, "1 min"),
+            (3599, "59 min"),
+            (3600, "1 h"),
+            (86_399, "23 h"),
+            (86_400, "1 day"),
+            (172_800, "2 days"),
+        ] {
+            assert_eq!(rough(Duration::from_secs(seconds)), text);
         }
     }
 

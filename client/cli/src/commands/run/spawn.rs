@@ -92,7 +92,8 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_not_found() {
-        let command = [OsString::from("/nowhere/at/all")];
+        let directory = tempfile::tempdir().expect("a directory");
+        let command = [directory.path().join("absent").into_os_string()];
         let error = spawn(&command, None, SigSet::empty()).expect_err("it is not there");
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }

@@ -5,13 +5,21 @@ use std::io::{self, Seek};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use memod_client::{Client, Error, PutOptions, PutOutput, Source};
+use memod_client::{Client, Error, Lease, PutOptions, PutOutput, Source};
 use memod_protocol::{Literal, LiteralType, RunClaim};
 use tempfile::SpooledTempFile;
 
 use super::child::{Kept, Ran};
 use super::subject::{OutputFile, STDERR, STDOUT, Subject};
 use super::target::mode_of;
+
+/// By whom a run is stored.
+pub(super) enum Writer<'a> {
+    /// Anybody.
+    Client(&'a Client),
+    /// Who had the right to run; it ends with this.
+    Lease(Box<Lease>),
+}
 
 /// Why a run is not remembered.
 #[derive(Debug)]
@@ -51,7 +59,7 @@ impl fmt::Display for Unstored {
 pub(super) fn store(
     subject: &Subject,
     ran: Ran,
-    client: &Client,
+    writer: Writer<'_>,
     overwrite: bool,
     max_age: Option<Duration>,
 ) -> Result<(), Unstored> {
@@ -65,7 +73,11 @@ pub(super) fn store(
     let compute_ns = Some(u64::try_from(ran.took.as_nanos()).unwrap_or(u64::MAX));
     let run = RunClaim { compute_ns, ..RunClaim::default() };
     let options = PutOptions { overwrite, max_age, run };
-    client.put(&subject.call, outputs, &options).map(drop).map_err(Unstored::Daemon)
+    let stored = match writer {
+        Writer::Client(client) => client.put(&subject.call, outputs, &options),
+        Writer::Lease(lease) => lease.put(&subject.call, outputs, &options),
+    };
+    stored.map(drop).map_err(Unstored::Daemon)
 }
 
 fn stream(name: &'static str, kept: Kept) -> Result<PutOutput, Unstored> {

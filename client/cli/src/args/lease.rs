@@ -1,0 +1,81 @@
+//! The flags of `memo lease`.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+use crate::args::{CallFlags, duration};
+
+const ACQUIRE_DETAILS: &str = "\
+The lease is taken whether or not the call has been run before. With --wait, outputs that are \
+there by the time somebody else turns out to hold the lease end the wait: the status is then HIT, \
+and the lease is not taken.
+
+The lease expires after three heartbeats without an extension. The daemon bounds the heartbeat.
+
+Exit codes: 0 the lease is NAME's, 1 it is not.";
+
+const RELEASE_DETAILS: &str = "\
+To release what one does not hold changes nothing and is no error.";
+
+/// Arguments of `memo lease`.
+#[derive(Debug, Args)]
+pub(crate) struct LeaseArgs {
+    /// What to do with the lease.
+    #[command(subcommand)]
+    pub(crate) command: LeaseCommand,
+}
+
+/// What to do with a lease.
+#[derive(Debug, Subcommand)]
+pub(crate) enum LeaseCommand {
+    /// Takes the lease of a call for a named owner, unless another holds it.
+    Acquire(AcquireArgs),
+    /// Extends the lease of a call, or takes it anew if it has expired.
+    Extend(ExtendArgs),
+    /// Gives the lease of a call back.
+    Release(ReleaseArgs),
+}
+
+/// Arguments of `memo lease acquire`.
+#[derive(Debug, Clone, Default, Args)]
+#[command(after_help = ACQUIRE_DETAILS)]
+pub(crate) struct AcquireArgs {
+    /// Waits this long while another holds the lease [default: does not wait].
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub(crate) wait: Option<Duration>,
+    /// Which call, who, and how long.
+    #[command(flatten)]
+    pub(crate) extend: ExtendArgs,
+}
+
+/// Arguments of `memo lease extend`.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct ExtendArgs {
+    /// Who holds the lease: a name that is unique among all who may ask for it.
+    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
+    pub(crate) owner: String,
+    /// How often the owner will extend the lease, such as 10s; more than zero.
+    #[arg(
+        long,
+        value_name = "DURATION",
+        value_parser = duration::positive,
+        allow_hyphen_values = true
+    )]
+    pub(crate) heartbeat: Duration,
+    /// Which call.
+    #[command(flatten)]
+    pub(crate) call: CallFlags,
+}
+
+/// Arguments of `memo lease release`.
+#[derive(Debug, Clone, Default, Args)]
+#[command(after_help = RELEASE_DETAILS)]
+pub(crate) struct ReleaseArgs {
+    /// Who holds the lease.
+    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
+    pub(crate) owner: String,
+    /// Which call.
+    #[command(flatten)]
+    pub(crate) call: CallFlags,
+}

@@ -1,0 +1,189 @@
+//! `memo lease`: leases of named owners, by hand.
+//!
+//! **Invariants.** Whether the lease is the owner's stands in the exit code and in the status.
+//!
+//! **Does not** hold a lease by a connection: that would end with this process.
+
+use std::io;
+use std::time::Duration;
+
+use memod_client::{ClaimFound, ClaimOptions, Client, NamedOwner, OutputDescription, OutputSink};
+use memod_protocol::{Call, Holder, Key, Reservation, name};
+
+use crate::args::duration::milliseconds;
+use crate::args::{
+    AcquireArgs, CallFlags, ExtendArgs, LeaseArgs, LeaseCommand, ReleaseArgs, Screen, Settings,
+};
+use crate::connect;
+use crate::describe;
+use crate::exit::{self, Failure, Outcome};
+use crate::output::holder;
+use crate::output::json::Object;
+
+/// Takes, extends or gives back.
+///
+/// # Errors
+/// If the flags describe no call or no owner, or the daemon gives no answer.
+pub(crate) fn run(args: LeaseArgs, settings: &Settings) -> Outcome {
+    match args.command {
+        LeaseCommand::Acquire(args) => acquire(args, settings),
+        LeaseCommand::Extend(args) => {
+            let (call, owner) = asked(args, settings)?;
+            let reservation = connect::asking(settings).reserve(&call, &owner)?;
+            tell(&Lease::of(reservation), settings.screen)
+        }
+        LeaseCommand::Release(args) => release(&args, settings),
+    }
+}
+
+/// What came of asking for a lease.
+#[derive(Debug, PartialEq, Eq)]
+struct Lease {
+    status: &'static str,
+    key: Key,
+    holder: Option<Holder>,
+}
+
+impl Lease {
+    fn of(reservation: Reservation) -> Self {
+        let status = if reservation.acquired { "ACQUIRED" } else { "EXISTS" };
+        Self { status, key: reservation.key, holder: Some(reservation.holder) }
+    }
+}
+
+fn acquire(args: AcquireArgs, settings: &Settings) -> Outcome {
+    let (call, owner) = asked(args.extend, settings)?;
+    let client = connect::asking(settings);
+    let reservation = client.reserve(&call, &owner)?;
+    let lease = match args.wait {
+        Some(wait) if !reservation.acquired => wait_for(&client, &call, &owner, wait)?,
+        _ => Lease::of(reservation),
+    };
+    tell(&lease, settings.screen)
+}
+
+/// Waits for the lease that another holds.
+fn wait_for(
+    client: &Client,
+    call: &Call,
+    owner: &NamedOwner,
+    at_most: Duration,
+) -> Result<Lease, Failure> {
+    let options = ClaimOptions {
+        max_age: None,
+        take: true,
+        owner: Some(owner.clone()),
+        wait: connect::wait(at_most),
+    };
+    let lease = match client.claim_into(call, &options, &mut Discarded)? {
+        ClaimFound::Hit(hit) => Lease { status: "HIT", key: hit.key, holder: None },
+        ClaimFound::Pending(pending) => {
+            Lease { status: "EXISTS", key: pending.key, holder: Some(pending.holder) }
+        }
+        // Asked again, it says who holds it now, and the time begins anew.
+        ClaimFound::Leased(_) | ClaimFound::Miss(_) => Lease::of(client.reserve(call, owner)?),
+    };
+    Ok(lease)
+}
+
+fn release(args: &ReleaseArgs, settings: &Settings) -> Outcome {
+    let call = described(&args.call, settings)?;
+    name::check("owner", &args.owner)?;
+    let key = call.key()?.to_string();
+    let released = connect::asking(settings).release(&call, &args.owner)?;
+    if settings.screen.is_json() {
+        let answer = Object::default()
+            .with("status", "RELEASED")
+            .with("key", key)
+            .with("released", released);
+        Screen::json(&answer.into())?;
+    } else {
+        let status = if released { "RELEASED" } else { "nothing to release" };
+        settings.screen.fields(&[("status", status.to_owned()), ("key", key)])?;
+    }
+    Ok(exit::DONE)
+}
+
+fn asked(args: ExtendArgs, settings: &Settings) -> Result<(Call, NamedOwner), Failure> {
+    let call = described(&args.call, settings)?;
+    Ok((call, owner(args.owner, args.heartbeat)?))
+}
+
+fn described(flags: &CallFlags, settings: &Settings) -> Result<Call, Failure> {
+    let call = describe::call(flags, &settings.scope)?;
+    describe::warn_of_strangers(&call, settings.screen);
+    Ok(call)
+}
+
+/// The owner. A heartbeat that is too long for the protocol is as long as the protocol allows: the
+/// daemon bounds it in any case.
+fn owner(name: String, heartbeat: Duration) -> Result<NamedOwner, Failure> {
+    let heartbeat_ms = i64::try_from(milliseconds(heartbeat)).unwrap_or(i64::MAX);
+    let owner = NamedOwner { name, heartbeat_ms };
+    owner.check()?;
+    Ok(owner)
+}
+
+fn tell(lease: &Lease, screen: Screen) -> Outcome {
+    let key = lease.key.to_string();
+    if screen.is_json() {
+        let answer = Object::default()
+            .with("status", lease.status)
+            .with("key", key)
+            .with_known("holder", lease.holder.as_ref().map(holder::as_json));
+        Screen::json(&answer.into())?;
+    } else {
+        let mut fields = vec![("status", lease.status.to_owned()), ("key", key)];
+        fields.extend(lease.holder.as_ref().map(|of| ("holder", holder::phrase(of))));
+        screen.fields(&fields)?;
+    }
+    Ok(if lease.status == "ACQUIRED" { exit::DONE } else { exit::NOTHING })
+}
+
+/// Lets the outputs pass: only the lease is of interest.
+struct Discarded;
+
+impl OutputSink for Discarded {
+    fn begin(&mut self, _output: &OutputDescription, _index: usize) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn data(&mut self, _bytes: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn semantics_29_a_heartbeat_of_any_length_is_one() {
+        let heartbeat_ms = |heartbeat| owner("o".into(), heartbeat).expect("valid").heartbeat_ms;
+        assert_eq!(heartbeat_ms(Duration::from_secs(10)), 10_000);
+        assert_eq!(heartbeat_ms(Duration::from_nanos(1)), 1);
+        assert_eq!(heartbeat_ms(Duration::from_secs(10_u64.pow(18))), i64::MAX);
+    }
+
+    #[test]
+    fn semantics_30_an_owner_has_a_name() {
+        let failure = owner(String::new(), Duration::from_secs(1)).expect_err("it is empty");
+        assert_eq!(failure.exit, exit::USAGE);
+        assert!(failure.message.contains("owner"), "{failure}");
+    }
+
+    #[test]
+    fn who_asked_is_told_by_the_status() {
+        let holder = Holder {
+            name: Some("o".into()),
+            uid: 7,
+            pid: None,
+            program: None,
+            held_ms: 0,
+            expires_in_ms: Some(1),
+        };
+        let key = Key::from_bytes([0; 32]);
+        let of = |acquired| Lease::of(Reservation { key, acquired, holder: holder.clone() }).status;
+        assert_eq!((of(true), of(false)), ("ACQUIRED", "EXISTS"));
+    }
+}
