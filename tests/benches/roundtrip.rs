@@ -13,8 +13,12 @@
 
 #[path = "roundtrip/echo.rs"]
 mod echo;
+#[path = "roundtrip/explaining.rs"]
+mod explaining;
 #[path = "roundtrip/latency.rs"]
 mod latency;
+#[path = "roundtrip/leases.rs"]
+mod leases;
 #[path = "roundtrip/measure.rs"]
 mod measure;
 #[path = "roundtrip/throughput.rs"]
@@ -30,13 +34,20 @@ fn main() {
         echo::serve(socket.as_ref());
         return;
     }
+    if let Some(socket) = std::env::var_os(leases::OWNER_VARIABLE) {
+        let round = std::env::args().nth(1).expect("which round");
+        return leases::own(socket.as_ref(), &round);
+    }
     // `cargo bench` passes flags of its own; words choose parts by name.
     let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
-    let parts: [(&str, Part); 4] = [
+    let parts: [(&str, Part); 7] = [
         ("hits", latency::hits),
         ("streams", latency::streams),
         ("puts", throughput::puts),
         ("grouping", throughput::grouping),
+        ("waking", leases::waking),
+        ("taking-over", leases::taking_over),
+        ("why", explaining::explanations),
     ];
     let mut report = Report::begin();
     for (name, part) in parts {
