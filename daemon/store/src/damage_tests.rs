@@ -13,10 +13,11 @@ use crate::chunk_reader::ChunkReader;
 use crate::limits::WHOLE_BYTES_MAX;
 use crate::lookup::{Content, Found};
 use crate::mutation::{BlobFault, Burial, NewEntry, Replace};
+use crate::near;
 use crate::options::Options;
 use crate::record::{BlobRecord, ChunkedRecord, EntryRecord, GraveCause};
 use crate::rocks::{Batch, Read, Reads, Tier};
-use crate::schema::{Column, chunk_key};
+use crate::schema::{Column, chunk_key, task_key};
 use crate::store::Store;
 
 fn identity(number: u64) -> CallIdentity {
@@ -29,8 +30,7 @@ fn identity(number: u64) -> CallIdentity {
     }
 }
 
-fn put(store: &Store, number: u64, content: &[u8]) -> Key {
-    let key = identity(number).key();
+fn new_entry(store: &Store, number: u64, content: &[u8]) -> NewEntry {
     let provenance = Provenance {
         writer_uid: 0,
         writer_pid: None,
@@ -40,18 +40,22 @@ fn put(store: &Store, number: u64, content: &[u8]) -> Key {
         run: RunClaim::default(),
     };
     let content = store.prepare(Bytes::copy_from_slice(content));
-    let (sender, receiver) = mpsc::sync_channel(1);
-    let entry = NewEntry {
-        key,
+    NewEntry {
+        key: identity(number).key(),
         identity: identity(number),
         interface: InterfaceText::default(),
         outputs: vec![("o".to_owned(), "bytes".to_owned(), content)],
         provenance,
         replace: Replace::Never,
-    };
+    }
+}
+
+fn put(store: &Store, number: u64, content: &[u8]) -> Key {
+    let (sender, receiver) = mpsc::sync_channel(1);
+    let entry = new_entry(store, number, content);
     store.put(entry, move |result| sender.send(result).unwrap());
     assert_eq!(receiver.recv().unwrap().unwrap(), PutOutcome::Populated);
-    key
+    identity(number).key()
 }
 
 fn row(store: &Store, column: Column, key: &[u8]) -> Vec<u8> {
@@ -200,6 +204,83 @@ fn an_entry_that_cannot_be_read_is_corrupt() {
         record.outputs[0].bytes += 1;
         set_row(store, Column::Entries, key.as_bytes(), Some(&wire::encode(&record)));
     });
+}
+
+/// Problems of a recount, and how many rows of `near` are left of entries that are gone.
+fn recount(store: &Store) -> (Vec<String>, u64) {
+    store.settle().unwrap();
+    let recount = store.recount().unwrap();
+    (recount.problems, recount.near_rows_left)
+}
+
+fn nearest(store: &Store, number: u64) -> Vec<Key> {
+    let found = store.nearest(&identity(number), &InterfaceText::default(), 9).unwrap();
+    found.into_iter().map(|nearest| nearest.key).collect()
+}
+
+#[test]
+fn rows_of_near_are_no_entries() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&Options::new(folder.path())).unwrap();
+    let [key, sound] = [put(&store, 0, b"content"), put(&store, 1, b"content")];
+    let sorted = |mut keys: Vec<Key>| {
+        keys.sort_unstable();
+        keys
+    };
+    assert_eq!(sorted(nearest(&store, 9)), sorted(vec![key, sound]));
+    set_row(&store, Column::Entries, key.as_bytes(), Some(b"nonsense"));
+    assert!(matches!(store.lookup(&key, Tier::Disk).unwrap(), Found::Corrupt { .. }));
+    let (problems, near_rows_left) = recount(&store);
+    // What the entry was is not known any more, so its other rows are left.
+    assert_eq!(near_rows_left, 1);
+    assert!(problems.contains(&format!("{key} is listed but not there")), "{problems:?}");
+    assert!(problems.iter().all(|problem| !problem.contains("near")), "{problems:?}");
+    assert_eq!(nearest(&store, 9), [sound]);
+    put(&store, 0, b"content");
+    assert_eq!(recount(&store), (Vec::new(), 0));
+    assert_eq!(sorted(nearest(&store, 9)), sorted(vec![key, sound]));
+}
+
+#[test]
+fn an_entry_that_cannot_be_read_is_replaced_with_its_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&Options::new(folder.path())).unwrap();
+    let key = put(&store, 0, b"content");
+    set_row(&store, Column::Entries, key.as_bytes(), Some(b"nonsense"));
+    let mut entry = new_entry(&store, 0, b"content");
+    (entry.replace, entry.provenance.created_at_ms) = (Replace::Always, 2);
+    let (sender, receiver) = mpsc::sync_channel(1);
+    store.put(entry, move |result| sender.send(result).unwrap());
+    assert_eq!(receiver.recv().unwrap().unwrap(), PutOutcome::Populated);
+    let recount = store.recount().unwrap();
+    assert_eq!((recount.near_rows, recount.near_rows_left), (1, 0));
+    assert!(recount.problems.iter().all(|problem| !problem.contains("near")));
+}
+
+#[test]
+fn a_recount_finds_rows_of_near_that_are_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&Options::new(folder.path())).unwrap();
+    let key = put(&store, 0, b"content");
+    let identity = identity(0);
+    let task = task_key(&identity.scope, "t", "1", &identity.signature, &key);
+    let [right] = near::rows(&task, 1, &identity.inputs)[..] else { panic!("one input, one row") };
+    let [other] = near::rows(&task, 2, &identity.inputs)[..] else { panic!("one input, one row") };
+    let mut nobody = right;
+    nobody[55] ^= 1;
+    for (row, value, expected) in [
+        (&right[..55], Some(b"".as_slice()), "a row of `near` cannot be read".to_owned()),
+        (&other, Some(b""), format!("a row of `near` is not that of entry {key}")),
+        (&nobody, Some(b""), "which is not there".to_owned()),
+    ] {
+        set_row(&store, Column::Near, row, value);
+        let (problems, _) = recount(&store);
+        assert!(problems.len() == 1 && problems[0].contains(&expected), "{problems:?}");
+        assert_eq!(nearest(&store, 9), [key]);
+        set_row(&store, Column::Near, row, None);
+    }
+    set_row(&store, Column::Near, &right, None);
+    assert_eq!(store.recount().unwrap().entries_without_near, 1);
 }
 
 fn assert_hit(store: &Store, key: &Key) {

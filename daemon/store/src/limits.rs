@@ -49,10 +49,9 @@ pub(crate) const NEAREST_READS_MAX: usize = 3000;
 pub(crate) const NEAREST_SAMPLE_MAX: usize = 2000;
 /// Bytes of rows that a search for near entries compares, and of those that stand for groups.
 pub(crate) const NEAREST_READ_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Removed rows that one step of a search for near entries passes over before it gives up.
-pub(crate) const NEAREST_SKIPS_MAX: u64 = 2000;
-/// Bytes of all texts in the answer of a search for near entries; so it fits into a frame's header.
-pub(crate) const NEAREST_BYTES_MAX: usize = 512 * 1024;
+/// Removed rows, each counted twice, that one step of a search for near entries passes over before
+/// it gives up. They are there until the database compacts; so many cost some 10 ms.
+pub(crate) const NEAREST_SKIPS_MAX: u64 = 100_000;
 /// How often a lookup starts again because its entry was replaced in the middle of it.
 pub(crate) const LOOKUP_ATTEMPTS_MAX: usize = 64;
 /// The store syncs its log at least this often, whatever the options say.

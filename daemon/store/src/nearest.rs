@@ -12,8 +12,8 @@
 //! - Exact, and the newest first, in each group that is looked at: entries with the inputs of the
 //!   call, and entries that differ from it in one input, be it in value, that it counts on one side
 //!   only or that only one side declares.
-//! - With more than [`NEAR_BUCKETS`] inputs, those that differ in one value are looked for among the
-//!   newest that meet in a slot.
+//! - With more than [`NEAR_BUCKETS`] inputs, entries that differ in one value are looked for among
+//!   the newest that meet in a slot.
 //! - A sample: entries that differ in more inputs, and those from before format 2.
 //!
 //! **Does not** tell of an entry that does not differ at all, nor read any content.
@@ -27,8 +27,8 @@ use memod_protocol::{CallIdentity, Difference, Digest, InterfaceText, Key, Neare
 use crate::differences::GroupDifferences;
 use crate::error::StoreError;
 use crate::limits::{
-    NEAR_BUCKETS, NEAREST_BYTES_MAX, NEAREST_LEFT_OUT_MAX, NEAREST_READ_BYTES_MAX,
-    NEAREST_READS_MAX, NEAREST_SAMPLE_MAX, NEAREST_SKIPS_MAX, NEAREST_SLOT_ROWS_MAX,
+    NEAR_BUCKETS, NEAREST_LEFT_OUT_MAX, NEAREST_READ_BYTES_MAX, NEAREST_READS_MAX,
+    NEAREST_SAMPLE_MAX, NEAREST_SKIPS_MAX, NEAREST_SLOT_ROWS_MAX,
 };
 use crate::near::{self, SlotPrefix};
 use crate::record::TaskRecord;
@@ -317,26 +317,11 @@ impl<'a, R: Reads> Search<'a, R> {
     }
 
     fn into_answer(self) -> Vec<Nearest> {
-        let mut bytes_left = NEAREST_BYTES_MAX;
-        let mut answer: Vec<Nearest> = Vec::new();
-        for Ranked { rank, mut differs } in self.best {
-            let all = differs.len();
-            let fits = differs.iter().take_while(|difference| {
-                let bytes = text_bytes(difference);
-                let fits = bytes <= bytes_left;
-                bytes_left = bytes_left.saturating_sub(bytes);
-                fits
-            });
-            let fitting = fits.count();
-            // Only of the first entry a part is better than nothing.
-            if fitting < all && !answer.is_empty() {
-                break;
-            }
-            differs.truncate(fitting);
+        let nearest = |Ranked { rank, differs }| {
             let Rank { created: Reverse(created_at_ms), key, .. } = rank;
-            answer.push(Nearest { key, created_at_ms, differs });
-        }
-        answer
+            Nearest { key, created_at_ms, differs }
+        };
+        self.best.into_iter().map(nearest).collect()
     }
 }
 
@@ -354,11 +339,4 @@ fn slots(group: &Group) -> HashSet<SlotPrefix> {
     let names = record.inputs.iter().map(|(name, _)| (name.as_str(), find(name)));
     slots.extend(near::slots(prefix, names).into_iter().flatten());
     slots
-}
-
-/// What a difference counts for in the bound of the answer.
-fn text_bytes(difference: &Difference) -> usize {
-    let Difference { what: _, name, here, stored } = difference;
-    let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-    text(name) + text(here) + text(stored) + 16
 }

@@ -276,3 +276,18 @@ fn no_more_is_told_than_is_wanted_or_allowed() {
         assert_eq!(times, (0..200).rev().take(expected).collect::<Vec<u64>>(), "newest first");
     }
 }
+
+#[test]
+fn an_entry_that_counts_one_more_input_is_found_among_those_that_do_not() {
+    let mut model = Model::new();
+    let mut call = Call::plain(3);
+    call.inputs[2].counts = false;
+    for value in 1..30 {
+        let mut other = call.clone();
+        (other.inputs[0].value, other.inputs[1].value) = (value, value);
+        model.put(other, 1);
+    }
+    model.put(Call::plain(3), 2);
+    model.store.settle().unwrap();
+    model.assert_nearest(&call, 1);
+}

@@ -142,11 +142,10 @@ impl<'a> Overlay<'a> {
         }
         let Some(row) = &pending.stored_task else { return Ok(()) };
         let read = self.db.read(Column::Tasks, row, Tier::Disk, wire::decode_record::<TaskRecord>);
-        match or_damage(read, Read::Absent)? {
-            Read::Row(Ok(task)) => {
-                pending.stored_near = near::rows(row, task.created_at_ms, &task.inputs);
-            }
-            _ => tracing::warn!(%key, "a listing row cannot be read: rows of `near` may stay"),
+        if let Read::Row(Ok(task)) = or_damage(read, Read::Absent)? {
+            pending.stored_near = near::rows(row, task.created_at_ms, &task.inputs);
+        } else {
+            tracing::warn!(%key, "a listing row cannot be read: rows of `near` may stay");
         }
         Ok(())
     }

@@ -163,9 +163,7 @@ impl Store {
     /// [`memod_protocol::limits::NEAREST_MAX`].
     ///
     /// The work is bounded whatever the store holds: an entry that differs in one thing is found,
-    /// one that differs in several inputs only if it is in a sample. The texts of the answer are
-    /// bounded too, by half of what a frame's header may have: what does not fit is left out, the
-    /// farthest entries first.
+    /// one that differs in several inputs only if it is in a sample.
     ///
     /// # Errors
     /// If the disk cannot be read; damaged rows are passed over.

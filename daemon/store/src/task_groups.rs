@@ -2,8 +2,9 @@
 //! side in `tasks`, so each group costs one step, however many entries it has.
 //!
 //! **Invariants.** The work is bounded by `NEAREST_SCOPES_MAX`, `NEAREST_GROUPS_OF_SCOPE_MAX` and
-//! `NEAREST_GROUPS_MAX`, what is read by `NEAREST_READ_BYTES_MAX`. The call's own scope comes first, and of each scope the group that differs
-//! in nothing else, then those that stand next to where that one stands or would stand.
+//! `NEAREST_GROUPS_MAX`, what is read by `NEAREST_READ_BYTES_MAX`. The call's own scope comes
+//! first, and of each scope the group that differs in nothing else, then those that stand next to
+//! where that one stands or would stand.
 
 use memod_protocol::{CallIdentity, Scope, wire};
 
@@ -123,12 +124,12 @@ fn step<'a>(
     let Some((row, value)) = row_at(rows)? else { return Ok(false) };
     let Some((prefix, _)) = split_task_key(row) else { return Ok(false) };
     let prefix = prefix.to_vec();
-    match (TaskKey::parse(row), wire::decode_record::<TaskRecord>(value)) {
-        (Some(task), Ok(record)) => {
-            found.bytes += value.len();
-            found.groups.push(TaskGroup { prefix: prefix.clone(), task, record });
-        }
-        _ => tracing::warn!("a row of the listing cannot be read and is left out"),
+    let parsed = (TaskKey::parse(row), wire::decode_record::<TaskRecord>(value));
+    if let (Some(task), Ok(record)) = parsed {
+        found.bytes += value.len();
+        found.groups.push(TaskGroup { prefix: prefix.clone(), task, record });
+    } else {
+        tracing::warn!("a row of the listing cannot be read and is left out");
     }
     Ok(go_on(rows, &prefix))
 }

@@ -1,1 +1,152 @@
 //! A store of format 1 is opened and becomes one of format 2.
+
+use std::path::Path;
+use std::sync::mpsc;
+
+use memod_protocol::{
+    CallIdentity, DifferenceKind, Digest, InterfaceText, Key, Provenance, PutOutcome, RunClaim,
+    Scope,
+};
+
+use crate::limits::WHOLE_BYTES_MAX;
+use crate::lookup::Found;
+use crate::mutation::{NewEntry, Replace};
+use crate::options::Options;
+use crate::record::GraveCause;
+use crate::rocks::{Tier, is_format_2, make_format_1, set_format_1};
+use crate::store::Store;
+
+fn identity(number: u64, cache_version: &str) -> CallIdentity {
+    CallIdentity {
+        scope: Scope::new("p", "d"),
+        task: "t".to_owned(),
+        cache_version: cache_version.to_owned(),
+        signature: Digest::of(b"signature"),
+        inputs: vec![
+            ("constant".to_owned(), Digest::of(b"constant")),
+            ("number".to_owned(), Digest::of(&number.to_le_bytes())),
+        ],
+    }
+}
+
+fn key(number: u64) -> Key {
+    identity(number, "1").key()
+}
+
+fn interface() -> InterfaceText {
+    let member = |name: &str| (name.to_owned(), "integer".to_owned());
+    InterfaceText { inputs: vec![member("constant"), member("number")], outputs: Vec::new() }
+}
+
+fn put(store: &Store, number: u64, created_at_ms: u64) {
+    let content = vec![number as u8; (number as usize + 1) * WHOLE_BYTES_MAX];
+    let entry = NewEntry {
+        key: key(number),
+        identity: identity(number, "1"),
+        interface: interface(),
+        outputs: vec![("o".to_owned(), "bytes".to_owned(), store.prepare(content.into()))],
+        provenance: Provenance {
+            writer_uid: 0,
+            writer_pid: None,
+            program: None,
+            host: None,
+            created_at_ms,
+            run: RunClaim::default(),
+        },
+        replace: Replace::Always,
+    };
+    let (sender, receiver) = mpsc::sync_channel(1);
+    store.put(entry, move |result| sender.send(result).unwrap());
+    assert_eq!(receiver.recv().unwrap().unwrap(), PutOutcome::Populated);
+}
+
+fn remove(store: &Store, number: u64) {
+    store.remove(vec![key(number)], GraveCause::Evicted, u64::MAX, None, |removed| {
+        assert_eq!(removed.unwrap(), 1);
+    });
+    store.settle().unwrap();
+}
+
+/// A store of format 1 with the entries 0 to 4, of which 4 has been removed.
+fn make_store(path: &Path) {
+    let store = Store::open(&Options::new(path)).unwrap();
+    (0..5).for_each(|number| put(&store, number, number));
+    remove(&store, 4);
+    drop(store);
+    assert!(is_format_2(path));
+    make_format_1(path);
+    assert!(!is_format_2(path));
+}
+
+/// Asserts that the store agrees with itself and has so many entries without rows of `near`.
+fn assert_sound(store: &Store, without_near: u64) {
+    store.settle().unwrap();
+    let recount = store.recount().unwrap();
+    assert_eq!(recount.problems, Vec::<String>::new());
+    assert_eq!(recount.counters, store.counters());
+    assert_eq!(recount.entries_without_near, without_near);
+    assert_eq!(recount.near_rows, 2 * (recount.counters.entries - without_near));
+}
+
+#[test]
+fn a_store_of_format_1_is_upgraded_with_all_that_it_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    make_store(folder.path());
+    for _ in 0..2 {
+        let store = Store::open(&Options::new(folder.path())).unwrap();
+        assert_eq!((store.format(), store.counters().entries), (2, 4));
+        for number in 0..4 {
+            let found = store.lookup(&key(number), Tier::Disk).unwrap();
+            let Found::Entry(entry) = found else { panic!("{number}: {found:?}") };
+            assert_eq!(entry.provenance.created_at_ms, number);
+        }
+        let found = store.lookup(&key(4), Tier::Disk).unwrap();
+        assert!(matches!(found, Found::Grave(_)), "{found:?}");
+        assert_sound(&store, 4);
+        drop(store);
+        assert!(is_format_2(folder.path()));
+    }
+}
+
+#[test]
+fn old_entries_are_near_too() {
+    let folder = tempfile::tempdir().unwrap();
+    make_store(folder.path());
+    let store = Store::open(&Options::new(folder.path())).unwrap();
+    let find = |call: &CallIdentity| store.nearest(call, &interface(), 3).unwrap();
+    let found = find(&identity(77, "1"));
+    let keys: Vec<_> = found.iter().map(|of| of.key).collect();
+    assert_eq!(keys, [key(3), key(2), key(1)]);
+    assert_eq!(found[0].differs[0].name.as_deref(), Some("number"));
+    let found = find(&identity(2, "2"));
+    let kinds: Vec<_> = found[0].differs.iter().map(|of| of.what).collect();
+    assert_eq!((found[0].key, kinds), (key(2), vec![DifferenceKind::CacheVersion]));
+}
+
+#[test]
+fn old_entries_are_replaced_and_removed_like_others() {
+    let folder = tempfile::tempdir().unwrap();
+    make_store(folder.path());
+    let store = Store::open(&Options::new(folder.path())).unwrap();
+    put(&store, 0, 10);
+    put(&store, 4, 14);
+    assert_sound(&store, 3);
+    remove(&store, 1);
+    assert_sound(&store, 2);
+    put(&store, 1, 1);
+    assert_sound(&store, 2);
+    remove(&store, 0);
+    assert_sound(&store, 2);
+}
+
+#[test]
+fn an_upgrade_that_was_cut_off_is_finished() {
+    let folder = tempfile::tempdir().unwrap();
+    make_store(folder.path());
+    drop(Store::open(&Options::new(folder.path())).unwrap());
+    // The column is there and the number is not.
+    set_format_1(folder.path());
+    assert!(!is_format_2(folder.path()));
+    assert_sound(&Store::open(&Options::new(folder.path())).unwrap(), 4);
+    assert!(is_format_2(folder.path()));
+}

@@ -318,7 +318,7 @@ impl Batch {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use crate::error::OpenError;
     use crate::options::Options;
     use crate::schema::META_FORMAT;
@@ -334,6 +334,28 @@ mod tests {
     fn set_format(db: &DB, format: u32) {
         let meta = db.cf_handle("meta").unwrap();
         db.put_cf(meta, META_FORMAT, format.to_le_bytes()).unwrap();
+    }
+
+    /// Makes the database of a store one of format 1.
+    pub(crate) fn make_format_1(store: &Path) {
+        open_raw(&store.join("rocksdb")).drop_cf(Column::Near.name()).unwrap();
+        set_format_1(store);
+    }
+
+    /// Writes the number of format 1 and changes nothing else.
+    pub(crate) fn set_format_1(store: &Path) {
+        let path = store.join("rocksdb");
+        let columns = DB::list_cf(&options::database(false), &path).unwrap();
+        let db = DB::open_cf(&options::database(false), &path, columns).unwrap();
+        set_format(&db, 1);
+    }
+
+    /// Whether the database of a store has the column and the number of format 2.
+    pub(crate) fn is_format_2(store: &Path) -> bool {
+        let path = store.join("rocksdb");
+        let columns = DB::list_cf(&options::database(false), &path).unwrap();
+        let format = Database::peek_meta(&path, META_FORMAT).unwrap().unwrap();
+        columns.contains(&"near".to_owned()) && format == 2u32.to_le_bytes()
     }
 
     #[test]

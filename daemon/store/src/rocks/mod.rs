@@ -4,6 +4,8 @@ mod database;
 mod options;
 
 pub use database::Tier;
+#[cfg(test)]
+pub(crate) use database::tests::{is_format_2, make_format_1, set_format_1};
 pub(crate) use database::{Batch, Database, Read, Reads, Row, Rows};
 pub use rocksdb::Error as RocksError;
 

@@ -71,8 +71,14 @@ pub(crate) fn identity(number: u64) -> CallIdentity {
         task: format!("task{}", number % 3),
         cache_version: format!("{}.0", number % 2),
         signature: Digest::of(b"signature"),
-        inputs: vec![("number".to_owned(), Digest::of(&number.to_le_bytes()))],
+        inputs: input_names(number).map(|name| (name, Digest::of(&number.to_le_bytes()))).collect(),
     }
+}
+
+/// One input or more, up to eleven.
+fn input_names(number: u64) -> impl Iterator<Item = String> {
+    let more = (0..number * 5 % 11).map(|at| format!("more{at:02}"));
+    more.chain(["number".to_owned()])
 }
 
 pub(crate) fn key(number: u64) -> Key {
@@ -100,7 +106,7 @@ pub(crate) fn entry(
     let names: Vec<_> =
         (0..outputs.len()).map(|index| (format!("o{index}"), "bytes".to_owned())).collect();
     let interface = InterfaceText {
-        inputs: vec![("number".to_owned(), "integer".to_owned())],
+        inputs: input_names(number).map(|name| (name, "integer".to_owned())).collect(),
         outputs: names.clone(),
     };
     let outputs = names.into_iter().zip(outputs).map(|((name, of), output)| (name, of, output));
@@ -199,4 +205,5 @@ pub(crate) fn assert_sound(store: &Store) {
     assert_eq!(recount.counters, store.counters());
     assert_eq!(recount.task_rows, recount.counters.entries);
     assert_eq!(recount.loose_rows, 0);
+    assert_eq!((recount.near_rows_left, recount.entries_without_near), (0, 0));
 }

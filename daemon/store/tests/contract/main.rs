@@ -15,5 +15,6 @@ mod damage;
 mod harness;
 mod listing;
 mod model;
+mod nearest;
 mod opening;
 mod threads;
