@@ -1,8 +1,9 @@
 //! Semantics 24: forgetting entries, by every selector, with a count that is true.
 
+use bytes::Bytes;
 use harness::{CallBuilder, Daemon, Raw, call};
 use memod_protocol::limits::LIST_ROWS_MAX;
-use memod_protocol::{Filter, Key, MissReason, PutOutcome, Scope, Selector};
+use memod_protocol::{Filter, Key, MissReason, PutOutcome, Request, Response, Scope, Selector};
 
 /// Tasks `a` and `b` in two domains, each in two cache versions: eight entries.
 fn calls() -> Vec<CallBuilder> {
@@ -136,29 +137,69 @@ fn s24_a_key_given_twice_counts_once() {
 }
 
 #[test]
+fn s24_all_conditions_that_are_given_must_be_met() {
+    let own = nix::unistd::getuid().as_raw();
+    let scope = Scope::new("p", "production");
+    let all = Filter {
+        scope: Some(scope.clone()),
+        task: Some("b".to_owned()),
+        cache_version: Some("2".to_owned()),
+        writer_uid: Some(own),
+        older_than_ms: None,
+    };
+    check(&all, |one| one.0.scope == scope && one.0.task == "b" && one.0.cache_version == "2");
+    check(&Filter { older_than_ms: Some(3_600_000), ..all.clone() }, |_| false);
+    check(&Filter { writer_uid: Some(own + 1), ..all.clone() }, |_| false);
+    check(&Filter { task: Some("c".to_owned()), ..all.clone() }, |_| false);
+    let by_version = Filter { cache_version: Some("1".to_owned()), ..Filter::default() };
+    check(&by_version, |one| one.0.cache_version == "1");
+    let in_scope = Filter { scope: Some(scope.clone()), ..by_version };
+    check(&in_scope, |one| one.0.scope == scope && one.0.cache_version == "1");
+    let by_writer =
+        Filter { scope: Some(scope.clone()), writer_uid: Some(own), ..Filter::default() };
+    check(&by_writer, |one| one.0.scope == scope);
+}
+
+#[test]
 fn s24_unknown_names_match_nothing() {
     check(&Filter { task: Some("stranger".to_owned()), ..Filter::default() }, |_| false);
     let scope = Some(Scope::new("p", "staging"));
     check(&Filter { scope, ..Filter::default() }, |_| false);
 }
 
+/// What is told of the progress of an invalidation, and in the end of all of it.
+fn progress(raw: &mut Raw, selector: Selector) -> Vec<u64> {
+    raw.send(Request::Invalidate { selector, dry_run: false }, Bytes::new());
+    let mut steps = Vec::new();
+    loop {
+        match raw.read_reply().expect("a step or the end").response {
+            Response::Progress { done } => steps.push(done),
+            Response::Invalidated { matched } => {
+                steps.push(matched);
+                return steps;
+            }
+            other => panic!("neither a step nor the end: {other:?}"),
+        }
+    }
+}
+
 #[test]
 fn s24_many_entries_are_forgotten_step_by_step() {
     let daemon = Daemon::new();
     let mut raw = daemon.connect();
-    let many = u64::from(LIST_ROWS_MAX) + 100;
+    let many = 3 * u64::from(LIST_ROWS_MAX) + 100;
     let numbered = |number: u64| call("many").version(&number.to_string());
     let mut sent = 0;
     let mut answered = 0;
     while answered < many {
         while sent < many && sent - answered < 32 {
             let (put, payload) = numbered(sent).put(&[("o0", b"x")]);
-            raw.send(memod_protocol::Request::Put(Box::new(put)), payload);
+            raw.send(Request::Put(Box::new(put)), payload);
             sent += 1;
         }
         let reply = raw.read_reply().expect("a reply");
         assert!(
-            matches!(reply.response, memod_protocol::Response::Put(PutOutcome::Populated)),
+            matches!(reply.response, Response::Put(PutOutcome::Populated)),
             "{:?}",
             reply.response
         );
@@ -168,7 +209,9 @@ fn s24_many_entries_are_forgotten_step_by_step() {
     assert_eq!(raw.list().len() as u64, many + 1);
     let task = Filter { task: Some("many".to_owned()), ..Filter::default() };
     assert_eq!(raw.invalidate(Selector::Matching(task.clone()), true), many);
-    assert_eq!(raw.invalidate(Selector::Matching(task), false), many);
+    let steps = progress(&mut raw, Selector::Matching(task));
+    assert!(steps.len() >= 3 && steps.is_sorted(), "{steps:?}");
+    assert!(steps.iter().all(|done| *done <= many), "{steps:?}");
     assert_eq!(raw.stats().entries, 1);
     let miss = raw.lookup(&numbered(many - 1)).expect_err("the last is gone too");
     assert_eq!(miss.reason, MissReason::Invalidated);

@@ -230,7 +230,7 @@ pub(crate) async fn later(
 }
 
 /// Answers a claim. While it waits it holds no memory for its reply, and a place among those that
-/// wait instead of one among the requests in flight, so that the connection goes on to serve others.
+/// wait instead of one among the requests in flight, so that its connection serves others.
 async fn wait(desk: &Desk<'_>, claim: Box<Claim>, mut place: OwnedSemaphorePermit) -> Option<Done> {
     let Desk { service, peer, lessee, replies, waits, id } = desk;
     let mut told = false;

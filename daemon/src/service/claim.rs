@@ -116,9 +116,11 @@ impl Service {
     /// Looks up, asks for the lease, and looks up again.
     async fn ask(self: &Arc<Self>, asker: Asker) -> Claimed {
         let reply = self.fetch(&asker.wanted).await;
-        if !reply.is_miss() {
-            return Claimed::answer(reply);
-        }
+        if reply.is_miss() { self.enter(asker).await } else { Claimed::answer(reply) }
+    }
+
+    /// Asks for the lease of what was not there a moment ago.
+    async fn enter(self: &Arc<Self>, asker: Asker) -> Claimed {
         let wait = match (asker.claim.wait_ms, asker.deadline) {
             (Some(_), Some(deadline)) => Some(deadline.saturating_duration_since(Instant::now())),
             // For ever, or so long that it cannot be counted.
@@ -237,3 +239,7 @@ fn gave_up() -> WireError {
     let code = memod_protocol::ErrorCode::ShuttingDown;
     WireError::new(code, "the connection was closed while this waited")
 }
+
+#[cfg(test)]
+#[path = "claim_tests.rs"]
+mod tests;

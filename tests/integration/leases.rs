@@ -1,0 +1,11 @@
+//! Semantics 26 to 32: of all who ask for the same call one computes, and the others wait for it.
+
+mod bounds;
+mod chaos;
+mod crowd;
+mod hold;
+mod library;
+mod named;
+mod run;
+mod wait;
+mod worker;

@@ -1,0 +1,230 @@
+//! `memo run --serialize` and `memo lease`: of many commands one runs (semantics 26 to 30).
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use harness::{Daemon, Ran, eventually, output};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use super::hold::all_is_quiet;
+use crate::memo::{ends, json_of, square};
+use crate::shop::{Shop, assert_last_line};
+
+/// The first run waits at a gate, any other goes on at once.
+const FIRST_WAITS: &str = r#"if [ $(wc -l < runs) = 1 ]; then
+    read word < gate
+    printf "$word "
+fi
+echo done
+echo told >&2"#;
+
+fn make_gate(shop: &Shop) {
+    let made = Command::new("mkfifo").arg(shop.path("gate")).status().unwrap();
+    assert!(made.success());
+}
+
+/// Lets who waits at the gate go on. It opens only when somebody is there.
+fn open_gate(shop: &Shop) {
+    open_fifo(&shop.path("gate")).write_all(b"gate\n").unwrap();
+}
+
+fn open_fifo(path: &Path) -> std::fs::File {
+    OpenOptions::new().write(true).open(path).unwrap()
+}
+
+fn started(shop: &Shop, daemon: &Daemon, flags: &[&str], script: &str) -> Child {
+    let flags = [&["--serialize", "-v"], flags].concat();
+    let mut command = shop.command(daemon.memo(), &flags, script);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+fn ended(child: Child) -> Ran {
+    output(child).into()
+}
+
+fn wait_for(daemon: &Daemon, leases_and_waiters: (u64, u64)) {
+    let mut raw = daemon.connect();
+    eventually("they wait", || raw.leases_and_waiters() == leases_and_waiters);
+}
+
+#[test]
+fn s27_a_hundred_commands_at_once_run_once() {
+    let (daemon, shop) = (Daemon::new(), Shop::new());
+    make_gate(&shop);
+    let all: Vec<Child> = (0..100).map(|_| started(&shop, &daemon, &[], FIRST_WAITS)).collect();
+    wait_for(&daemon, (1, 99));
+    open_gate(&shop);
+    let mut lines = Vec::new();
+    for child in all {
+        let ran = ended(child);
+        assert_eq!((ran.code, ran.text()), (Some(0), "gate done\n"), "{ran:?}");
+        assert!(ran.errors().contains("told\n"), "{ran:?}");
+        lines.push(assert_last_line(&ran, "memo: "));
+    }
+    assert_eq!(shop.runs(), 1);
+    let of = |beginning: &str, end: &str| {
+        let is = |line: &&String| line.starts_with(beginning) && line.ends_with(end);
+        lines.iter().filter(is).count()
+    };
+    assert_eq!(of("memo: MISS ", " reservation=ACQUIRED"), 1, "{lines:?}");
+    assert_eq!(of("memo: HIT ", " reservation=EXISTS"), 99, "{lines:?}");
+    all_is_quiet(&daemon);
+    let stats = daemon.connect().stats();
+    assert_eq!((stats.hits, stats.misses, stats.puts), (99, 1, 1));
+}
+
+#[test]
+fn s28_a_command_that_is_killed_hands_over_at_once() {
+    let (daemon, shop) = (Daemon::new(), Shop::new());
+    make_gate(&shop);
+    let mut first = started(&shop, &daemon, &[], FIRST_WAITS);
+    eventually("the first runs", || shop.runs() == 1);
+    let second = started(&shop, &daemon, &[], FIRST_WAITS);
+    wait_for(&daemon, (1, 1));
+    let third = started(&shop, &daemon, &[], FIRST_WAITS);
+    wait_for(&daemon, (1, 2));
+    first.kill().unwrap();
+    assert_eq!(first.wait().unwrap().code(), None);
+    // What it ran lives on, as an orphan at the gate, and holds nothing.
+    let (second, third) = (ended(second), ended(third));
+    assert_eq!((second.code, second.text()), (Some(0), "done\n"), "{second:?}");
+    assert!(assert_last_line(&second, "memo: MISS ").ends_with(" reservation=ACQUIRED"));
+    assert_eq!((third.code, third.text()), (Some(0), "done\n"), "{third:?}");
+    assert!(assert_last_line(&third, "memo: HIT ").ends_with(" reservation=EXISTS"));
+    assert_eq!(shop.runs(), 2);
+    all_is_quiet(&daemon);
+    open_gate(&shop);
+}
+
+#[test]
+fn s28_a_command_that_fails_or_is_interrupted_releases_and_its_code_stays() {
+    let (daemon, shop) = (Daemon::new(), Shop::new());
+    make_gate(&shop);
+    let script = "n=$(wc -l < runs); read word < gate; if [ $n = 1 ]; then exit 7; fi; echo $word";
+    let first = started(&shop, &daemon, &[], script);
+    eventually("the first runs", || shop.runs() == 1);
+    let second = started(&shop, &daemon, &[], script);
+    wait_for(&daemon, (1, 1));
+    open_gate(&shop);
+    let first = ended(first);
+    assert_eq!(first.code, Some(7), "{first:?}");
+    assert!(assert_last_line(&first, "memo: MISS ").ends_with(" reservation=ACQUIRED"));
+    eventually("the second runs", || shop.runs() == 2);
+    let third = started(&shop, &daemon, &[], script);
+    wait_for(&daemon, (1, 1));
+    kill(Pid::from_raw(second.id().cast_signed()), Signal::SIGTERM).unwrap();
+    let second = ended(second);
+    assert_ne!(second.code, Some(0), "{second:?}");
+    eventually("the third runs", || shop.runs() == 3);
+    open_gate(&shop);
+    let third = ended(third);
+    assert_eq!((third.code, third.text()), (Some(0), "gate\n"), "{third:?}");
+    assert_eq!((shop.runs(), daemon.connect().stats().entries), (3, 1));
+    all_is_quiet(&daemon);
+}
+
+#[test]
+fn s23_read_only_waits_overwrite_does_not_and_no_other_is_bothered() {
+    let (daemon, shop) = (Daemon::new(), Shop::new());
+    make_gate(&shop);
+    let first = started(&shop, &daemon, &[], FIRST_WAITS);
+    eventually("the first runs", || shop.runs() == 1);
+    let reader = started(&shop, &daemon, &["--read-only"], FIRST_WAITS);
+    wait_for(&daemon, (1, 1));
+    let plain = shop.run(&daemon, &["-v", "--read-only"], FIRST_WAITS);
+    assert_eq!((plain.text(), shop.runs()), ("done\n", 2), "it did not ask for a lease");
+    let impatient =
+        shop.run(&daemon, &["-v", "--serialize", "--wait", "10ms", "--read-only"], FIRST_WAITS);
+    assert_eq!((impatient.text(), shop.runs()), ("done\n", 3));
+    let line = assert_last_line(&impatient, "memo: MISS ");
+    assert!(line.contains(" reason=pending ") && line.ends_with(" reservation=EXISTS"), "{line}");
+    let over = shop.run(&daemon, &["-v", "--serialize", "--overwrite"], FIRST_WAITS);
+    assert!(assert_last_line(&over, "memo: MISS ").ends_with(" reservation=DISABLED"));
+    let reader = ended(reader);
+    assert_eq!(reader.text(), "done\n", "what was overwritten meanwhile");
+    assert!(assert_last_line(&reader, "memo: HIT ").ends_with(" reservation=EXISTS"));
+    open_gate(&shop);
+    let first = ended(first);
+    assert_eq!((first.code, first.text()), (Some(0), "gate done\n"), "{first:?}");
+    assert_eq!(shop.run(&daemon, &["--serialize"], FIRST_WAITS).text(), "done\n");
+    assert_eq!(shop.runs(), 4);
+    all_is_quiet(&daemon);
+}
+
+#[test]
+fn s34_a_command_that_waits_runs_if_the_daemon_dies() {
+    let (mut daemon, shop) = (Daemon::new(), Shop::new());
+    make_gate(&shop);
+    let first = started(&shop, &daemon, &[], FIRST_WAITS);
+    eventually("the first runs", || shop.runs() == 1);
+    let second = started(&shop, &daemon, &[], FIRST_WAITS);
+    wait_for(&daemon, (1, 1));
+    daemon.kill();
+    let second = ended(second);
+    assert_eq!((second.code, second.text(), shop.runs()), (Some(0), "done\n", 2), "{second:?}");
+    assert!(assert_last_line(&second, "memo: MISS ").ends_with(" reservation=FAILURE"));
+    open_gate(&shop);
+    let first = ended(first);
+    assert_eq!((first.code, first.text()), (Some(0), "gate done\n"), "{first:?}");
+}
+
+/// `memo lease` with a call, an owner and more; gives the answer as JSON.
+#[track_caller]
+fn lease(daemon: &Daemon, code: i32, what: &str, rest: &[&str]) -> Value {
+    let call = square("lease", &["--output", "o0:integer"]);
+    json_of(daemon, code, &[&[call[0], what], &call[1..], rest].concat())
+}
+
+#[test]
+fn s29_s30_leases_by_hand() {
+    let daemon = Daemon::new();
+    let by = |owner| ["--owner", owner, "--heartbeat", "5s"];
+    let acquired = lease(&daemon, 0, "acquire", &by("a"));
+    assert_eq!(acquired["status"], "ACQUIRED");
+    assert_eq!(acquired["holder"]["name"], "a");
+    let expires = acquired["holder"]["expires_in_seconds"].as_f64().unwrap();
+    assert!((1.0..=15.0).contains(&expires), "{acquired}");
+    let exists = lease(&daemon, 1, "acquire", &by("b"));
+    assert_eq!((&exists["status"], &exists["holder"]["name"]), (&"EXISTS".into(), &"a".into()));
+    let waited = lease(&daemon, 1, "acquire", &[&by("b")[..], &["--wait", "20ms"]].concat());
+    assert_eq!(waited["status"], "EXISTS");
+    assert_eq!(lease(&daemon, 0, "extend", &by("a"))["status"], "ACQUIRED");
+    assert_eq!(lease(&daemon, 1, "extend", &by("b"))["status"], "EXISTS");
+    let pending = json_of(&daemon, 1, &square("lookup", &["--output", "o0:integer"]));
+    assert!(["PENDING", "MISS"].contains(&pending["status"].as_str().unwrap()), "{pending}");
+    let waited = square("lookup", &["--output", "o0:integer", "--wait", "20ms"]);
+    let pending = json_of(&daemon, 1, &waited);
+    assert_eq!((&pending["status"], &pending["holder"]["name"]), (&"PENDING".into(), &"a".into()));
+    assert_eq!(lease(&daemon, 0, "release", &["--owner", "b"])["released"], false);
+    assert_eq!(lease(&daemon, 0, "release", &["--owner", "a"])["released"], true);
+    assert_eq!(lease(&daemon, 0, "release", &["--owner", "a"])["released"], false);
+    all_is_quiet(&daemon);
+}
+
+#[test]
+fn s29_s30_leases_that_cannot_be_meant_are_refused() {
+    let daemon = Daemon::new();
+    for flags in [
+        &["--owner", "", "--heartbeat", "1s"][..],
+        &["--owner", "a", "--heartbeat", "0s"],
+        &["--owner", "a", "--heartbeat", "-1s"],
+        &["--owner", "a", "--heartbeat", "soon"],
+        &["--owner", "a"],
+        &["--heartbeat", "1s"],
+    ] {
+        let call = square("lease", &["--output", "o0:integer"]);
+        ends(&daemon, 2, &[&[call[0], "acquire"], &call[1..], flags].concat());
+    }
+    let longest = ["--owner", "a", "--heartbeat", "1000000000days"];
+    let capped = lease(&daemon, 0, "acquire", &longest);
+    let expires = capped["holder"]["expires_in_seconds"].as_f64().unwrap();
+    assert!(expires <= 30.0, "three of the ten seconds that the daemon allows: {expires}");
+    let empty = square("lease", &["--output", "o0:integer", "--owner", ""]);
+    ends(&daemon, 2, &[&[empty[0], "release"], &empty[1..]].concat());
+    let blank = ["lease", "release", "--task", "t", "--cache-version", " ", "--owner", "a"];
+    ends(&daemon, 2, &blank);
+}

@@ -1,0 +1,275 @@
+//! The request log: what was asked of late, by whom, and what came of it; bounded, and in order.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use harness::{Daemon, Raw, Setup, call, eventually, named};
+use memod_protocol::limits::LOG_ROWS_MAX;
+use memod_protocol::{
+    Claim, ErrorCode, Filter, LogPage, LogQuery, LogRow, MissReason, Outcome, Request, Response,
+    Scope, Selector, Verb,
+};
+use serde_json::{Value, json};
+
+use crate::memo::{ends, json_of, square, stored};
+
+fn from(sequence: u64) -> LogQuery {
+    LogQuery { from: Some(sequence), limit: 1000, ..LogQuery::default() }
+}
+
+fn last(limit: u32) -> LogQuery {
+    LogQuery { limit, ..LogQuery::default() }
+}
+
+fn kinds(page: &LogPage) -> Vec<(Verb, Outcome)> {
+    page.rows.iter().map(|row| (row.verb, row.outcome)).collect()
+}
+
+#[test]
+fn every_kind_of_request_is_written_down_with_what_came_of_it() {
+    let daemon = Daemon::new();
+    let (mut raw, mut other) = (daemon.connect(), daemon.connect());
+    let (one, two) = (call("logged"), call("leased"));
+    let before = now_ms();
+    raw.lookup(&one).expect_err("nothing is stored");
+    raw.put(one.put(&[("o0", b"four")]));
+    raw.put(one.put(&[("o0", b"four")]));
+    let (hit, _) = raw.lookup(&one).expect("stored");
+    raw.owns(two.claim());
+    other.claim(Claim { wait_ms: Some(0), ..two.claim() });
+    let waiting = other.waits(two.claim());
+    raw.release(&two, None);
+    other.woken_as_owner(&waiting);
+    other.release(&two, None);
+    raw.reserve(&two, named("a", 60_000));
+    raw.reserve(&two, named("b", 60_000));
+    raw.show(hit.key).expect("stored");
+    raw.list();
+    raw.explain(one.why());
+    raw.stats();
+    raw.savings();
+    raw.invalidate(Selector::Matching(Filter::default()), true);
+    let mut wrong = one.claim();
+    wrong.lookup.call.task.clear();
+    raw.ask_error(Request::Claim(Box::new(wrong)), Bytes::new());
+    assert!(raw.ping(), "of which nothing is kept");
+    let page = raw.log(from(0));
+    assert_eq!(
+        kinds(&page),
+        [
+            (Verb::Lookup, Outcome::Miss),
+            (Verb::Put, Outcome::Populated),
+            (Verb::Put, Outcome::Exists),
+            (Verb::Lookup, Outcome::Hit),
+            (Verb::Lookup, Outcome::Leased),
+            (Verb::Lookup, Outcome::Pending),
+            (Verb::Release, Outcome::Done),
+            (Verb::Lookup, Outcome::Leased),
+            (Verb::Release, Outcome::Done),
+            (Verb::Reserve, Outcome::Leased),
+            (Verb::Reserve, Outcome::Pending),
+            (Verb::Read, Outcome::Done),
+            (Verb::List, Outcome::Done),
+            (Verb::Why, Outcome::Done),
+            (Verb::Stats, Outcome::Done),
+            (Verb::Stats, Outcome::Done),
+            (Verb::Invalidate, Outcome::Done),
+            (Verb::Lookup, Outcome::Error),
+        ]
+    );
+    assert_eq!((page.next, page.lost), (page.rows.len() as u64, 0));
+    for (number, row) in (0..).zip(&page.rows) {
+        assert_eq!(row.sequence, number);
+        assert_eq!((row.uid, row.pid), (nix::unistd::getuid().as_raw(), Some(std::process::id())));
+        assert!(row.program.as_deref().is_some_and(|name| name.starts_with("integration")));
+        assert!((before..=now_ms()).contains(&row.at_ms), "{row:?}");
+    }
+    let rows = page.rows;
+    assert_eq!(rows[0].reason, Some(MissReason::NeverSeen));
+    assert_eq!((rows[0].key, rows[1].key), (Some(hit.key), Some(hit.key)));
+    assert_eq!(rows[3].task.as_deref(), Some("logged"));
+    assert_eq!(rows[3].scope, Some(Scope::new("flytesnacks", "development")));
+    assert_eq!((rows[0].bytes, rows[1].bytes, rows[3].bytes), (0, 4, 4));
+    assert_eq!((rows[11].key, &rows[11].task), (Some(hit.key), &None));
+    assert_eq!((rows[17].error, rows[17].key), (Some(ErrorCode::InvalidArgument), None));
+    assert_eq!(raw.log(from(page.next)).rows, [], "to ask for the log is not written down");
+}
+
+fn now_ms() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    u64::try_from(now.as_millis()).unwrap()
+}
+
+#[test]
+fn conditions_select_rows_and_limits_bound_them() {
+    let daemon = Daemon::new();
+    let mut raw = daemon.connect();
+    for number in 0..30_u32 {
+        let task = if number % 3 == 0 { "a" } else { "b" };
+        let one = call(task).version(&number.to_string());
+        let one = if number % 2 == 0 { one } else { one.scope("p", "d") };
+        raw.lookup(&one).expect_err("nothing is stored");
+        if number < 10 {
+            raw.put(one.put(&[("o0", b"x")]));
+        }
+    }
+    let mut count = |change: fn(&mut LogQuery)| {
+        let mut query = from(0);
+        change(&mut query);
+        let page = raw.log(query);
+        assert_eq!(page.next, 40, "what does not meet the conditions is behind us, too");
+        page.rows.len()
+    };
+    assert_eq!(count(|_| {}), 40);
+    assert_eq!(count(|query| query.task = Some("a".to_owned())), 14);
+    assert_eq!(count(|query| query.verb = Some(Verb::Put)), 10);
+    assert_eq!(count(|query| query.outcome = Some(Outcome::Miss)), 30);
+    assert_eq!(count(|query| query.scope = Some(Scope::new("p", "d"))), 20);
+    assert_eq!(count(|query| query.uid = Some(nix::unistd::getuid().as_raw())), 40);
+    assert_eq!(count(|query| query.uid = Some(u32::MAX)), 0);
+    assert_eq!(
+        count(|query| {
+            query.task = Some("a".to_owned());
+            query.verb = Some(Verb::Lookup);
+            query.scope = Some(Scope::new("p", "d"));
+        }),
+        5
+    );
+    let sequences = |page: &LogPage| page.rows.iter().map(|row| row.sequence).collect::<Vec<_>>();
+    assert_eq!(sequences(&raw.log(last(3))), [37, 38, 39]);
+    assert_eq!(raw.log(last(0)).rows.len(), 1, "one is the least");
+    let page = raw.log(LogQuery { limit: 7, ..from(0) });
+    assert_eq!((sequences(&page), page.next), ((0..7).collect(), 7));
+    assert_eq!(raw.log(LogQuery { limit: u32::MAX, ..from(0) }).rows.len(), 40);
+}
+
+#[test]
+fn the_log_is_bounded_and_says_what_it_has_forgotten() {
+    let daemon = Setup::new().config("log_requests = 10").start();
+    let mut raw = daemon.connect();
+    for number in 0..250_u32 {
+        raw.lookup(&call("many").version(&number.to_string())).expect_err("nothing is stored");
+    }
+    let page = raw.log(last(LOG_ROWS_MAX));
+    assert_eq!((page.rows.len(), page.rows[0].sequence, page.next), (10, 240, 250));
+    let page = raw.log(from(100));
+    assert_eq!((page.rows.len(), page.rows[0].sequence, page.lost), (10, 240, 140));
+    assert_eq!(raw.stats().misses, 250, "the counters know of all");
+}
+
+#[test]
+fn who_follows_is_told_of_each_request_once_and_in_order() {
+    let daemon = Daemon::new();
+    let (mut writer, mut reader) = (daemon.connect(), daemon.connect());
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            for number in 0..2000_u32 {
+                writer.lookup(&call("followed").version(&number.to_string())).expect_err("a miss");
+            }
+        });
+        let mut rows: Vec<LogRow> = Vec::new();
+        let mut next = 0;
+        while rows.len() < 2000 {
+            let page = reader.log(LogQuery { wait_ms: 60_000, ..from(next) });
+            assert!(!page.rows.is_empty(), "it waits until there is one");
+            assert_eq!(page.lost, 0);
+            next = page.next;
+            rows.extend(page.rows);
+        }
+        assert!((0..).zip(&rows).all(|(number, row)| row.sequence == number));
+    });
+    let mut raw = daemon.connect();
+    let begun = Instant::now();
+    assert_eq!(raw.log(LogQuery { wait_ms: 30, ..from(2000) }).rows, []);
+    assert!(begun.elapsed() >= Duration::from_millis(30), "it waited");
+    // What comes meanwhile ends the wait at once.
+    let query = LogQuery { wait_ms: 60_000, ..from(2000) };
+    let id = raw.send(Request::Log(Box::new(query)), Bytes::new());
+    assert!(raw.ping(), "it is at work on it");
+    let begun = Instant::now();
+    daemon.connect().lookup(&call("late")).expect_err("a miss");
+    let reply = raw.read_reply().expect("a page");
+    assert_eq!(reply.id, id);
+    assert!(begun.elapsed() < Duration::from_secs(8), "it took {:?}", begun.elapsed());
+    let Response::Logged(page) = reply.response else { panic!("{:?}", reply.response) };
+    assert_eq!(page.rows.len(), 1);
+}
+
+#[test]
+fn who_follows_holds_up_neither_the_daemons_end_nor_its_own() {
+    let mut daemon = Daemon::new();
+    let (mut leaver, mut stayer) = (daemon.connect(), daemon.connect());
+    for raw in [&mut leaver, &mut stayer] {
+        let query = LogQuery { wait_ms: u64::MAX, ..from(1 << 40) };
+        raw.send(Request::Log(Box::new(query)), Bytes::new());
+    }
+    let mut raw = daemon.connect();
+    assert_eq!(raw.stats().connections, 3);
+    let begun = Instant::now();
+    drop(leaver);
+    eventually("its connection is closed", || raw.stats().connections == 2);
+    assert!(begun.elapsed() < Duration::from_secs(8), "it took {:?}", begun.elapsed());
+    let begun = Instant::now();
+    assert!(daemon.stop().success());
+    assert!(begun.elapsed() < Duration::from_secs(8), "it took {:?}", begun.elapsed());
+}
+
+#[test]
+fn the_log_begins_anew_with_the_daemon() {
+    let mut daemon = Daemon::new();
+    daemon.connect().lookup(&call("before")).expect_err("a miss");
+    assert!(daemon.stop().success());
+    daemon.start().expect("it starts again");
+    let mut raw = daemon.connect();
+    assert_eq!(raw.log(last(10)), LogPage::default());
+    raw.lookup(&call("after")).expect_err("a miss");
+    assert_eq!(raw.log(last(10)).rows[0].sequence, 0);
+}
+
+#[test]
+fn memo_log_prints_rows_of_text_and_of_json() {
+    let daemon = Daemon::new();
+    let key = stored(&daemon);
+    ends(&daemon, 0, &square("lookup", &["--output", "o0:integer"]));
+    let told = ends(&daemon, 0, &["log"]);
+    let lines: Vec<Vec<&str>> =
+        told.text().lines().map(|line| line.split('\t').collect()).collect();
+    let verbs: Vec<_> = lines.iter().map(|fields| (fields[1], fields[2])).collect();
+    assert_eq!(verbs, [("put", "populated"), ("lookup", "hit")]);
+    assert!(lines.iter().all(|fields| fields.len() == 13 && fields[6] == "square"), "{lines:?}");
+    assert_eq!(*lines[1].last().unwrap(), key);
+    let only = ends(&daemon, 0, &["--format", "json", "log", "--verb", "lookup", "--limit", "5"]);
+    let rows: Vec<Value> =
+        only.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(rows.len(), 1);
+    assert_eq!((&rows[0]["outcome"], &rows[0]["task"]), (&json!("hit"), &json!("square")));
+    assert_eq!(rows[0]["program"], json!("memo"));
+    ends(&daemon, 1, &["log", "--task", "stranger"]);
+    ends(&daemon, 2, &["log", "--verb", "ponder"]);
+    assert_eq!(json_of(&daemon, 0, &["stats"])["hits"], json!(1));
+}
+
+#[test]
+fn memo_log_follows_until_it_is_interrupted() {
+    use std::io::{BufRead, BufReader};
+    let daemon = Daemon::new();
+    let mut raw: Raw = daemon.connect();
+    raw.lookup(&call("first")).expect_err("a miss");
+    let mut memo = daemon.memo();
+    memo.args(["--format", "json", "log", "-f"]).stdout(std::process::Stdio::piped());
+    let mut child = memo.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut task = || {
+        let line = lines.next().expect("a line").unwrap();
+        serde_json::from_str::<Value>(&line).unwrap()["task"].clone()
+    };
+    assert_eq!(task(), json!("first"));
+    for name in ["second", "third"] {
+        raw.lookup(&call(name)).expect_err("a miss");
+        assert_eq!(task(), json!(name));
+    }
+    let pid = nix::unistd::Pid::from_raw(child.id().cast_signed());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+    let status = harness::wait(&mut child).expect("it ends");
+    assert_eq!(status.code(), Some(0), "to interrupt it is no failure");
+}
