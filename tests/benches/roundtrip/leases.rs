@@ -110,7 +110,7 @@ pub(crate) fn taking_over(report: &mut Report) {
     for round in 0..10 {
         let name = round.to_string();
         let mut owner = OwnerProcess::start(&daemon, &name);
-        let (sender, owners) = mpsc::channel();
+        let (sender, owners) = mpsc::sync_channel(HEIRS);
         let threads = wait_in(&daemon, HEIRS, &owned(&name), move |claimed| {
             if let Claimed::Leased(lease) = claimed {
                 // Kept until all are counted, so that exactly one may own.
