@@ -26,6 +26,10 @@ struct State {
     mutations: VecDeque<Mutation>,
     bytes: usize,
     closed: bool,
+    /// Whether the taker waits for a mutation.
+    taker_waits: bool,
+    /// How many wait for room.
+    pushers_waiting: usize,
 }
 
 /// A bounded queue with one taker.
@@ -58,7 +62,10 @@ impl Queue {
     fn add(&self, state: &mut State, mutation: Mutation) {
         state.bytes += mutation.bytes();
         state.mutations.push_back(mutation);
-        self.came.notify_one();
+        // Waking is a system call, also if nobody waits. Who is woken is not woken once more.
+        if std::mem::take(&mut state.taker_waits) {
+            self.came.notify_one();
+        }
     }
 
     /// Appends a mutation, waiting for room; gives it back if the queue is closed.
@@ -67,7 +74,9 @@ impl Queue {
         let bytes = mutation.bytes();
         let mut state = self.locked();
         while !state.closed && !self.has_room(&state, bytes) {
+            state.pushers_waiting += 1;
             state = self.left.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.pushers_waiting -= 1;
         }
         if state.closed {
             return Err(mutation);
@@ -101,11 +110,13 @@ impl Queue {
             if state.closed {
                 return Taken::Closed;
             }
+            state.taker_waits = true;
             state = match deadline {
                 None => self.came.wait(state).unwrap_or_else(PoisonError::into_inner),
                 Some(deadline) => {
                     let left = deadline.saturating_duration_since(Instant::now());
                     if left.is_zero() {
+                        state.taker_waits = false;
                         return Taken::Idle;
                     }
                     self.came.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
@@ -119,8 +130,11 @@ impl Queue {
             group.push(mutation);
         }
         state.bytes = state.bytes.saturating_sub(bytes);
+        let pushers_wait = state.pushers_waiting > 0;
         drop(state);
-        self.left.notify_all();
+        if pushers_wait {
+            self.left.notify_all();
+        }
         Taken::Group(group)
     }
 
@@ -185,6 +199,24 @@ mod tests {
         assert!(queue.offer(note(1)));
         assert!(matches!(queue.take(None), Taken::Group(group) if group.len() == 2));
         assert!(matches!(queue.take(Some(Instant::now())), Taken::Idle));
+    }
+
+    #[test]
+    fn who_waits_is_woken_each_time() {
+        let queue = Queue::new(1);
+        thread::scope(|scope| {
+            let queue = &queue;
+            scope.spawn(move || (0..1000).for_each(|_| assert!(queue.push(barrier()).is_ok())));
+            let mut taken = 0;
+            while taken < 1000 {
+                // In turns with a deadline, after which nobody is to be woken.
+                match queue.take((taken % 2 == 0).then(Instant::now)) {
+                    Taken::Group(group) => taken += group.len(),
+                    Taken::Idle => thread::yield_now(),
+                    Taken::Closed => unreachable!("nobody closes it"),
+                }
+            }
+        });
     }
 
     #[test]
