@@ -1,8 +1,8 @@
 //! Round trips beside raw echoes and streams of the same bytes, in one run.
 //!
 //! Every row is measured in turns with its reference, between the same number of processes: a
-//! client (this process) and a server (memod, or an echo on tokio). Medians are over
-//! all rounds; a ratio is the median of the rounds' own ratios, so that a machine that drifts does
+//! client (this process; for eight clients eight processes, which are this program again) and a
+//! server (memod, or an echo on tokio). Medians are over all rounds; a ratio is the median of the rounds' own ratios, so that a machine that drifts does
 //! not move it. A miss where a hit is due ends the run.
 
 #![allow(
@@ -23,6 +23,8 @@ mod leases;
 mod measure;
 #[path = "roundtrip/throughput.rs"]
 mod throughput;
+#[path = "roundtrip/workers.rs"]
+mod workers;
 
 use measure::Report;
 
@@ -37,6 +39,10 @@ fn main() {
     if let Some(socket) = std::env::var_os(leases::OWNER_VARIABLE) {
         let round = std::env::args().nth(1).expect("which round");
         return leases::own(socket.as_ref(), &round);
+    }
+    if let Some(kind) = std::env::var_os(workers::KIND_VARIABLE) {
+        workers::serve(&kind.to_string_lossy());
+        return;
     }
     // `cargo bench` passes flags of its own; words choose parts by name.
     let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();

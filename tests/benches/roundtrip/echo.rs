@@ -63,12 +63,12 @@ impl Echo {
 
     /// Connects for requests and replies of these lengths.
     pub(crate) fn connect(&self, request_bytes: usize, reply_bytes: usize) -> EchoClient {
-        let mut stream = UnixStream::connect(&self.socket).expect("connected");
-        for bytes in [request_bytes, reply_bytes] {
-            stream.write_all(&(bytes as u64).to_le_bytes()).expect("sent");
-        }
-        let request = vec![7; request_bytes];
-        EchoClient { stream, request, reply: vec![0; reply_bytes.min(PIECE_BYTES)], reply_bytes }
+        EchoClient::connect(&self.socket, request_bytes, reply_bytes)
+    }
+
+    /// Where it listens.
+    pub(crate) fn socket(&self) -> &Path {
+        &self.socket
     }
 }
 
@@ -88,6 +88,16 @@ pub(crate) struct EchoClient {
 }
 
 impl EchoClient {
+    /// Connects to an echo for requests and replies of these lengths.
+    pub(crate) fn connect(socket: &Path, request_bytes: usize, reply_bytes: usize) -> Self {
+        let mut stream = UnixStream::connect(socket).expect("connected");
+        for bytes in [request_bytes, reply_bytes] {
+            stream.write_all(&(bytes as u64).to_le_bytes()).expect("sent");
+        }
+        let request = vec![7; request_bytes];
+        Self { stream, request, reply: vec![0; reply_bytes.min(PIECE_BYTES)], reply_bytes }
+    }
+
     /// One round trip.
     pub(crate) fn ask(&mut self) {
         self.stream.write_all(&self.request).expect("sent");
