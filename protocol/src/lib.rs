@@ -31,6 +31,7 @@ mod request;
 mod response;
 mod savings;
 mod type_text;
+mod upkeep;
 pub mod wire;
 
 pub use call::{Call, CallIdentity, Interface, Scope};
@@ -54,3 +55,4 @@ pub use response::{
     Response, ResponseHeader, Stats, Status, TaskStats,
 };
 pub use savings::{Savings, ScopeStats, UserStats};
+pub use upkeep::{BudgetOf, BudgetReport, BudgetRow, CollectReport, Import, Problem, VerifyReport};

@@ -8,6 +8,7 @@ use crate::key::Key;
 use crate::lease::{Claim, Release, Reserve};
 use crate::log::LogQuery;
 use crate::name;
+use crate::upkeep::Import;
 use crate::wire::{Decode, Encode};
 
 /// A request with the number that its replies carry.
@@ -91,6 +92,18 @@ pub enum Request {
     Log(Box<LogQuery>),
     /// Counters by scope and by user. Answered by `Savings`.
     Savings,
+    /// Use of the budgets. Answered by `Budgets`.
+    Budgets,
+    /// Reads everything that is stored. Answered by any number of `Progress`, then `Verified`.
+    Verify {
+        /// Remove the entries that are bad.
+        repair: bool,
+    },
+    /// Evicts down to the low water mark and gives free space back to the file system. Answered by
+    /// any number of `Progress`, then `Collected`.
+    Collect,
+    /// Remember a run of another store. Answered by `Put`.
+    Import(Box<Import>),
 }
 
 /// A lookup.

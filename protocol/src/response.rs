@@ -9,6 +9,7 @@ use crate::lease::{Leased, Pending, Reservation};
 use crate::log::LogPage;
 use crate::request::{InterfaceText, RunClaim};
 use crate::savings::Savings;
+use crate::upkeep::{BudgetReport, CollectReport, VerifyReport};
 use crate::wire::{Decode, Encode};
 
 /// A response with the number of the request it belongs to.
@@ -88,6 +89,12 @@ pub enum Response {
     Logged(LogPage),
     /// Counters by scope and by user.
     Savings(Box<Savings>),
+    /// Use of the budgets.
+    Budgets(Box<BudgetReport>),
+    /// What a verification found.
+    Verified(Box<VerifyReport>),
+    /// What a collection brought.
+    Collected(CollectReport),
 }
 
 /// A hit.

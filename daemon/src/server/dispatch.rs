@@ -274,6 +274,9 @@ async fn other(desk: &Desk<'_>, request: Request) -> Result<Reply, WireError> {
         Request::Release(release) => service.release(lessee, &release),
         Request::Why(why) => service.explain(peer, *why).await,
         Request::Log(query) => Ok(service.log(peer, *query).await),
+        Request::Budgets | Request::Verify { .. } | Request::Collect | Request::Import(_) => {
+            Err(WireError::new(ErrorCode::Internal, "this daemon does not do that yet"))
+        }
         Request::Lookup(_)
         | Request::Claim(_)
         | Request::Put(_)

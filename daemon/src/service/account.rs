@@ -38,13 +38,19 @@ impl Account {
             Request::Lookup(lookup) => (Verb::Lookup, Some(&lookup.call), None),
             Request::Claim(claim) => (Verb::Lookup, Some(&claim.lookup.call), None),
             Request::Put(put) => (Verb::Put, Some(&put.call), None),
+            Request::Import(import) => (Verb::Put, Some(&import.put.call), None),
             Request::Reserve(reserve) => (Verb::Reserve, Some(&reserve.call), None),
             Request::Release(release) => (Verb::Release, Some(&release.call), None),
             Request::Why(why) => (Verb::Why, Some(&why.lookup.call), None),
             Request::Show { key } | Request::Read { key, .. } => (Verb::Read, None, Some(*key)),
             Request::List { .. } => (Verb::List, None, None),
             Request::Invalidate { .. } => (Verb::Invalidate, None, None),
-            Request::Stats | Request::Status | Request::Savings => (Verb::Stats, None, None),
+            Request::Stats
+            | Request::Status
+            | Request::Savings
+            | Request::Budgets
+            | Request::Verify { .. }
+            | Request::Collect => (Verb::Stats, None, None),
             Request::UploadData { .. }
             | Request::UploadEnd { .. }
             | Request::UploadAbort { .. }

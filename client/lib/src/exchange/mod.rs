@@ -115,6 +115,9 @@ fn unexpected(asked: &str, response: &Response) -> Error {
         Response::Explained(_) => "an explanation",
         Response::Logged(_) => "its request log",
         Response::Savings(_) => "its counters by scope",
+        Response::Budgets(_) => "its budgets",
+        Response::Verified(_) => "a verification's outcome",
+        Response::Collected(_) => "a collection's outcome",
     };
     Error::Protocol(format!("it answered {asked} with {answer}"))
 }
