@@ -86,10 +86,12 @@ async fn serve(settings: Settings, store: Store, socket: BoundSocket) -> anyhow:
 
 fn store_options(settings: &Settings) -> Options {
     let mut options = Options::new(&settings.data);
+    options.on_damage = settings.on_damage;
     options.durability = settings.durability;
     options.sync_interval = settings.sync_interval;
     options.hot_bytes = settings.hot_bytes;
     options.block_cache_bytes = settings.block_cache_bytes;
+    options.budgets = settings.budgets.resolve(&settings.data);
     options
 }
 

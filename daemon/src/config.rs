@@ -8,10 +8,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use memod_store::policy;
 use toml::{Spanned, Value};
 
 use crate::args::Arguments;
-use crate::settings::{Settings, parse_durability};
+use crate::budget_settings::{parse_scopes, parse_users};
+use crate::settings::{Settings, parse_durability, parse_on_damage};
 
 /// A mistake, and where it is.
 #[derive(Debug)]
@@ -36,6 +38,7 @@ const FIELDS: &[(&str, Apply)] = &[
     ("socket", |s, v| path(v).map(|given| s.socket = given)),
     ("socket_mode", |s, v| mode(v).map(|given| s.socket_mode = given)),
     ("data", |s, v| path(v).map(|given| s.data = given)),
+    ("on_damage", |s, v| text(v).and_then(parse_on_damage).map(|given| s.on_damage = given)),
     ("durability", |s, v| text(v).and_then(parse_durability).map(|given| s.durability = given)),
     ("sync_interval", |s, v| {
         within(duration(v)?, Duration::from_millis(10), Duration::from_secs(60))
@@ -43,6 +46,19 @@ const FIELDS: &[(&str, Apply)] = &[
     }),
     ("hot_bytes", |s, v| bytes(v).map(|given| s.hot_bytes = given)),
     ("block_cache_bytes", |s, v| bytes(v).map(|given| s.block_cache_bytes = given)),
+    ("store_bytes_max", |s, v| bytes(v).map(|given| s.budgets.store_bytes_max = Some(given))),
+    ("store_bytes_high", |s, v| bytes(v).map(|given| s.budgets.store_bytes_high = Some(given))),
+    ("store_bytes_low", |s, v| bytes(v).map(|given| s.budgets.store_bytes_low = Some(given))),
+    ("disk_reserve_bytes", |s, v| bytes(v).map(|given| s.budgets.disk_reserve_bytes = Some(given))),
+    ("scope_bytes_max", |s, v| bytes(v).map(|given| s.budgets.scope_bytes_max = given)),
+    ("scope_bytes", |s, v| parse_scopes(v).map(|given| s.budgets.scope_bytes = given)),
+    ("user_bytes_max", |s, v| bytes(v).map(|given| s.budgets.user_bytes_max = given)),
+    ("user_bytes", |s, v| parse_users(v).map(|given| s.budgets.user_bytes = given)),
+    ("eviction", |s, v| {
+        s.budgets.eviction =
+            text(v)?.parse().map_err(|error: policy::UnknownPolicy| error.to_string())?;
+        Ok(())
+    }),
     ("connections_max", |s, v| count(v).map(|given| s.connections_max = given)),
     ("buffer_bytes_max", |s, v| {
         let given = bytes(v)?;
@@ -96,12 +112,22 @@ pub(crate) fn load(arguments: &Arguments) -> Result<Settings, Vec<Problem>> {
         settings.origins.push(("idle_exit", "argument".to_owned()));
         settings.idle_exit = idle_exit;
     }
+    if let Some(on_damage) = &arguments.on_damage {
+        settings.origins.push(("on_damage", "argument".to_owned()));
+        match parse_on_damage(on_damage) {
+            Ok(on_damage) => settings.on_damage = on_damage,
+            Err(message) => problems.push(Problem { place: Some("--on-damage".into()), message }),
+        }
+    }
     if let Some(durability) = &arguments.durability {
         settings.origins.push(("durability", "argument".to_owned()));
         match parse_durability(durability) {
             Ok(durability) => settings.durability = durability,
             Err(message) => problems.push(Problem { place: Some("--durability".into()), message }),
         }
+    }
+    if let Some(message) = settings.budgets.problem() {
+        problems.push(Problem { place: None, message });
     }
     if problems.is_empty() { Ok(settings) } else { Err(problems) }
 }
@@ -223,10 +249,20 @@ mod tests {
             ("socket", "\"/a/s\"", "/a/s"),
             ("socket_mode", "\"0660\"", "0660"),
             ("data", "\"/a/d\"", "/a/d"),
+            ("on_damage", "\"set_aside\"", "set_aside"),
             ("durability", "\"power\"", "power"),
             ("sync_interval", "\"2s\"", "2s"),
             ("hot_bytes", "1", "1"),
             ("block_cache_bytes", "2", "2"),
+            ("store_bytes_max", "300", "300"),
+            ("store_bytes_high", "200", "200"),
+            ("store_bytes_low", "100", "100"),
+            ("disk_reserve_bytes", "20", "20"),
+            ("scope_bytes_max", "21", "21"),
+            ("scope_bytes", "{ p = { d = 22, e = 23 } }", "p/d=22 p/e=23"),
+            ("user_bytes_max", "24", "24"),
+            ("user_bytes", "{ 0 = 25 }", "0=25"),
+            ("eviction", "\"lru\"", "lru"),
             ("connections_max", "3", "3"),
             ("buffer_bytes_max", "8388609", "8388609"),
             ("stall_timeout", "\"5s\"", "5s"),

@@ -2,6 +2,7 @@
 
 mod app;
 mod args;
+mod budget_settings;
 mod config;
 mod log;
 mod server;

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use memod_store::Durability;
+use memod_store::{Durability, OnDamage};
+
+use crate::budget_settings::BudgetSettings;
 
 /// Everything that can be set.
 #[derive(Debug, Clone)]
@@ -14,6 +16,8 @@ pub(crate) struct Settings {
     pub(crate) socket_mode: u32,
     /// Directory of the store.
     pub(crate) data: PathBuf,
+    /// What to do about a store that is damaged.
+    pub(crate) on_damage: OnDamage,
     /// What an acknowledged put survives.
     pub(crate) durability: Durability,
     /// Under `process` durability: the longest time that a put stays unsynced.
@@ -22,6 +26,8 @@ pub(crate) struct Settings {
     pub(crate) hot_bytes: u64,
     /// Memory for blocks read from disk, in bytes.
     pub(crate) block_cache_bytes: u64,
+    /// How much may be stored.
+    pub(crate) budgets: BudgetSettings,
     /// Most connections at a time.
     pub(crate) connections_max: usize,
     /// Most bytes of requests and replies in memory, over all connections.
@@ -52,10 +58,12 @@ impl Default for Settings {
             socket: PathBuf::from("/run/memod/memod.sock"),
             socket_mode: 0o600,
             data: PathBuf::from("/var/lib/memod"),
+            on_damage: OnDamage::Refuse,
             durability: Durability::Process,
             sync_interval: Duration::from_secs(1),
             hot_bytes: 96 << 20,
             block_cache_bytes: 32 << 20,
+            budgets: BudgetSettings::default(),
             connections_max: 4096,
             buffer_bytes_max: 64 << 20,
             stall_timeout: Duration::from_secs(30),
@@ -75,14 +83,17 @@ impl Settings {
     /// Name, value and origin of every setting, in the order of the configuration file.
     pub(crate) fn table(&self) -> Vec<(String, String, String)> {
         let seconds = |duration: Duration| humantime::format_duration(duration).to_string();
-        let rows = [
+        let before = [
             ("socket", self.socket.display().to_string()),
             ("socket_mode", format!("{:04o}", self.socket_mode)),
             ("data", self.data.display().to_string()),
+            ("on_damage", on_damage_name(self.on_damage).to_owned()),
             ("durability", durability_name(self.durability).to_owned()),
             ("sync_interval", seconds(self.sync_interval)),
             ("hot_bytes", self.hot_bytes.to_string()),
             ("block_cache_bytes", self.block_cache_bytes.to_string()),
+        ];
+        let after = [
             ("connections_max", self.connections_max.to_string()),
             ("buffer_bytes_max", self.buffer_bytes_max.to_string()),
             ("stall_timeout", seconds(self.stall_timeout)),
@@ -94,8 +105,8 @@ impl Settings {
             ("idle_exit", seconds(self.idle_exit)),
             ("log", self.log.clone()),
         ];
-        rows.into_iter()
-            .map(|(name, value)| {
+        let rows = before.into_iter().chain(self.budgets.rows()).chain(after);
+        rows.map(|(name, value)| {
                 let origin = self.origins.iter().rev().find(|(set, _)| *set == name);
                 let origin = origin.map_or("default", |(_, origin)| origin.as_str());
                 (name.to_owned(), value, origin.to_owned())
@@ -121,5 +132,25 @@ pub(crate) fn parse_durability(name: &str) -> Result<Durability, String> {
         "process" => Ok(Durability::Process),
         "power" => Ok(Durability::Power),
         other => Err(format!("`{other}` is neither `process` nor `power`")),
+    }
+}
+
+/// How an [`OnDamage`] is written.
+pub(crate) const fn on_damage_name(on_damage: OnDamage) -> &'static str {
+    match on_damage {
+        OnDamage::Refuse => "refuse",
+        OnDamage::SetAside => "set_aside",
+    }
+}
+
+/// The [`OnDamage`] of that name.
+///
+/// # Errors
+/// If there is none.
+pub(crate) fn parse_on_damage(name: &str) -> Result<OnDamage, String> {
+    match name {
+        "refuse" => Ok(OnDamage::Refuse),
+        "set_aside" => Ok(OnDamage::SetAside),
+        other => Err(format!("`{other}` is neither `refuse` nor `set_aside`")),
     }
 }

@@ -35,3 +35,5 @@ mod semantics_why;
 mod setup;
 mod shop;
 mod tidy;
+mod upkeep;
+mod upkeep_damage;

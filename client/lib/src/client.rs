@@ -9,8 +9,8 @@ use std::time::Instant;
 
 use memod_protocol::handshake::PeerLimits;
 use memod_protocol::{
-    Call, CallIdentity, EntryDetail, Explanation, Filter, InvalidArgument, Key, LogPage, LogQuery,
-    PutOutcome, Savings, Selector, Stats, Status,
+    Call, CallIdentity, EntryDetail, Explanation, Filter, InterfaceText, InvalidArgument, Key,
+    LogPage, LogQuery, PutOutcome, Savings, Selector, Stats, Status,
 };
 
 use crate::address::{Address, Origin};
@@ -287,7 +287,7 @@ impl Client {
 
     /// Does something on a connection: a pooled one if there is one, and a fresh one if that turns
     /// out to be from before a restart of the daemon.
-    fn with_connection<R>(
+    pub(crate) fn with_connection<R>(
         &self,
         repeatable: bool,
         work: impl FnMut(&mut Connection, Patience) -> Result<R, Error>,
@@ -382,7 +382,7 @@ pub(crate) fn plan(
     limits: PeerLimits,
 ) -> Result<PutExchange, Error> {
     let offers: Vec<_> = outputs.iter().map(Prepared::offer).collect();
-    PutExchange::new(call, identity, options, &offers, limits)
+    PutExchange::new(identity, InterfaceText::from(&call.interface), options, &offers, limits)
 }
 
 /// A put's options in a mode.

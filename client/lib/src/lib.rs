@@ -25,6 +25,7 @@
 pub mod address;
 #[cfg(feature = "tokio")]
 pub mod aio;
+pub mod archive;
 mod breaker;
 mod builder;
 mod client;
@@ -46,6 +47,7 @@ pub mod start;
 mod status;
 #[cfg(test)]
 mod testing;
+mod upkeep;
 
 pub use builder::{Builder, Start};
 pub use client::Client;
@@ -62,11 +64,13 @@ pub use options::{
 };
 pub use outputs::{PutOutput, Source};
 pub use status::{CacheStatus, ReservationStatus};
+pub use upkeep::{ImportedRun, WholeEntry};
 
 pub use memod_protocol::{
-    Call, Difference, DifferenceKind, Digest, EntryDetail, EntryRow, ErrorCode, Explanation,
-    Filter, Holder, Interface, InvalidArgument, Key, Literal, LiteralType, LogPage, LogQuery,
-    LogRow, Miss, MissReason, NamedOwner, Nearest, Outcome, Pending, Provenance, PutOutcome,
-    Reservation, RunClaim, Savings, Scope, ScopeStats, Selector, Stats, Status, TaskStats,
-    UserStats, Verb, WireError,
+    BudgetOf, BudgetReport, BudgetRow, Call, CallIdentity, CollectReport, Difference,
+    DifferenceKind, Digest, EntryDetail, EntryRow, ErrorCode, Explanation, Filter, Holder,
+    Interface, InterfaceText, InvalidArgument, Key, Literal, LiteralType, LogPage, LogQuery,
+    LogRow, Miss, MissReason, NamedOwner, Nearest, Outcome, Pending, Problem, Provenance,
+    PutOutcome, Reservation, RunClaim, Savings, Scope, ScopeStats, Selector, Stats, Status,
+    TaskStats, UserStats, Verb, VerifyReport, WireError,
 };

@@ -61,6 +61,14 @@ pub fn own_daemon() -> Result<PathBuf, Error> {
     own_daemon_in(&Environment::of_process(), concat!("memod-client ", env!("CARGO_PKG_VERSION")))
 }
 
+/// The program that [`own_daemon`] would run.
+///
+/// # Errors
+/// If there is none.
+pub fn daemon_program() -> Result<PathBuf, Error> {
+    program(&Environment::of_process())
+}
+
 /// As [`own_daemon`], in a given environment.
 pub(crate) fn own_daemon_in(environment: &Environment, client: &str) -> Result<PathBuf, Error> {
     let socket = environment.own().path;
@@ -144,7 +152,9 @@ impl Place<'_> {
     fn command(&self, program: &Path, log: File) -> Command {
         let mut command = Command::new(program);
         command.arg("serve").arg("--socket").arg(self.socket).arg("--data").arg(self.data);
-        command.args(["--idle-exit", IDLE_EXIT]).current_dir("/").process_group(0);
+        // A cache that a client wants must come up.
+        command.args(["--idle-exit", IDLE_EXIT, "--on-damage", "set_aside"]);
+        command.current_dir("/").process_group(0);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         for variable in NOT_INHERITED {
             command.env_remove(variable);

@@ -169,8 +169,8 @@ impl Connection {
                 }
                 return Ok(());
             }
-            dispatch::Step::Put(put) => {
-                match dispatch::gather(&mut self.uploads, *put, &job.payload) {
+            dispatch::Step::Put(put, imported) => {
+                match dispatch::gather(&mut self.uploads, *put, imported, &job.payload) {
                     Ok(gathered) => dispatch::Work::Put(Box::new(gathered)),
                     Err(error) => {
                         dispatch::Work::Send(Box::new(Response::Error(error).into()), None)

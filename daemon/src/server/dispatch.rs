@@ -9,8 +9,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use memod_protocol::limits::{CHUNK_BYTES, HEADER_BYTES_MAX, INLINE_BYTES_MAX};
 use memod_protocol::{
-    Claim, Digest, ErrorCode, InvalidArgument, OutputSource, Put, Request, Response, Selector,
-    WireError,
+    Claim, Digest, ErrorCode, Import, InvalidArgument, OutputSource, Provenance, Put, Request,
+    Response, Selector, WireError,
 };
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -47,8 +47,8 @@ pub(crate) enum Step {
     Later(Work),
     /// The connection's uploads.
     Upload(UploadStep),
-    /// The connection's uploads, then a task of its own.
-    Put(Box<Put>),
+    /// The connection's uploads, then a task of its own. With a provenance, the run is another's.
+    Put(Box<Put>, Option<Box<Provenance>>),
 }
 
 /// What is done in a task of its own.
@@ -100,7 +100,11 @@ pub(crate) fn at_once(
         Request::UploadData { upload } => Step::Upload(UploadStep::Data(upload)),
         Request::UploadEnd { upload, digest } => Step::Upload(UploadStep::End(upload, digest)),
         Request::UploadAbort { upload } => Step::Upload(UploadStep::Abort(upload)),
-        Request::Put(put) => Step::Put(put),
+        Request::Put(put) => Step::Put(put, None),
+        Request::Import(import) => {
+            let Import { put, provenance } = *import;
+            Step::Put(Box::new(put), Some(Box::new(provenance)))
+        }
         other => Step::Later(Work::Other(other)),
     }
 }
@@ -139,6 +143,7 @@ pub(crate) async fn upload(
 pub(crate) fn gather(
     uploads: &mut Uploads,
     put: Put,
+    imported: Option<Box<Provenance>>,
     payload: &Bytes,
 ) -> Result<GatheredPut, WireError> {
     let mut inline = payload.clone();
@@ -164,7 +169,7 @@ pub(crate) fn gather(
             OutputSource::Upload(number) => OutputContent::Uploaded(uploads.take(number)?),
         });
     }
-    if inline.is_empty() { Ok(GatheredPut { put, contents }) } else { Err(wrong()) }
+    if inline.is_empty() { Ok(GatheredPut { put, imported, contents }) } else { Err(wrong()) }
 }
 
 /// The connection, and the memory, for which a request is done.
@@ -206,6 +211,7 @@ pub(crate) async fn later(
             | Request::Show { .. }
             | Request::Stats
             | Request::Savings
+            | Request::Budgets
             | Request::Why(_),
         ) => Some(replies.share(HEADER_BYTES_MAX as usize).await),
         Work::Send(..) | Work::Claim(_) | Work::Put(_) | Work::Other(_) => None,
@@ -274,12 +280,13 @@ async fn other(desk: &Desk<'_>, request: Request) -> Result<Reply, WireError> {
         Request::Release(release) => service.release(lessee, &release),
         Request::Why(why) => service.explain(peer, *why).await,
         Request::Log(query) => Ok(service.log(peer, *query).await),
-        Request::Budgets | Request::Verify { .. } | Request::Collect | Request::Import(_) => {
-            Err(WireError::new(ErrorCode::Internal, "this daemon does not do that yet"))
-        }
+        Request::Verify { repair } => verify(desk, repair).await,
+        Request::Budgets => service.budgets().await,
+        Request::Collect => collect(desk).await,
         Request::Lookup(_)
         | Request::Claim(_)
         | Request::Put(_)
+        | Request::Import(_)
         | Request::UploadData { .. }
         | Request::UploadEnd { .. }
         | Request::UploadAbort { .. }
@@ -302,4 +309,28 @@ async fn invalidate(
         }
     }
     Ok(Response::Invalidated { matched: work.matched() }.into())
+}
+
+/// Makes room and gives it back to the file system, telling the peer in between.
+async fn collect(desk: &Desk<'_>) -> Result<Reply, WireError> {
+    let work = desk.service.collection(desk.peer)?;
+    let evicted = work.evict().await?;
+    let progress = Response::Progress { done: evicted };
+    if desk.replies.send(desk.id, progress, Vec::new()).await.is_err() {
+        tracing::debug!("a collection goes on without its client");
+    }
+    work.collect(evicted).await
+}
+
+/// Verifies step by step, telling the peer how far it has come.
+async fn verify(desk: &Desk<'_>, repair: bool) -> Result<Reply, WireError> {
+    let mut work = desk.service.verification(desk.peer, repair)?;
+    while work.step().await? {
+        let progress = Response::Progress { done: work.done() };
+        if desk.replies.send(desk.id, progress, Vec::new()).await.is_err() {
+            tracing::debug!("a verification ends with its client");
+            break;
+        }
+    }
+    Ok(work.reply())
 }

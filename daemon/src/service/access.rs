@@ -19,7 +19,7 @@ impl Access {
         Self { own_uid: nix::unistd::geteuid().as_raw() }
     }
 
-    /// Whether the peer may forget entries.
+    /// Whether the peer may forget entries, verify, collect and import.
     ///
     /// # Errors
     /// [`ErrorCode::Forbidden`], with a word on who may.
@@ -29,7 +29,7 @@ impl Access {
         }
         Err(WireError::new(
             ErrorCode::Forbidden,
-            format!("user {} may not invalidate entries here", peer.uid),
+            format!("user {} may not administer this cache", peer.uid),
         )
         .with_hint(format!("root and user {}, who runs the daemon, may", self.own_uid)))
     }

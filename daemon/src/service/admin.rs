@@ -51,6 +51,7 @@ impl Service {
         stats.blobs = counters.blobs;
         stats.stored_bytes = counters.stored_bytes;
         stats.logical_bytes = counters.logical_bytes;
+        stats.evicted_entries = counters.evicted_entries;
         let (leases, waiters) = self.leases.counts();
         stats.leases = leases as u64;
         stats.waiters = waiters as u64;

@@ -26,7 +26,7 @@ impl Service {
         why: Why,
     ) -> Result<Reply, WireError> {
         let Why { lookup, interface, nearest_max } = why;
-        let wanted = Wanted::new(&lookup)?;
+        let wanted = Wanted::new(&lookup)?.only_to_look();
         let call = lookup.call;
         if interface.parse()?.signature(&call.task) != call.signature {
             let problem = "is not that of the given task name and interface";

@@ -23,6 +23,8 @@ pub(crate) struct Wanted {
     max_age_ms: Option<u64>,
     /// When it was asked for. What is made while somebody waits for it is not too old for it.
     asked_at_ms: u64,
+    /// Whether it is to count as a use of the entry.
+    is_use: bool,
 }
 
 impl Wanted {
@@ -36,7 +38,13 @@ impl Wanted {
             key: lookup.call.key(),
             max_age_ms: lookup.max_age_ms,
             asked_at_ms: clock::now_ms(),
+            is_use: true,
         })
+    }
+
+    /// The same, for somebody who only looks.
+    pub(crate) fn only_to_look(self) -> Self {
+        Self { is_use: false, ..self }
     }
 }
 
@@ -109,7 +117,13 @@ impl Service {
                 let created_at_ms = entry.provenance.created_at_ms;
                 let age_ms = wanted.asked_at_ms.saturating_sub(created_at_ms);
                 match self.expired(wanted.max_age_ms, age_ms) {
-                    None => return hit(&entry, clock::now_ms()),
+                    None => {
+                        let now_ms = clock::now_ms();
+                        if wanted.is_use {
+                            self.store.touch(&entry, now_ms);
+                        }
+                        return hit(&entry, now_ms);
+                    }
                     Some(most) => Miss {
                         detail: Some(format!("{age_ms} ms old, {most} ms are allowed")),
                         at_ms: Some(created_at_ms.saturating_add(most)),
@@ -117,11 +131,16 @@ impl Service {
                     },
                 }
             }
-            Found::Grave(grave) => Miss {
-                at_ms: Some(grave.at_ms),
-                by_uid: grave.by_uid,
-                ..miss(key, cause(grave.cause))
-            },
+            Found::Grave(grave) => {
+                if wanted.is_use {
+                    self.store.regret(&key, &grave);
+                }
+                Miss {
+                    at_ms: Some(grave.at_ms),
+                    by_uid: grave.by_uid,
+                    ..miss(key, cause(grave.cause))
+                }
+            }
             // A memory lookup that would block has been sent on; nothing is known of the key.
             Found::Unknown | Found::WouldBlock => miss(key, MissReason::NeverSeen),
             Found::Corrupt { detail } => {

@@ -7,6 +7,7 @@
 mod access;
 mod account;
 mod admin;
+mod budgets;
 mod claim;
 mod clock;
 mod explain;
@@ -19,9 +20,10 @@ mod pool;
 mod put;
 mod reply;
 mod request_log;
+mod verify;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use memod_store::Store;
@@ -58,6 +60,10 @@ pub(crate) struct Service {
     leases: Arc<Leases>,
     log: RequestLog,
     mutations: Arc<Semaphore>,
+    /// One at a time.
+    verifying: Arc<Semaphore>,
+    collecting: Arc<Semaphore>,
+    stopping: AtomicBool,
     connections: AtomicUsize,
     started: Instant,
     started_at_ms: u64,
@@ -85,6 +91,9 @@ impl Service {
             settings,
             store,
             mutations: Arc::new(Semaphore::new(MUTATIONS_QUEUED_MAX)),
+            verifying: Arc::new(Semaphore::new(1)),
+            collecting: Arc::new(Semaphore::new(1)),
+            stopping: AtomicBool::new(false),
             connections: AtomicUsize::new(0),
             started: Instant::now(),
             started_at_ms: clock::now_ms(),
@@ -97,8 +106,9 @@ impl Service {
         self.connections.store(open, Ordering::Relaxed);
     }
 
-    /// The daemon stops: who waits for a lease is told.
+    /// The daemon stops: who waits for a lease is told, and upkeep ends.
     pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
         self.leases.close();
     }
 

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use memod_protocol::name::label;
+use memod_protocol::name::{self, label};
 use memod_protocol::{
     ErrorCode, Interface, InvalidArgument, Literal, LiteralType, NewOutput, Provenance, Put,
-    Response, WireError,
+    Response, RunClaim, WireError,
 };
 use memod_store::{NewEntry, Prepared, Replace, StoreError, Upload};
 
@@ -27,6 +27,8 @@ const HASH_IN_PLACE_BYTES: usize = 128 * 1024;
 pub(crate) struct GatheredPut {
     /// What was asked.
     pub(crate) put: Put,
+    /// Who made it and when, if it comes from another store.
+    pub(crate) imported: Option<Box<Provenance>>,
     /// The bytes of each output, in order.
     pub(crate) contents: Vec<OutputContent>,
 }
@@ -75,8 +77,14 @@ impl Service {
         peer: &Peer,
         gathered: GatheredPut,
     ) -> Result<Reply, WireError> {
-        let GatheredPut { put, contents } = gathered;
+        let GatheredPut { mut put, imported, contents } = gathered;
         put.call.check()?;
+        if let Some(provenance) = &imported {
+            self.access.check_administer(peer)?;
+            check_provenance(provenance)?;
+            // How old it may be is asked of who looks it up.
+            put.max_age_ms = Some(0);
+        }
         put.run.check()?;
         let interface = put.interface.parse()?;
         check_call(&put, &interface)?;
@@ -98,19 +106,24 @@ impl Service {
             interface: put.interface,
             outputs,
             replace: self.replace(put.overwrite, put.max_age_ms),
-            provenance: Provenance {
-                writer_uid: peer.uid,
-                writer_pid: peer.pid,
-                program: peer.program.clone(),
-                host: self.host.clone(),
-                created_at_ms: clock::now_ms(),
-                run: put.run,
-            },
+            provenance: imported.map_or_else(|| self.provenance(peer, put.run), |made| *made),
             identity: put.call,
         };
         let outcome = self.commit(|store, done| store.put(entry, done)).await?;
         self.leases.committed(key);
         Ok(Reply::from(Response::Put(outcome)).about(key))
+    }
+
+    /// Of a run that has just ended.
+    fn provenance(&self, peer: &Peer, run: RunClaim) -> Provenance {
+        Provenance {
+            writer_uid: peer.uid,
+            writer_pid: peer.pid,
+            program: peer.program.clone(),
+            host: self.host.clone(),
+            created_at_ms: clock::now_ms(),
+            run,
+        }
     }
 
     /// Hands a mutation to the store's writer and waits for its outcome.
@@ -182,6 +195,15 @@ pub(crate) fn digest_mismatch(
         format!("{what}: the content's digest is {actual}, not {claimed} as was claimed"),
     )
     .with_hint("send it again; nothing was stored")
+}
+
+/// Checks what another store says of a run.
+fn check_provenance(provenance: &Provenance) -> Result<(), InvalidArgument> {
+    for (field, text) in [("program", &provenance.program), ("host", &provenance.host)] {
+        let given = text.as_ref().filter(|given| !given.is_empty());
+        given.map_or(Ok(()), |given| name::check(field, given))?;
+    }
+    provenance.run.check()
 }
 
 /// Checks that call, interface and outputs belong together.

@@ -84,12 +84,27 @@ impl Stream {
     }
 }
 
+fn over_budget(error: &StoreError) -> WireError {
+    WireError::new(ErrorCode::OverBudget, error.to_string())
+}
+
 /// What a peer is told of an error of the store.
 pub(crate) fn store_error(error: StoreError) -> WireError {
     match error {
         StoreError::DiskFull { .. } => {
             WireError::new(ErrorCode::OverBudget, error.to_string()).with_hint("make room on it")
         }
+        StoreError::StoreFull { .. } => over_budget(&error)
+            .with_hint("set a larger store_bytes_max, or remove entries with `memo rm`"),
+        StoreError::ScopeFull { .. } => over_budget(&error).with_hint(
+            "set a larger scope_bytes or scope_bytes_max, or remove entries of it with `memo rm`",
+        ),
+        StoreError::UserFull { .. } => over_budget(&error).with_hint(
+            "set a larger user_bytes or user_bytes_max, or remove the user's entries with \
+             `memo rm --writer`",
+        ),
+        StoreError::DiskLow { .. } => over_budget(&error)
+            .with_hint("make room on the disk, or set a smaller disk_reserve_bytes"),
         StoreError::Closed => WireError::new(ErrorCode::ShuttingDown, "the daemon is stopping"),
         StoreError::InvalidCursor => WireError::new(ErrorCode::InvalidArgument, error.to_string()),
         other => {

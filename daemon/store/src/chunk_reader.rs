@@ -133,7 +133,13 @@ impl ChunkReader {
     }
 }
 
-fn verifies(digest: &Digest, record: &ChunkedRecord, index: u32, content: &[u8]) -> bool {
+/// Whether this is the content of that chunk.
+pub(crate) fn verifies(
+    digest: &Digest,
+    record: &ChunkedRecord,
+    index: u32,
+    content: &[u8],
+) -> bool {
     if content.len() as u64 != chunk_bytes(record.bytes, index) {
         return false;
     }

@@ -3,7 +3,9 @@
 //! **Invariants.** A message says what is wrong and what to do. A miss is not an error.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use memod_protocol::Scope;
 
 use crate::rocks::{RocksError, is_damage};
 
@@ -50,7 +52,7 @@ pub enum OpenError {
     },
     /// The database does not open.
     #[error("the store {} is damaged: {detail}; it holds nothing that cannot be computed again, \
-        so move the directory away and start anew", path.display())]
+        so {}", path.display(), ways_out(path))]
     Damaged {
         /// The store's folder.
         path: PathBuf,
@@ -78,6 +80,16 @@ pub enum OpenError {
     },
 }
 
+/// What to do about a damaged database.
+pub(crate) fn ways_out(store: &Path) -> String {
+    let store = store.display();
+    format!(
+        "move the directory away (`mv {store}/rocksdb {store}/damaged-1`) and start anew, or \
+         start with `--on-damage set_aside` (in the configuration: on_damage = \"set_aside\"), \
+         which does that by itself"
+    )
+}
+
 fn holder(pid: Option<u32>) -> String {
     pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
 }
@@ -103,10 +115,54 @@ pub enum StoreError {
     /// There is no room on the disk. Nothing of the change was kept.
     #[error("the disk is full: {0}; make room, then try again")]
     DiskFull(#[source] RocksError),
+    /// The store's budget is used up, and nothing more could be evicted. Nothing was stored.
+    #[error("the store may hold {limit} bytes and holds {used}: there is no room for {need} more")]
+    StoreFull {
+        /// The budget.
+        limit: u64,
+        /// What is used of it.
+        used: u64,
+        /// What was wanted.
+        need: u64,
+    },
+    /// A scope's budget is used up, and nothing more of it could be evicted. Nothing was stored.
+    #[error("project {}, domain {} may hold {limit} bytes and holds {used}: there is no room for \
+        {need} more", scope.project, scope.domain)]
+    ScopeFull {
+        /// Whose budget it is.
+        scope: Scope,
+        /// The budget.
+        limit: u64,
+        /// What is used of it.
+        used: u64,
+        /// What was wanted.
+        need: u64,
+    },
+    /// A user's budget is used up, and nothing more of it could be evicted. Nothing was stored.
+    #[error("user {uid} may store {limit} bytes and has stored {used}: there is no room for {need} \
+        more")]
+    UserFull {
+        /// Whose budget it is.
+        uid: u32,
+        /// The budget.
+        limit: u64,
+        /// What is used of it.
+        used: u64,
+        /// What was wanted.
+        need: u64,
+    },
+    /// There is too little free space on the disk. Nothing was stored.
+    #[error("the disk has {free} free bytes left, and {reserve} are kept in reserve")]
+    DiskLow {
+        /// What is free.
+        free: u64,
+        /// What must stay free.
+        reserve: u64,
+    },
     /// What is stored is not what was written.
     #[error(
-        "stored data is damaged: {what}; if changes fail with this, stop the daemon, move the \
-        data directory away and start anew: it holds nothing that cannot be computed again"
+        "stored data is damaged: {what}; if changes fail with this, save what is good with `memo \
+        export`, then restart the daemon with `--on-damage set_aside`, and `memo import`"
     )]
     Damaged {
         /// What, and how.

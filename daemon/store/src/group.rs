@@ -5,18 +5,28 @@
 //! put of a key wins inside a group as it does between groups. Nobody is answered before the batch
 //! is written.
 
+use std::collections::HashSet;
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use memod_protocol::limits::CHUNK_BYTES;
-use memod_protocol::{Key, PutOutcome};
+use memod_protocol::{Key, Provenance, PutOutcome};
 
 use crate::error::StoreError;
+use crate::heat::Learned;
 use crate::mutation::{BlobFault, Burial, Done, Mutation, NewEntry, Replace};
-use crate::overlay::{GraveChange, Overlay, Standing, StoredBlob};
-use crate::record::{EntryRecord, Grave, OutputRecord, TaskRecord};
+use crate::overlay::{GraveChange, Overlay, Owner, Standing, StoredBlob};
+use crate::policy::Worth;
+use crate::record::{
+    EntryRecord, Grave, GraveCause, Heat, Lost, OutputRecord, TaskRecord,
+};
 use crate::rocks::Batch;
+use crate::room::{Full, Need, Room};
+use crate::row_bytes;
 use crate::schema::{Column, chunk_key, loose_key, note_key};
 use crate::store::Shared;
+use crate::upload::PreparedContent;
+use crate::usage::Charges;
 
 /// Is called with what became of the batch.
 pub(crate) type Reply = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
@@ -40,11 +50,31 @@ pub(crate) struct Group<'a> {
     pub(crate) storage_max: Option<u64>,
     /// What the batch removes.
     pub(crate) freed: Freed,
+    /// How the batch changes what is charged to scopes and users.
+    pub(crate) charges: Charges,
+    /// What the batch teaches of uses.
+    pub(crate) learned: Vec<Learned>,
+    /// What may still be stored.
+    pub(crate) room: Room<'a>,
+}
+
+/// A mutation that has to wait until there is room for it.
+pub(crate) struct Stuck {
+    pub(crate) mutation: Mutation,
+    pub(crate) full: Full,
+}
+
+/// What a put would do.
+enum Put {
+    Exists(Provenance),
+    Store(Need),
 }
 
 impl<'a> Group<'a> {
-    pub(crate) fn new(shared: &'a Shared, bytes: usize) -> Self {
+    /// `bytes`: how long the batch may become; `loose_bytes`: content of uploads under way.
+    pub(crate) fn new(shared: &'a Shared, bytes: usize, loose_bytes: u64) -> Self {
         let counters = *shared.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        let used = counters.total_bytes().saturating_add(loose_bytes);
         Self {
             shared,
             overlay: Overlay::new(&shared.db, counters),
@@ -52,15 +82,38 @@ impl<'a> Group<'a> {
             replies: Vec::new(),
             storage_max: None,
             freed: Freed::default(),
+            charges: Charges::default(),
+            learned: Vec::new(),
+            room: Room::new(shared, used),
         }
     }
 
-    /// Makes one mutation.
-    pub(crate) fn apply(&mut self, mutation: Mutation) {
+    /// Makes one mutation, or gives it back if there is no room for it.
+    pub(crate) fn apply(&mut self, mutation: Mutation) -> Option<Box<Stuck>> {
         let db = &self.shared.db;
         match mutation {
             Mutation::Put { entry, done } => {
-                let outcome = self.put(*entry);
+                let outcome = match self.judge_put(&entry) {
+                    Err(error) => Err(error),
+                    Ok(Put::Exists(winner)) => Ok(PutOutcome::Exists(winner)),
+                    Ok(Put::Store(need)) => {
+                        let owner = Owner {
+                            scope: entry.identity.scope.clone(),
+                            uid: entry.provenance.writer_uid,
+                        };
+                        match self.room.admit(need, Some(&owner)) {
+                            Ok(None) => {
+                                self.put(*entry);
+                                Ok(PutOutcome::Populated)
+                            }
+                            Ok(Some(full)) => {
+                                let mutation = Mutation::Put { entry, done };
+                                return Some(Box::new(Stuck { mutation, full }));
+                            }
+                            Err(error) => Err(error),
+                        }
+                    }
+                };
                 self.answer(done, outcome);
             }
             Mutation::Remove { keys, grave, done } => {
@@ -72,7 +125,18 @@ impl<'a> Group<'a> {
                     tracing::warn!(key = %burial.key, %error, "a damaged entry stays for now");
                 }
             }
+            Mutation::Mend { mend, done } => {
+                let outcome = self.mend(&mend);
+                self.answer(done, outcome);
+            }
             Mutation::Chunk { storage, index, content, reserve, failure } => {
+                let need = Need { store: content.len() as u64, account: 0 };
+                if let Ok(Some(full)) = self.room.admit(need, None) {
+                    let mutation =
+                        Mutation::Chunk { storage, index, content, reserve, failure };
+                    return Some(Box::new(Stuck { mutation, full }));
+                }
+                self.room.note_loose(storage, content.len() as u64);
                 self.batch.put(db, Column::Chunks, &chunk_key(storage, index), &content);
                 if let Some(chunks) = reserve {
                     self.loose(storage, chunks);
@@ -90,13 +154,22 @@ impl<'a> Group<'a> {
                 self.batch.delete(db, Column::Meta, &loose_key(storage));
                 self.shared.hot.forget(storage, chunks);
                 self.freed.chunk_bytes += u64::from(chunks) * u64::from(CHUNK_BYTES);
+                self.room.note_reaped(storage);
+            }
+            Mutation::Regret(key) => {
+                if let Err(error) = self.regret(&key) {
+                    tracing::debug!(%key, %error, "a regret is not counted");
+                }
             }
             Mutation::Note { name, value, done } => {
                 self.batch.put(db, Column::Meta, &note_key(&name), &value);
                 self.answer(done, Ok(()));
             }
             Mutation::Barrier { done } => self.answer(done, Ok(())),
+            // These are the writer's own business.
+            Mutation::Fold { .. } | Mutation::Shrink { .. } | Mutation::Wake => {}
         }
+        None
     }
 
     /// Remembers to answer, when the batch is written.
@@ -111,27 +184,43 @@ impl<'a> Group<'a> {
         self.storage_max = self.storage_max.max(Some(storage));
     }
 
-    fn put(&mut self, new: NewEntry) -> Result<PutOutcome, StoreError> {
-        let NewEntry { key, identity, interface, outputs, provenance, replace } = new;
-        let standing = self.overlay.load_entry(&key)?;
+    /// What a put comes to. Only reads.
+    fn judge_put(&mut self, new: &NewEntry) -> Result<Put, StoreError> {
+        let NewEntry { key, identity, outputs, replace, .. } = new;
+        let standing = self.overlay.load_entry(key)?;
         if let Standing::Present(standing) = &standing.now {
             let stays = match replace {
                 Replace::Never => true,
                 Replace::Always => false,
-                Replace::IfCreatedBefore(ms) => standing.provenance.created_at_ms >= ms,
+                Replace::IfCreatedBefore(ms) => standing.provenance.created_at_ms >= *ms,
             };
             if stays {
-                return Ok(PutOutcome::Exists(standing.provenance.clone()));
+                return Ok(Put::Exists(standing.provenance.clone()));
             }
         }
-        for (_, _, content) in &outputs {
+        let rows = row_bytes::at_most(new);
+        let mut need = Need { store: rows, account: rows };
+        let mut seen = HashSet::new();
+        for (_, _, content) in outputs {
             content.check()?;
             self.overlay.load_blob(content)?;
+            let digest = content.digest();
+            if seen.insert(digest) && !self.overlay.has_content(&digest) {
+                need.account += content.bytes();
+                // What was uploaded counts since it was.
+                if matches!(content.content, PreparedContent::Memory(_)) {
+                    need.store += content.bytes();
+                }
+            }
         }
-        self.overlay.load_grave(&key)?;
-        self.overlay.load_near(&key, Some(&identity))?;
+        self.overlay.load_grave(key)?;
+        self.overlay.load_rows(key, Some(identity))?;
+        Ok(Put::Store(need))
+    }
 
-        // From here on nothing can fail.
+    /// Stores an entry that has been judged. Cannot fail.
+    fn put(&mut self, new: NewEntry) {
+        let NewEntry { key, identity, interface, outputs, provenance, replace: _ } = new;
         let (mut records, mut contents) = (Vec::new(), Vec::new());
         for (name, literal_type, content) in outputs {
             let (digest, bytes) = (content.digest(), content.bytes());
@@ -155,19 +244,32 @@ impl<'a> Group<'a> {
             outputs: records,
             provenance,
         };
-        self.overlay.set_entry(&key, entry, task);
+        let heat = self.learn_put(&key, &entry);
+        self.overlay.set_entry(&key, entry, task, heat);
         for content in contents {
-            self.overlay.supply(content);
+            self.overlay.supply(&key, content);
         }
         self.overlay.set_grave(&key, GraveChange::Clear);
         self.overlay.counters.puts += 1;
-        Ok(PutOutcome::Populated)
+    }
+
+    /// Notes what a put teaches; if the entry had been evicted, its hits go on from there.
+    fn learn_put(&mut self, key: &Key, entry: &EntryRecord) -> Option<Heat> {
+        let worth = worth(entry);
+        let Some(lost) = self.overlay.grave(key).and_then(|grave| grave.lost) else {
+            self.learned.push(Learned::Put(worth));
+            return None;
+        };
+        let now_ms = entry.provenance.created_at_ms;
+        let age_ms = now_ms.saturating_sub(lost.last_use_ms);
+        self.learned.push(Learned::PutAgain { hits: lost.hits, age_ms, worth });
+        Some(Heat { last_use_ms: now_ms, hits: lost.hits.saturating_add(1) })
     }
 
     fn remove(&mut self, keys: &[Key], grave: Grave) -> Result<u64, StoreError> {
         for key in keys {
             self.overlay.load_entry(key)?;
-            self.overlay.load_near(key, None)?;
+            self.overlay.load_rows(key, None)?;
             self.overlay.load_grave(key)?;
         }
         let mut removed = 0;
@@ -180,27 +282,64 @@ impl<'a> Group<'a> {
         Ok(removed)
     }
 
+    /// Somebody asked for an entry that was evicted: counts it, the first time.
+    fn regret(&mut self, key: &Key) -> Result<(), StoreError> {
+        self.overlay.load_grave(key)?;
+        let Some(grave) = self.overlay.grave(key) else { return Ok(()) };
+        let Some(lost) = grave.lost.filter(|lost| !lost.regretted) else { return Ok(()) };
+        let lost = Lost { regretted: true, ..lost };
+        self.overlay.set_grave(key, GraveChange::Dig(Grave { lost: Some(lost), ..grave }));
+        let counters = &mut self.overlay.counters;
+        counters.regretted_entries += 1;
+        counters.regret_ns = counters.regret_ns.saturating_add(lost.compute_ns.unwrap_or(0));
+        Ok(())
+    }
+
+    /// Removes an entry to make room. Whether there was one. A group that evicts does nothing else.
+    pub(crate) fn evict(
+        &mut self,
+        key: &Key,
+        last_use: Heat,
+        now_ms: u64,
+    ) -> Result<bool, StoreError> {
+        let standing = self.overlay.load_entry(key)?;
+        let Standing::Present(entry) = &standing.now else { return Ok(false) };
+        let (compute_ns, worth) = (entry.provenance.run.compute_ns, worth(entry));
+        self.overlay.load_rows(key, None)?;
+        self.overlay.load_grave(key)?;
+        self.overlay.clear_entry(key);
+        let Heat { last_use_ms, hits } = last_use;
+        let lost = Some(Lost { compute_ns, last_use_ms, hits, regretted: false });
+        let grave = Grave { cause: GraveCause::Evicted, at_ms: now_ms, by_uid: None, lost };
+        self.overlay.set_grave(key, GraveChange::Dig(grave));
+        self.learned.push(Learned::Evicted { hits, worth });
+        let counters = &mut self.overlay.counters;
+        counters.evicted_entries += 1;
+        counters.last_evicted_age_ms = Some(now_ms.saturating_sub(last_use_ms));
+        Ok(true)
+    }
+
     /// Removes a damaged entry, unless it has been replaced since; and the damaged content, unless
-    /// that has been replaced since.
-    fn bury(&mut self, burial: &Burial) -> Result<(), StoreError> {
+    /// that has been replaced since. Whether it was removed.
+    pub(crate) fn bury(&mut self, burial: &Burial) -> Result<bool, StoreError> {
         let Burial { key, row, blob, cause, at_ms } = burial;
         let standing = self.overlay.load_entry(key)?;
         if standing.changed || standing.row != *row || matches!(standing.now, Standing::Absent) {
-            return Ok(());
+            return Ok(false);
         }
-        self.overlay.load_near(key, None)?;
+        self.overlay.load_rows(key, None)?;
         self.overlay.load_grave(key)?;
         let discard = match blob {
             Some(fault) => self.is_damaged(fault)?,
             None => false,
         };
         self.overlay.clear_entry(key);
-        let grave = Grave { cause: *cause, at_ms: *at_ms, by_uid: None };
+        let grave = Grave { cause: *cause, at_ms: *at_ms, by_uid: None, lost: None };
         self.overlay.set_grave(key, GraveChange::Dig(grave));
         if discard && let Some(fault) = blob {
             self.overlay.load_blob_by_digest(&fault.digest)?.discard = true;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Whether a blob is still as damaged as a reader saw it.
@@ -213,4 +352,10 @@ impl<'a> Group<'a> {
                 StoredBlob::Absent | StoredBlob::Dropped | StoredBlob::Unreadable => true,
             })
     }
+}
+
+/// What an entry is worth by what it took to compute and how long its outputs are.
+pub(crate) fn worth(entry: &EntryRecord) -> Worth {
+    let cost = entry.provenance.run.compute_ns.map(Duration::from_nanos);
+    Worth::new(cost, entry.logical_bytes())
 }

@@ -38,19 +38,25 @@
     )
 )]
 
+mod budgets;
 mod chunk_reader;
+mod collect;
 #[cfg(test)]
 mod damage_tests;
 mod describe;
+mod disk;
 mod differences;
 mod error;
+mod evict;
 mod group;
 mod hashing;
+mod heat;
 mod hot;
 mod hot_entries;
 mod limits;
 mod lock;
 mod lookup;
+mod mend;
 mod mutation;
 mod near;
 mod nearest;
@@ -59,30 +65,48 @@ mod nearest_tests;
 mod open;
 mod options;
 mod overlay;
+mod payers;
 mod pins;
+pub mod policy;
 mod queue;
 mod record;
+mod rebuild;
 mod recount;
 mod rocks;
+mod room;
+mod row_bytes;
+mod sample;
+#[cfg(test)]
+mod sample_tests;
 mod scan;
 mod schema;
 mod seal;
+mod set_aside;
+mod skip;
 mod store;
 mod task_groups;
 #[cfg(test)]
 mod upgrade_tests;
 mod upload;
+mod usage;
+mod verify;
+mod verify_blob;
 mod writer;
 
+pub use budgets::Budgets;
 pub use chunk_reader::ChunkReader;
+pub use collect::Collected;
+pub use disk::FileSystem;
 pub use error::{OpenError, StoreError};
 pub use limits::WHOLE_BYTES_MAX;
 pub use lookup::{Content, Found, StoredEntry, StoredOutput};
 pub use mutation::{NewEntry, Replace};
-pub use options::{Durability, Options};
-pub use record::{Counters, Grave, GraveCause};
+pub use options::{Durability, OnDamage, Options};
+pub use record::{Counters, Grave, GraveCause, Lost, Usage};
 pub use recount::Recount;
 pub use rocks::{RocksError, Tier};
 pub use scan::Page;
 pub use store::Store;
 pub use upload::{Prepared, Upload};
+pub use usage::Usages;
+pub use verify::Verification;

@@ -58,7 +58,51 @@ pub(crate) const LOOKUP_ATTEMPTS_MAX: usize = 64;
 pub(crate) const SYNC_INTERVAL_MAX: Duration = Duration::from_secs(60);
 /// Problems that a recount names; it counts all.
 pub(crate) const PROBLEMS_NAMED_MAX: usize = 100;
-/// While there is work, this is how often it is decided whether to collect garbage.
+/// Rows that one step of a verification looks at.
+pub(crate) const VERIFY_STEP_ROWS: usize = 512;
+/// Bytes that one step of a verification reads.
+pub(crate) const VERIFY_STEP_BYTES: u64 = 16 * 1024 * 1024;
+/// This is how often it is decided whether to collect garbage.
 pub(crate) const BALANCE_INTERVAL: Duration = Duration::from_secs(10);
+/// Less garbage than this in a column is not collected.
+pub(crate) const GARBAGE_BYTES_MIN: u64 = 64 * 1024 * 1024;
+/// Graves for each entry from which on graves age faster, unless there are fewer than
+/// [`GRAVES_MIN`].
+pub(crate) const GRAVES_PER_ENTRY_MAX: u64 = 8;
+/// So many graves are kept whatever the number of entries is.
+pub(crate) const GRAVES_MIN: u64 = 100_000;
+/// How long a collection waits for the database to delete files.
+pub(crate) const PURGE_PATIENCE: Duration = Duration::from_secs(5);
 /// Small entries may take one part in so many of the hot cache's memory, besides it.
 pub(crate) const HOT_ENTRIES_SHARE: u64 = 8;
+/// Scopes and users whose charges are kept in memory; those of others are read when they are wanted.
+pub(crate) const USAGES_KNOWN_MAX: usize = 4096;
+/// Entries in one shard whose uses have not been written down; there are 16 shards.
+pub(crate) const TOUCHES_PER_SHARD_MAX: usize = 1024;
+/// Uses are written down this often.
+pub(crate) const FOLD_INTERVAL: Duration = Duration::from_secs(5);
+/// What has been learned of uses is written down this often.
+pub(crate) const REUSE_INTERVAL: Duration = Duration::from_secs(60);
+/// Of the uses of an entry between two writings, this many are learned from.
+pub(crate) const HIT_EVENTS_MAX: u32 = 64;
+/// Entries among which one is chosen to be evicted.
+pub(crate) const SAMPLE_COUNT: usize = 32;
+/// Entries behind a random key that are passed over before a sample is taken, at the most; else
+/// those behind a wide gap between keys would be drawn more often.
+pub(crate) const SAMPLE_SKIP_MAX: u64 = 32;
+/// Removed rows, each counted twice, that one step of a sample passes over.
+pub(crate) const SAMPLE_SKIPS_MAX: u64 = 20_000;
+/// Most entries of one sample that are evicted together.
+pub(crate) const EVICT_OF_SAMPLE_MAX: u64 = 8;
+/// Samples whose entries are evicted in one batch.
+pub(crate) const EVICT_SAMPLES_MAX: usize = 8;
+/// Entries that are evicted for one put before it is refused.
+pub(crate) const EVICT_FOR_PUT_MAX: u64 = 20_000;
+/// Outputs of an entry that are looked at before it is evicted, whether others share them.
+pub(crate) const SHARED_LOOKS_MAX: usize = 8;
+/// Entries that are looked at to find a sample of one user's.
+pub(crate) const USER_LOOKS_MAX: usize = 4096;
+/// Scopes whose listing a sample goes on from where the last one ended.
+pub(crate) const HANDS_MAX: usize = 1024;
+/// How often room is made for one change before it is refused.
+pub(crate) const ROOM_ATTEMPTS_MAX: u32 = 3;

@@ -216,7 +216,7 @@ fn fits_one_frame(record: &EntryRecord) -> bool {
 /// Why there is no entry.
 fn absent(reads: &impl Reads, key: &Key, tier: Tier) -> Result<Attempt, StoreError> {
     let found = |found| Ok(Attempt::Found(found));
-    match reads.read(Column::Graves, key.as_bytes(), tier, wire::decode_record::<Grave>) {
+    match reads.read(Column::Graves, key.as_bytes(), tier, Grave::decode) {
         Ok(Read::Row(Ok(grave))) => return found(Found::Grave(grave)),
         Ok(Read::WouldBlock) => return found(Found::WouldBlock),
         Ok(Read::Absent) => {}

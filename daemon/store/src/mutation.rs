@@ -7,6 +7,7 @@ use memod_protocol::{CallIdentity, Digest, InterfaceText, Key, Provenance, PutOu
 
 use crate::error::StoreError;
 use crate::limits::MUTATION_BYTES;
+use crate::mend::Mend;
 use crate::record::{Grave, GraveCause};
 use crate::upload::Prepared;
 
@@ -92,6 +93,11 @@ pub(crate) enum Mutation {
         done: Done<u64>,
     },
     Bury(Burial),
+    /// What a verification found: whether an entry was removed.
+    Mend {
+        mend: Mend,
+        done: Done<bool>,
+    },
     /// A chunk of an upload. `reserve`: to how many chunks the loose row is to be extended.
     Chunk {
         storage: u64,
@@ -105,6 +111,18 @@ pub(crate) enum Mutation {
         storage: u64,
         chunks: u32,
     },
+    /// Somebody asked for the entry of this key, which was evicted.
+    Regret(Key),
+    /// Write down what has been used.
+    Fold {
+        done: Done<()>,
+    },
+    /// Evict down to the low water mark. Answered with how many entries that took.
+    Shrink {
+        done: Done<u64>,
+    },
+    /// Nothing: the writer is to look whether there is something to do.
+    Wake,
     Note {
         name: String,
         value: Vec<u8>,
@@ -127,7 +145,14 @@ impl Mutation {
                 Self::Remove { keys, .. } => keys.len() * MUTATION_BYTES,
                 Self::Chunk { content, .. } => content.len(),
                 Self::Note { value, .. } => value.len(),
-                Self::Bury(_) | Self::Reap { .. } | Self::Barrier { .. } => 0,
+                Self::Bury(_)
+                | Self::Mend { .. }
+                | Self::Reap { .. }
+                | Self::Regret(_)
+                | Self::Fold { .. }
+                | Self::Shrink { .. }
+                | Self::Wake
+                | Self::Barrier { .. } => 0,
             }
     }
 
@@ -135,11 +160,12 @@ impl Mutation {
     pub(crate) fn refuse(self, error: StoreError) {
         match self {
             Self::Put { done, .. } => done(Err(error)),
-            Self::Remove { done, .. } => done(Err(error)),
-            Self::Note { done, .. } | Self::Barrier { done } => done(Err(error)),
+            Self::Remove { done, .. } | Self::Shrink { done } => done(Err(error)),
+            Self::Mend { done, .. } => done(Err(error)),
+            Self::Fold { done } | Self::Note { done, .. } | Self::Barrier { done } => done(Err(error)),
             Self::Chunk { failure, .. } => failure.set(error),
             // What is loose is removed when the store is opened again.
-            Self::Bury(_) | Self::Reap { .. } => {}
+            Self::Bury(_) | Self::Reap { .. } | Self::Regret(_) | Self::Wake => {}
         }
     }
 }

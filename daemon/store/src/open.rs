@@ -2,8 +2,10 @@
 //!
 //! **Invariants.** Nothing is written into a folder that holds something else. The lock is taken
 //! before the database is touched. The work does not grow with the store: what is loose is handed
-//! to the writer, nothing else is looked through.
+//! to the writer, nothing else is looked through. Only a store of an older format, or one in which
+//! what is charged is in doubt, is read once.
 
+use std::ffi::OsStr;
 use std::fs::{self, DirBuilder};
 use std::io::{self, Read as _};
 use std::os::unix::fs::DirBuilderExt;
@@ -14,47 +16,55 @@ use std::thread::{self, JoinHandle};
 
 use memod_protocol::wire;
 
-use crate::error::{OpenError, advice};
+use crate::collect::Collector;
+use crate::disk::Disk;
+use crate::error::{OpenError, advice, ways_out};
+use crate::heat::Touches;
 use crate::hot::Hot;
 use crate::hot_entries::HotEntries;
 use crate::limits::HOT_ENTRIES_SHARE;
 use crate::lock::Lock;
 use crate::mutation::Mutation;
-use crate::options::Options;
+use crate::options::{OnDamage, Options};
 use crate::pins::Pins;
 use crate::queue::Queue;
-use crate::record::Counters;
+use crate::rebuild::rebuild;
+use crate::record::{Counters, CountersOfFormat1};
 use crate::rocks::{Batch, Database, Read, Reads, RocksError, Tier};
 use crate::schema::{
-    Column, FORMAT, META_COUNTERS, META_FORMAT, META_ID, META_LOOSE, META_NEXT_STORAGE,
+    Column, FORMAT, META_COUNTERS, META_DOUBT, META_FORMAT, META_ID, META_LOOSE, META_NEXT_STORAGE,
     loose_storage, prefix_end,
 };
+use crate::set_aside;
 use crate::store::Shared;
+use crate::usage::Books;
 use crate::writer::Writer;
 
 /// What may stand in a folder that is to become a store.
-const HARMLESS: [&str; 5] = ["lock", "lost+found", "memod.log", "rocksdb", "run"];
+const HARMLESS: [&str; 6] = ["damaged", "lock", "lost+found", "memod.log", "rocksdb", "run"];
 
 /// Opens the store and starts its writer.
 pub(crate) fn open(options: &Options) -> Result<(Arc<Shared>, JoinHandle<()>), OpenError> {
     let path = options.path.as_path();
-    let database = path.join("rocksdb");
     create_folder(path)?;
-    let made = check_folder(path, &database)?;
-    let lock = Lock::take(path)?;
-    if made {
-        check_format_before_opening(path, &database)?;
-    } else {
-        create_folder(&database)?;
+    let database = path.join("rocksdb");
+    // A folder that holds something else is left alone: not even a lock is put there.
+    match check_folder(path, &database) {
+        Ok(_) | Err(OpenError::Damaged { .. }) => {}
+        Err(error) => return Err(error),
     }
-    let db = Database::open(&database, true, options.block_cache_bytes, options.grave_age_max)
-        .map_err(|error| cannot_open(path, &error))?;
-    let meta = load_meta(path, &db)?;
+    let lock = Lock::take(path)?;
+    let (db, meta) = open_or_set_aside(options, &database)?;
     let shared = Arc::new(Shared {
         queue: Queue::new(options.write_queue_max),
         hot: Hot::new(options.hot_bytes),
         hot_entries: HotEntries::new(options.hot_bytes / HOT_ENTRIES_SHARE),
         pins: Pins::default(),
+        budgets: options.budgets.clone(),
+        books: Books::default(),
+        touches: Touches::new(),
+        collector: Collector::default(),
+        disk: Disk::new(path, options.budgets.disk_reserve_bytes),
         counters: Mutex::new(meta.counters),
         next_storage: AtomicU64::new(meta.next_storage),
         path: path.to_owned(),
@@ -73,6 +83,48 @@ pub(crate) fn open(options: &Options) -> Result<(Arc<Shared>, JoinHandle<()>), O
             source,
         })?;
     Ok((shared, thread))
+}
+
+/// Opens the database. If it is damaged, that is the end of it, or it is set aside.
+fn open_or_set_aside(options: &Options, database: &Path) -> Result<(Database, Meta), OpenError> {
+    let path = options.path.as_path();
+    let opened = open_database(options, database);
+    let reason = match (opened, set_aside::marked(path)) {
+        (Ok(opened), None) => return Ok(opened),
+        (Ok(opened), Some(reason)) if options.on_damage == OnDamage::Refuse => {
+            tracing::error!(
+                "the store {} could not be written when it was open last: {reason}. It will not \
+                 be for long now. Save what is good with `memo export`, then {}",
+                path.display(),
+                ways_out(path),
+            );
+            return Ok(opened);
+        }
+        (Ok(_), Some(reason)) => reason,
+        (Err(OpenError::Damaged { detail, .. }), _) if options.on_damage == OnDamage::SetAside => {
+            detail
+        }
+        (Err(error), _) => return Err(error),
+    };
+    set_aside::set_aside(path, database, &reason).map_err(|source| OpenError::Io {
+        path: path.to_owned(),
+        advice: "move its folder `rocksdb` away by hand",
+        source,
+    })?;
+    open_database(options, database)
+}
+
+fn open_database(options: &Options, database: &Path) -> Result<(Database, Meta), OpenError> {
+    let path = options.path.as_path();
+    if check_folder(path, database)? {
+        check_format_before_opening(path, database)?;
+    } else {
+        create_folder(database)?;
+    }
+    let db = Database::open(database, true, options.block_cache_bytes, options.grave_age_max)
+        .map_err(|error| cannot_open(path, &error))?;
+    let meta = load_meta(path, &db)?;
+    Ok((db, meta))
 }
 
 fn create_folder(path: &Path) -> Result<(), OpenError> {
@@ -98,16 +150,22 @@ fn check_folder(path: &Path, database: &Path) -> Result<bool, OpenError> {
         return Ok(true);
     }
     let mut names = list_folder(path, path)?;
-    names.retain(|name| !HARMLESS.contains(&name.as_str()));
+    names.retain(|name| !HARMLESS.contains(&name.as_str()) && !name.starts_with(set_aside::FOLDER));
     if let Some(example) = names.into_iter().next() {
         return Err(OpenError::NotOurs { path: path.to_owned(), example });
     }
     if database.exists() {
-        let names = list_folder(path, database)?;
-        let has_data =
-            |name: &String| [".sst", ".blob"].iter().any(|extension| name.ends_with(extension));
-        if names.iter().any(has_data) {
-            let detail = "the file rocksdb/CURRENT is missing".to_owned();
+        // A log that is empty is what a crash leaves while the database is being made.
+        let has_data = |name: &String| {
+            let file = database.join(name);
+            match file.extension().and_then(OsStr::to_str) {
+                Some("sst" | "blob") => true,
+                Some("log") => fs::metadata(&file).is_ok_and(|log| log.len() > 0),
+                _ => false,
+            }
+        };
+        if list_folder(path, database)?.iter().any(has_data) {
+            let detail = format!("the file {} is missing", database.join("CURRENT").display());
             return Err(OpenError::Damaged { path: path.to_owned(), detail });
         }
     }
@@ -159,6 +217,11 @@ fn cannot_open(path: &Path, error: &RocksError) -> OpenError {
         ("Read-only file system", io::ErrorKind::ReadOnlyFilesystem),
         ("No space left", io::ErrorKind::StorageFull),
         ("Disk quota exceeded", io::ErrorKind::QuotaExceeded),
+        // None of these says that what is stored is bad.
+        ("While lock file", io::ErrorKind::ResourceBusy),
+        ("Too many open files", io::ErrorKind::Other),
+        ("Cannot allocate memory", io::ErrorKind::OutOfMemory),
+        ("Input/output error", io::ErrorKind::Other),
     ];
     match kinds.into_iter().find(|(text, _)| detail.contains(text)) {
         Some((_, kind)) => {
@@ -186,15 +249,28 @@ fn load_meta(path: &Path, db: &Database) -> Result<Meta, OpenError> {
         return create_meta(path, db);
     }
     check_format(path, format.as_deref())?;
-    if format.as_deref() != Some(&FORMAT.to_le_bytes()) {
-        upgrade(db).map_err(|error| cannot_open(path, &error))?;
-    }
     let id = row(META_ID)?
         .and_then(|id| String::from_utf8(id).ok())
         .ok_or_else(|| damaged(path, "its id is missing"))?;
-    let counters = row(META_COUNTERS)?
-        .and_then(|row| wire::decode_record(&row).ok())
-        .ok_or_else(|| damaged(path, "its counters are missing"))?;
+    let counters = row(META_COUNTERS)?.ok_or_else(|| damaged(path, "its counters are missing"))?;
+    let is_old = format.as_deref() != Some(&FORMAT.to_le_bytes());
+    let counters = match wire::decode_record(&counters) {
+        Ok(counters) if !is_old && row(META_DOUBT)?.is_none() => counters,
+        Ok(counters) if !is_old => match take_over(path, db, counters) {
+            // Better a store in doubt than none.
+            Err(OpenError::Damaged { detail, .. }) => {
+                tracing::error!("what is charged to whom cannot be counted anew: {detail}");
+                counters
+            }
+            taken => taken?,
+        },
+        Ok(counters) => take_over(path, db, counters)?,
+        Err(_) => {
+            let old = wire::decode_record::<CountersOfFormat1>(&counters)
+                .map_err(|_| damaged(path, "its counters cannot be read"))?;
+            take_over(path, db, old.into())?
+        }
+    };
     let next_storage = row(META_NEXT_STORAGE)?
         .and_then(|row| row.try_into().ok())
         .map(u64::from_le_bytes)
@@ -202,15 +278,15 @@ fn load_meta(path: &Path, db: &Database) -> Result<Meta, OpenError> {
     Ok(Meta { id, counters, next_storage })
 }
 
-/// Writes the present format's number into a store of an older one. All that format 1 lacks is the
-/// column `near`, which has been made when the database was opened; nothing is put into it for the
-/// entries that are there, because opening does not scan.
-fn upgrade(db: &Database) -> Result<(), RocksError> {
-    let mut batch = Batch::new(64);
-    batch.put(db, Column::Meta, META_FORMAT, &FORMAT.to_le_bytes());
-    db.write(batch, true)?;
-    tracing::info!(format = FORMAT, "the store has been upgraded");
-    Ok(())
+/// Makes a store one of the present format, and makes anew what is charged. What format 1 lacks
+/// follows from the entries, all of which are read for that, once.
+fn take_over(path: &Path, db: &Database, counters: Counters) -> Result<Counters, OpenError> {
+    tracing::info!(format = FORMAT, entries = counters.entries, "the store is being taken over");
+    let rebuilt = rebuild(db, counters).and_then(|(mut batch, counters)| {
+        batch.put(db, Column::Meta, META_FORMAT, &FORMAT.to_le_bytes());
+        db.write(batch, true).map(|()| counters)
+    });
+    rebuilt.map_err(|error| cannot_open(path, &error))
 }
 
 /// Makes a new store of an empty database.

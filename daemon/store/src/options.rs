@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::budgets::Budgets;
+
 /// When a change counts as done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Durability {
@@ -12,6 +14,17 @@ pub enum Durability {
     Process,
     /// When it is on the disk: it survives a power cut.
     Power,
+}
+
+/// What to do about a database that cannot be opened because it is damaged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnDamage {
+    /// Refuse to open the store.
+    #[default]
+    Refuse,
+    /// Move the database into a folder `damaged-<date>` of the store, and begin a new one. One
+    /// that could not be written because of damage when it was open last is moved too.
+    SetAside,
 }
 
 /// Where a store is and what it may use.
@@ -29,8 +42,12 @@ pub struct Options {
     pub block_cache_bytes: u64,
     /// Changes that may wait for the writer; who brings more is held up.
     pub write_queue_max: usize,
+    /// What to do about a damaged database.
+    pub on_damage: OnDamage,
     /// How long it is remembered that and why an entry was removed.
     pub grave_age_max: Duration,
+    /// How much may be stored.
+    pub budgets: Budgets,
 }
 
 impl Options {
@@ -43,7 +60,9 @@ impl Options {
             hot_bytes: 96 * 1024 * 1024,
             block_cache_bytes: 32 * 1024 * 1024,
             write_queue_max: 1024,
+            on_damage: OnDamage::default(),
             grave_age_max: Duration::from_secs(30 * 24 * 60 * 60),
+            budgets: Budgets::default(),
         }
     }
 }

@@ -7,11 +7,12 @@
 use std::collections::HashMap;
 
 use memod_protocol::wire;
-use memod_protocol::{CallIdentity, Digest, Key};
+use memod_protocol::{CallIdentity, Digest, Key, Scope};
 
 use crate::error::StoreError;
 use crate::near::{self, NearRow};
-use crate::record::{BlobRecord, Counters, EntryRecord, Grave, TaskRecord};
+use crate::row_bytes::RowLengths;
+use crate::record::{BlobRecord, Counters, EntryRecord, Grave, Heat, TaskRecord};
 use crate::rocks::{Database, Read, Reads, RocksError, Tier, is_damage};
 use crate::schema::{Column, task_key};
 use crate::upload::{Prepared, PreparedContent};
@@ -22,6 +23,19 @@ pub(crate) enum Standing {
     Present(Box<EntryRecord>),
     /// There is a row, which cannot be read.
     Unreadable,
+}
+
+/// Who is charged for an entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Owner {
+    pub(crate) scope: Scope,
+    pub(crate) uid: u32,
+}
+
+impl Owner {
+    pub(crate) fn of(entry: &EntryRecord) -> Self {
+        Self { scope: entry.scope.clone(), uid: entry.provenance.writer_uid }
+    }
 }
 
 pub(crate) struct PendingEntry {
@@ -37,6 +51,14 @@ pub(crate) struct PendingEntry {
     pub(crate) stored_task: Option<Vec<u8>>,
     /// The rows of `near` in the database, as far as they are known.
     pub(crate) stored_near: Vec<NearRow>,
+    /// Who is charged for what is in the database, if that is known, and for how many bytes of
+    /// rows.
+    pub(crate) stored_owner: Option<Owner>,
+    pub(crate) stored_row_bytes: u64,
+    stored_entry_bytes: usize,
+    /// The row of `heat` in the database, and the one to write.
+    pub(crate) stored_heat: Option<Heat>,
+    pub(crate) heat: Option<Heat>,
 }
 
 /// What the database has of a blob.
@@ -59,9 +81,15 @@ pub(crate) struct PendingBlob {
     pub(crate) discard: bool,
     /// Content to write.
     pub(crate) new: Option<Prepared>,
+    /// The entry that brought it.
+    pub(crate) brought_by: Option<Key>,
 }
 
 impl PendingBlob {
+    fn found(stored: StoredBlob) -> Self {
+        Self { stored, discard: false, new: None, brought_by: None }
+    }
+
     /// Whether the counters include it: it has a row, or has lost it.
     pub(crate) fn is_counted(&self) -> bool {
         self.stored != StoredBlob::Absent || self.discard
@@ -82,6 +110,8 @@ pub(crate) struct PendingRefs {
 pub(crate) struct PendingGrave {
     /// Whether the database has a row.
     pub(crate) stored: bool,
+    /// What it says, if it can be read.
+    pub(crate) grave: Option<Grave>,
     pub(crate) change: GraveChange,
 }
 
@@ -100,6 +130,8 @@ pub(crate) struct Overlay<'a> {
     pub(crate) refs: HashMap<Digest, PendingRefs>,
     pub(crate) graves: HashMap<Key, PendingGrave>,
     pub(crate) counters: Counters,
+    /// An entry is removed of which it is not known what it was.
+    pub(crate) doubt: bool,
 }
 
 impl<'a> Overlay<'a> {
@@ -111,6 +143,7 @@ impl<'a> Overlay<'a> {
             refs: HashMap::new(),
             graves: HashMap::new(),
             counters,
+            doubt: false,
         }
     }
 
@@ -123,10 +156,10 @@ impl<'a> Overlay<'a> {
         Ok(self.entries.get(key).expect("it has just been put there if it was not"))
     }
 
-    /// Finds the rows of `near` that the entry of a key, which has been loaded, has in the
-    /// database: they have to go with it. They follow from its listing row, which the identity
+    /// Finds the other rows that the entry of a key, which has been loaded, has in the database:
+    /// they have to go with it. Those of `near` follow from its listing row, which the identity
     /// names if the entry itself cannot be read.
-    pub(crate) fn load_near(
+    pub(crate) fn load_rows(
         &mut self,
         key: &Key,
         identity: Option<&CallIdentity>,
@@ -135,15 +168,31 @@ impl<'a> Overlay<'a> {
         if !pending.stored || pending.changed || !pending.stored_near.is_empty() {
             return Ok(());
         }
+        let decode = |row: &[u8]| wire::decode_record(row).unwrap_or_default();
+        let read = self.db.read(Column::Heat, key.as_bytes(), Tier::Disk, decode);
+        pending.stored_heat = match or_damage(read, Read::Row(Heat::default()))? {
+            Read::Row(heat) => Some(heat),
+            Read::Absent | Read::WouldBlock => None,
+        };
         if pending.stored_task.is_none() {
             pending.stored_task = identity.map(|call| {
                 task_key(&call.scope, &call.task, &call.cache_version, &call.signature, key)
             });
         }
         let Some(row) = &pending.stored_task else { return Ok(()) };
-        let read = self.db.read(Column::Tasks, row, Tier::Disk, wire::decode_record::<TaskRecord>);
-        if let Read::Row(Ok(task)) = or_damage(read, Read::Absent)? {
+        let decode = |value: &[u8]| (wire::decode_record::<TaskRecord>(value), value.len());
+        let read = self.db.read(Column::Tasks, row, Tier::Disk, decode);
+        if let Read::Row((Ok(task), value_bytes)) = or_damage(read, Read::Absent)? {
             pending.stored_near = near::rows(row, task.created_at_ms, &task.inputs);
+            if let Standing::Present(entry) = &pending.now {
+                let lengths = RowLengths {
+                    entry: pending.stored_entry_bytes,
+                    task_key: row.len(),
+                    task: value_bytes,
+                    near: pending.stored_near.len(),
+                };
+                pending.stored_row_bytes = lengths.total(entry);
+            }
         } else {
             tracing::warn!(%key, "a listing row cannot be read: rows of `near` may stay");
         }
@@ -159,7 +208,7 @@ impl<'a> Overlay<'a> {
                 PreparedContent::Memory(wanted) => wanted == content,
                 PreparedContent::Stored(_) => false,
             })?;
-            self.blobs.insert(digest, PendingBlob { stored, discard: false, new: None });
+            self.blobs.insert(digest, PendingBlob::found(stored));
         }
         Ok(())
     }
@@ -171,7 +220,7 @@ impl<'a> Overlay<'a> {
     ) -> Result<&mut PendingBlob, StoreError> {
         if !self.blobs.contains_key(digest) {
             let stored = read_blob(self.db, digest, |content| Digest::of(content) == *digest)?;
-            self.blobs.insert(*digest, PendingBlob { stored, discard: false, new: None });
+            self.blobs.insert(*digest, PendingBlob::found(stored));
         }
         Ok(self.blobs.get_mut(digest).expect("it has just been put there if it was not"))
     }
@@ -179,16 +228,35 @@ impl<'a> Overlay<'a> {
     /// Whether there is a grave.
     pub(crate) fn load_grave(&mut self, key: &Key) -> Result<(), StoreError> {
         if !self.graves.contains_key(key) {
-            let read = self.db.read(Column::Graves, key.as_bytes(), Tier::Disk, |_| ());
-            let stored = or_damage(read.map(|read| read != Read::Absent), true)?;
-            // What the grave says is not wanted: it is replaced or removed as a whole.
-            self.graves.insert(*key, PendingGrave { stored, change: GraveChange::Keep });
+            let decode = |row: &[u8]| Grave::decode(row).ok();
+            let read = self.db.read(Column::Graves, key.as_bytes(), Tier::Disk, decode);
+            let (stored, grave) = match or_damage(read, Read::Row(None))? {
+                Read::Row(grave) => (true, grave),
+                Read::Absent | Read::WouldBlock => (false, None),
+            };
+            self.graves.insert(*key, PendingGrave { stored, grave, change: GraveChange::Keep });
         }
         Ok(())
     }
 
+    /// The grave of a key, which has been loaded, as the mutations so far have left it.
+    pub(crate) fn grave(&self, key: &Key) -> Option<Grave> {
+        let pending = self.graves.get(key)?;
+        match pending.change {
+            GraveChange::Keep => pending.grave,
+            GraveChange::Dig(grave) => Some(grave),
+            GraveChange::Clear => None,
+        }
+    }
+
     /// Replaces the entry of a key, which has been loaded, with a new one.
-    pub(crate) fn set_entry(&mut self, key: &Key, entry: EntryRecord, task: TaskRecord) {
+    pub(crate) fn set_entry(
+        &mut self,
+        key: &Key,
+        entry: EntryRecord,
+        task: TaskRecord,
+        heat: Option<Heat>,
+    ) {
         self.clear_entry(key);
         self.counters.entries += 1;
         self.counters.logical_bytes =
@@ -201,6 +269,7 @@ impl<'a> Overlay<'a> {
         if let Some(pending) = self.entries.get_mut(key) {
             pending.now = Standing::Present(Box::new(entry));
             pending.task = Some(task);
+            pending.heat = heat;
             pending.changed = true;
         }
     }
@@ -208,11 +277,14 @@ impl<'a> Overlay<'a> {
     /// Removes the entry of a key, which has been loaded. Whether there was one.
     pub(crate) fn clear_entry(&mut self, key: &Key) -> bool {
         let Some(pending) = self.entries.get_mut(key) else { return false };
-        pending.task = None;
+        (pending.task, pending.heat) = (None, None);
         let counters = &mut self.counters;
         match std::mem::replace(&mut pending.now, Standing::Absent) {
             Standing::Absent => return false,
-            Standing::Unreadable => tracing::warn!(%key, "removing an entry that is unreadable"),
+            Standing::Unreadable => {
+                self.doubt = true;
+                tracing::warn!(%key, "removing an entry that is unreadable");
+            }
             Standing::Present(entry) => {
                 counters.logical_bytes =
                     counters.logical_bytes.saturating_sub(entry.logical_bytes());
@@ -229,14 +301,24 @@ impl<'a> Overlay<'a> {
         true
     }
 
+    /// Whether the content of a blob that has been loaded is there, or is about to be.
+    pub(crate) fn has_content(&self, digest: &Digest) -> bool {
+        self.blobs.get(digest).is_some_and(|pending| {
+            pending.new.is_some()
+                || !pending.discard
+                    && matches!(pending.stored, StoredBlob::Whole | StoredBlob::Chunked { .. })
+        })
+    }
+
     /// Brings the content of a blob that has been loaded; what is there already is left, and the
     /// content forgotten.
-    pub(crate) fn supply(&mut self, content: Prepared) {
+    pub(crate) fn supply(&mut self, by: &Key, content: Prepared) {
         let Some(pending) = self.blobs.get_mut(&content.digest()) else { return };
         let stored = !pending.discard
             && matches!(pending.stored, StoredBlob::Whole | StoredBlob::Chunked { .. });
         if !stored && pending.new.is_none() {
             pending.new = Some(content);
+            pending.brought_by = Some(*by);
         }
     }
 
@@ -261,23 +343,39 @@ fn or_damage<T>(read: Result<T, RocksError>, substitute: T) -> Result<T, StoreEr
 }
 
 fn read_entry(db: &Database, key: &Key) -> Result<PendingEntry, StoreError> {
-    let decode = |row: &[u8]| (wire::decode_record::<EntryRecord>(row).ok(), Digest::of(row));
+    let decode =
+        |row: &[u8]| (wire::decode_record::<EntryRecord>(row).ok(), Digest::of(row), row.len());
     let read = db.read(Column::Entries, key.as_bytes(), Tier::Disk, decode);
-    let (now, row) = match or_damage(read.map(Some), None)? {
-        Some(Read::Row((Some(entry), row))) => (Standing::Present(Box::new(entry)), Some(row)),
-        Some(Read::Row((None, row))) => (Standing::Unreadable, Some(row)),
-        Some(Read::Absent | Read::WouldBlock) => (Standing::Absent, None),
-        None => (Standing::Unreadable, None),
-    };
-    let stored_task = match &now {
-        Standing::Present(entry) => {
-            Some(task_key(&entry.scope, &entry.task, &entry.cache_version, &entry.signature, key))
+    let (now, row, stored_entry_bytes) = match or_damage(read.map(Some), None)? {
+        Some(Read::Row((Some(entry), row, bytes))) => {
+            (Standing::Present(Box::new(entry)), Some(row), bytes)
         }
-        _ => None,
+        Some(Read::Row((None, row, bytes))) => (Standing::Unreadable, Some(row), bytes),
+        Some(Read::Absent | Read::WouldBlock) => (Standing::Absent, None, 0),
+        None => (Standing::Unreadable, None, 0),
+    };
+    let (stored_task, stored_owner) = match &now {
+        Standing::Present(entry) => (
+            Some(task_key(&entry.scope, &entry.task, &entry.cache_version, &entry.signature, key)),
+            Some(Owner::of(entry)),
+        ),
+        _ => (None, None),
     };
     let stored = !matches!(now, Standing::Absent);
-    let stored_near = Vec::new();
-    Ok(PendingEntry { now, task: None, changed: false, stored, row, stored_task, stored_near })
+    Ok(PendingEntry {
+        now,
+        task: None,
+        changed: false,
+        stored,
+        row,
+        stored_task,
+        stored_near: Vec::new(),
+        stored_owner,
+        stored_row_bytes: 0,
+        stored_entry_bytes,
+        stored_heat: None,
+        heat: None,
+    })
 }
 
 /// What the database has of a blob; `verifies` is asked about content that stands in its row.

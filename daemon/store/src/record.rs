@@ -1,8 +1,8 @@
 //! The values of the database.
 //!
-//! **Invariants.** Their bytes are format 1 and pinned by the tests below: a change of layout, here
-//! or in a protocol type that stands in a record, needs a new number in [`crate::schema::FORMAT`]
-//! and a reader for the old one.
+//! **Invariants.** Their bytes are pinned by the tests below: a change of layout, here or in a
+//! protocol type that stands in a record, needs a new number in [`crate::schema::FORMAT`] and a
+//! reader for the old one. Counters and graves of format 1 are still read.
 
 use memod_protocol::wire::{self, Decode, DecodeError, Encode};
 use memod_protocol::{Digest, InterfaceText, Provenance, Scope};
@@ -57,6 +57,41 @@ pub struct Grave {
     pub at_ms: u64,
     /// The user who did it.
     pub by_uid: Option<u32>,
+    /// What went with it, if it was evicted.
+    pub lost: Option<Lost>,
+}
+
+/// What is remembered of an entry that was evicted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Lost {
+    /// How long its outputs had taken to compute, in nanoseconds.
+    pub compute_ns: Option<u64>,
+    /// When it was last used, in milliseconds since 1970-01-01 UTC.
+    pub last_use_ms: u64,
+    /// Hits that it had.
+    pub hits: u32,
+    /// Whether somebody has asked for it since.
+    pub regretted: bool,
+}
+
+/// A grave as format 1 wrote it.
+#[derive(Decode)]
+#[cfg_attr(test, derive(Encode))]
+struct GraveOfFormat1 {
+    cause: GraveCause,
+    at_ms: u64,
+    by_uid: Option<u32>,
+}
+
+impl Grave {
+    pub(crate) fn decode(row: &[u8]) -> Result<Self, DecodeError> {
+        // Neither layout can be taken for the other: one is a byte too long, one too short.
+        wire::decode_record(row).or_else(|error| {
+            let old: GraveOfFormat1 = wire::decode_record(row).map_err(|_| error)?;
+            let GraveOfFormat1 { cause, at_ms, by_uid } = old;
+            Ok(Self { cause, at_ms, by_uid, lost: None })
+        })
+    }
 }
 
 /// Why an entry was removed. Variants are appended, never reordered.
@@ -87,6 +122,73 @@ pub struct Counters {
     pub logical_bytes: u64,
     /// Puts that stored something, since the store was made.
     pub puts: u64,
+    /// Bytes of the rows of all entries: key and value of each row that an entry has in `entries`,
+    /// `tasks`, `refs` and `near`.
+    pub row_bytes: u64,
+    /// Entries evicted, since the store was made.
+    pub evicted_entries: u64,
+    /// The bytes that this has freed.
+    pub evicted_bytes: u64,
+    /// Evicted entries that were asked for again.
+    pub regretted_entries: u64,
+    /// Compute time of those, in nanoseconds.
+    pub regret_ns: u64,
+    /// For how long the entry that was evicted last had not been used, in milliseconds.
+    pub last_evicted_age_ms: Option<u64>,
+}
+
+impl Counters {
+    /// What counts against the store's budget: content and rows.
+    #[must_use]
+    pub const fn total_bytes(&self) -> u64 {
+        self.stored_bytes.saturating_add(self.row_bytes)
+    }
+}
+
+/// Counters as format 1 wrote them.
+#[derive(Decode)]
+#[cfg_attr(test, derive(Encode))]
+pub(crate) struct CountersOfFormat1 {
+    pub(crate) entries: u64,
+    pub(crate) blobs: u64,
+    pub(crate) stored_bytes: u64,
+    pub(crate) logical_bytes: u64,
+    pub(crate) puts: u64,
+}
+
+impl From<CountersOfFormat1> for Counters {
+    fn from(old: CountersOfFormat1) -> Self {
+        let CountersOfFormat1 { entries, blobs, stored_bytes, logical_bytes, puts } = old;
+        Self { entries, blobs, stored_bytes, logical_bytes, puts, ..Self::default() }
+    }
+}
+
+/// What a scope or a user has stored: entries with their rows, and the blobs for which they pay.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Usage {
+    /// Entries.
+    pub entries: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+/// A row of `heat`: the uses of an entry that has been hit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct Heat {
+    /// When it was last hit, in milliseconds since 1970-01-01 UTC.
+    pub(crate) last_use_ms: u64,
+    /// Hits, those before an earlier eviction included.
+    pub(crate) hits: u32,
+}
+
+/// The value of a row of `refs`: whether its entry is the one that pays for the blob.
+pub(crate) const fn ref_value(pays: bool) -> [u8; 1] {
+    [pays as u8]
+}
+
+/// Whether a row of `refs` of this value pays.
+pub(crate) fn ref_pays(value: &[u8]) -> bool {
+    value == ref_value(true)
 }
 
 /// A row of `blobs`.
@@ -132,6 +234,15 @@ const CHUNKED: u8 = 1;
 const DROPPED: u8 = 2;
 
 impl<'a> BlobRecord<'a> {
+    /// The length of the content.
+    pub(crate) fn content_bytes(&self) -> u64 {
+        match self {
+            Self::Whole(content) => content.len() as u64,
+            Self::Chunked(record) => record.bytes,
+            Self::Dropped { bytes } => *bytes,
+        }
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
         match self {
             Self::Whole(content) => [&[WHOLE], *content].concat(),
@@ -197,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bytes_of_format_1_stay() {
+    fn the_bytes_of_the_format_stay() {
         let (ones, twos) = ("11".repeat(32), "22".repeat(32));
         let task = TaskRecord {
             created_at_ms: 1,
@@ -211,9 +322,24 @@ mod tests {
             },
             inputs: vec![("i".to_owned(), Digest::from_bytes([0x11; 32]))],
         };
-        let grave = Grave { cause: GraveCause::Invalidated, at_ms: 9, by_uid: Some(1) };
-        let counters =
-            Counters { entries: 1, blobs: 2, stored_bytes: 3, logical_bytes: 4, puts: 5 };
+        let grave =
+            Grave { cause: GraveCause::Invalidated, at_ms: 9, by_uid: Some(1), lost: None };
+        let lost = Lost { compute_ns: Some(7), last_use_ms: 8, hits: 2, regretted: true };
+        let evicted =
+            Grave { cause: GraveCause::Evicted, at_ms: 9, by_uid: None, lost: Some(lost) };
+        let counters = Counters {
+            entries: 1,
+            blobs: 2,
+            stored_bytes: 3,
+            logical_bytes: 4,
+            puts: 5,
+            row_bytes: 6,
+            evicted_entries: 7,
+            evicted_bytes: 8,
+            regretted_entries: 9,
+            regret_ns: 10,
+            last_evicted_age_ms: Some(11),
+        };
         let chunked =
             ChunkedRecord { bytes: 9, storage: 8, chaining: vec![[0x11; 32], [0x22; 32]] };
         let provenance = "fbe803 0107 010170 00 fd0068e5cf8b010000 0105 000000 0102";
@@ -228,8 +354,12 @@ mod tests {
                     "01 0102 03 04 05 01016907696e7465676572 01016f06737472696e67 010169 {ones}"
                 ),
             ),
-            (wire::encode(&grave), "02090101".to_owned()),
-            (wire::encode(&counters), "0102030405".to_owned()),
+            (wire::encode(&grave), "0209010100".to_owned()),
+            (wire::encode(&evicted), "000900 01 0107 08 02 01".to_owned()),
+            (wire::encode(&counters), "0102030405060708090a 010b".to_owned()),
+            (wire::encode(&Usage { entries: 1, bytes: 2 }), "0102".to_owned()),
+            (wire::encode(&Heat { last_use_ms: 1, hits: 2 }), "0102".to_owned()),
+            (ref_value(true).to_vec(), "01".to_owned()),
             (BlobRecord::Whole(b"xyz").encode(), "0078797a".to_owned()),
             (BlobRecord::Chunked(chunked).encode(), format!("01 09 08 02 {ones} {twos}")),
             (BlobRecord::Dropped { bytes: 258 }.encode(), "020201000000000000".to_owned()),
@@ -237,6 +367,28 @@ mod tests {
         for (bytes, expected) in pinned {
             assert_eq!(hex(&bytes), expected.replace(' ', ""));
         }
+    }
+
+    #[test]
+    fn records_of_format_1_are_read() {
+        let old = GraveOfFormat1 { cause: GraveCause::Invalidated, at_ms: 9, by_uid: Some(1) };
+        let old = wire::encode(&old);
+        assert_eq!(hex(&old), "02090101");
+        let new = Grave { cause: GraveCause::Invalidated, at_ms: 9, by_uid: Some(1), lost: None };
+        assert_eq!(Grave::decode(&old), Ok(new));
+        assert_eq!(Grave::decode(&wire::encode(&new)), Ok(new));
+        assert!(Grave::decode(b"").is_err() && Grave::decode(b"\x02\x09\x01\x01\x00\x00").is_err());
+        let row = wire::encode(&CountersOfFormat1 {
+            entries: 1,
+            blobs: 2,
+            stored_bytes: 3,
+            logical_bytes: 4,
+            puts: 5,
+        });
+        assert_eq!(hex(&row), "0102030405");
+        assert!(wire::decode_record::<Counters>(&row).is_err());
+        let old: CountersOfFormat1 = wire::decode_record(&row).unwrap();
+        assert_eq!(Counters::from(old).puts, 5);
     }
 
     #[test]

@@ -8,17 +8,23 @@ use memod_protocol::wire::{self, Decode};
 use crate::error::StoreError;
 use crate::limits::PROBLEMS_NAMED_MAX;
 use crate::near;
-use crate::record::{BlobRecord, Counters, EntryRecord, Grave, GraveCause, TaskRecord};
+use crate::overlay::Owner;
+use crate::record::{
+    BlobRecord, Counters, EntryRecord, Grave, GraveCause, TaskRecord, Usage, ref_pays,
+};
 use crate::rocks::{Read, Reads, Rows, Tier};
+use crate::row_bytes::RowLengths;
 use crate::schema::{
-    Column, META_LOOSE, TaskKey, loose_storage, parse_ref_key, prefix_end, ref_key, task_key,
+    Account, Column, META_DOUBT, META_LOOSE, META_USAGE, TaskKey, loose_storage, parse_ref_key,
+    parse_usage_key, prefix_end, ref_key, task_key,
 };
 use crate::store::Shared;
 
 /// What a recount found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Recount {
-    /// What [`crate::Store::counters`] should say; `puts` is taken from there.
+    /// What [`crate::Store::counters`] should say; what is counted since the store was made is
+    /// taken from there.
     pub counters: Counters,
     /// Rows of chunks.
     pub chunk_rows: u64,
@@ -30,7 +36,9 @@ pub struct Recount {
     pub grave_rows: u64,
     /// Rows by which near entries are found.
     pub near_rows: u64,
-    /// Those of entries that could not be read when they were removed.
+    /// Uses of entries that are written down.
+    pub heat_rows: u64,
+    /// Rows of `near` of entries that could not be read when they were removed.
     pub near_rows_left: u64,
     /// Entries that have inputs and no such row: they were written in format 1.
     pub entries_without_near: u64,
@@ -54,15 +62,33 @@ impl Recount {
 pub(crate) fn recount(shared: &Shared) -> Result<Recount, StoreError> {
     let view = shared.db.view();
     let mut recount = Recount::default();
-    recount.counters.puts = shared.counters().puts;
-    count_entries(&view, &mut recount)?;
+    // What is counted since the store was made, not what is there.
+    recount.counters = Counters {
+        entries: 0,
+        blobs: 0,
+        stored_bytes: 0,
+        logical_bytes: 0,
+        row_bytes: 0,
+        ..shared.counters()
+    };
+    let usages = count_entries(&view, &mut recount)?;
     count_tasks(&view, &mut recount)?;
     let mut storages = count_blobs(&view, &mut recount)?;
-    count_refs(&view, &mut recount)?;
+    let doubt = exists(&view, Column::Meta, META_DOUBT);
+    let usages = count_refs(&view, &mut recount, usages)?;
+    if !doubt {
+        compare_usages(&view, &mut recount, &usages)?;
+    }
     count_loose(&view, &mut recount, &mut storages)?;
     count_chunks(&view, &mut recount, &storages)?;
     each(view.rows(Column::Graves, &[], None), |_, _| recount.grave_rows += 1)?;
     count_near(&view, &mut recount)?;
+    each(view.rows(Column::Heat, &[], None), |key, _| {
+        recount.heat_rows += 1;
+        if !exists(&view, Column::Entries, key) {
+            recount.problem(|| "uses are written down of an entry that is not there".to_owned());
+        }
+    })?;
     Ok(recount)
 }
 
@@ -86,7 +112,20 @@ fn record<T: Decode<()>>(reads: &impl Reads, column: Column, key: &[u8]) -> Opti
     }
 }
 
-fn count_entries(reads: &impl Reads, recount: &mut Recount) -> Result<(), StoreError> {
+/// Usage by account.
+type Usages = BTreeMap<Account, Usage>;
+
+fn charge(usages: &mut Usages, owner: Owner, entries: u64, bytes: u64) {
+    for account in [Account::Scope(owner.scope), Account::User(owner.uid)] {
+        let usage = usages.entry(account).or_default();
+        usage.entries += entries;
+        usage.bytes += bytes;
+    }
+}
+
+/// Counts entries; gives what they are charged without blobs.
+fn count_entries(reads: &impl Reads, recount: &mut Recount) -> Result<Usages, StoreError> {
+    let mut usages = Usages::new();
     each(reads.rows(Column::Entries, &[], None), |key, value| {
         recount.counters.entries += 1;
         let entry = wire::decode_record::<EntryRecord>(value);
@@ -97,15 +136,28 @@ fn count_entries(reads: &impl Reads, recount: &mut Recount) -> Result<(), StoreE
         let key = memod_protocol::Key::from_bytes(key);
         recount.counters.logical_bytes += entry.logical_bytes();
         let row = task_key(&entry.scope, &entry.task, &entry.cache_version, &entry.signature, &key);
-        if !exists(reads, Column::Tasks, &row) {
-            recount.problem(|| format!("entry {key} is not listed"));
-        }
+        let listed = |value: &[u8]| (value.len(), wire::decode_record::<TaskRecord>(value).ok());
+        let (task, near) = match reads.read(Column::Tasks, &row, Tier::Disk, listed) {
+            Ok(Read::Row((bytes, Some(task)))) => {
+                (bytes, near::rows(&row, task.created_at_ms, &task.inputs).len())
+            }
+            Ok(Read::Row((bytes, None))) => (bytes, 0),
+            _ => {
+                recount.problem(|| format!("entry {key} is not listed"));
+                (0, 0)
+            }
+        };
+        let lengths = RowLengths { entry: value.len(), task_key: row.len(), task, near };
+        let bytes = lengths.total(&entry);
+        recount.counters.row_bytes += bytes;
+        charge(&mut usages, Owner::of(&entry), 1, bytes);
         for output in &entry.outputs {
             if !exists(reads, Column::Refs, &ref_key(&output.digest, &key)) {
                 recount.problem(|| format!("entry {key} has no reference to {}", output.digest));
             }
         }
-    })
+    })?;
+    Ok(usages)
 }
 
 fn count_tasks(reads: &impl Reads, recount: &mut Recount) -> Result<(), StoreError> {
@@ -143,18 +195,15 @@ fn count_blobs(
             return;
         };
         let mut verifies = true;
-        recount.counters.stored_bytes += match &record {
-            BlobRecord::Whole(content) => {
-                verifies = Digest::of(content) == digest;
-                content.len() as u64
-            }
+        recount.counters.stored_bytes += record.content_bytes();
+        match &record {
+            BlobRecord::Whole(content) => verifies = Digest::of(content) == digest,
             BlobRecord::Chunked(record) => {
                 verifies = record.verifies(&digest);
                 storages.insert(record.storage, record.chunk_count());
-                record.bytes
             }
-            BlobRecord::Dropped { bytes } => *bytes,
-        };
+            BlobRecord::Dropped { .. } => {}
+        }
         if !verifies {
             recount.problem(|| format!("blob {digest} does not verify"));
         }
@@ -167,20 +216,75 @@ fn count_blobs(
     Ok(storages)
 }
 
-fn count_refs(reads: &impl Reads, recount: &mut Recount) -> Result<(), StoreError> {
-    each(reads.rows(Column::Refs, &[], None), |row, _| {
+/// Counts references, and charges blobs to those who pay for them.
+fn count_refs(
+    reads: &impl Reads,
+    recount: &mut Recount,
+    mut usages: Usages,
+) -> Result<Usages, StoreError> {
+    let mut payers: (Option<Digest>, u64) = (None, 0);
+    each(reads.rows(Column::Refs, &[], None), |row, value| {
         recount.ref_rows += 1;
         let Some((digest, key)) = parse_ref_key(row) else {
             recount.problem(|| "a reference cannot be read".to_owned());
             return;
         };
-        if !exists(reads, Column::Entries, key.as_bytes()) {
+        let entry = record::<EntryRecord>(reads, Column::Entries, key.as_bytes());
+        if entry.is_none() && !exists(reads, Column::Entries, key.as_bytes()) {
             recount.problem(|| format!("{key} refers to a blob but is not there"));
         }
         if !exists(reads, Column::Blobs, digest.as_bytes()) {
             recount.problem(|| format!("blob {digest} is referred to but is not there"));
         }
-    })
+        if payers.0 != Some(digest) {
+            check_payers(recount, payers);
+            payers = (Some(digest), 0);
+        }
+        if ref_pays(value) {
+            payers.1 += 1;
+            if let Some(entry) = entry {
+                let bytes = blob_bytes(reads, &digest);
+                charge(&mut usages, Owner::of(&entry), 0, bytes);
+            }
+        }
+    })?;
+    check_payers(recount, payers);
+    Ok(usages)
+}
+
+fn check_payers(recount: &mut Recount, (digest, payers): (Option<Digest>, u64)) {
+    if let Some(digest) = digest.filter(|_| payers != 1) {
+        recount.problem(|| format!("{payers} entries pay for blob {digest}"));
+    }
+}
+
+fn blob_bytes(reads: &impl Reads, digest: &Digest) -> u64 {
+    let length = |row: &[u8]| BlobRecord::decode(row).map_or(0, |record| record.content_bytes());
+    match reads.read(Column::Blobs, digest.as_bytes(), Tier::Disk, length) {
+        Ok(Read::Row(bytes)) => bytes,
+        _ => 0,
+    }
+}
+
+/// Compares what is charged with what should be.
+fn compare_usages(
+    reads: &impl Reads,
+    recount: &mut Recount,
+    expected: &Usages,
+) -> Result<(), StoreError> {
+    let mut written = Usages::new();
+    let rows = reads.rows(Column::Meta, META_USAGE, prefix_end(META_USAGE));
+    each(rows, |key, value| match (parse_usage_key(key), wire::decode_record(value)) {
+        (Some(account), Ok(usage)) => drop(written.insert(account, usage)),
+        _ => recount.problem(|| "a row of usage cannot be read".to_owned()),
+    })?;
+    for account in expected.keys().chain(written.keys().filter(|of| !expected.contains_key(of))) {
+        let (right, is) = (expected.get(account), written.get(account));
+        if right != is {
+            recount.problem(|| format!("{account:?} is charged {is:?} and should be {right:?}"));
+        }
+    }
+    Ok(())
 }
 
 /// Counts the rows of `near`, and looks whether their entries have them.
@@ -204,7 +308,13 @@ fn count_near(reads: &impl Reads, recount: &mut Recount) -> Result<(), StoreErro
             }
             return;
         }
-        let grave = record::<Grave>(reads, Column::Graves, key.as_bytes());
+        let grave = reads.read(Column::Graves, key.as_bytes(), Tier::Disk, |row| {
+            Grave::decode(row).ok()
+        });
+        let grave = match grave {
+            Ok(Read::Row(grave)) => grave,
+            _ => None,
+        };
         if exists(reads, Column::Entries, key.as_bytes())
             || grave.is_some_and(|grave| grave.cause == GraveCause::Corrupt)
         {

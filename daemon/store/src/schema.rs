@@ -5,7 +5,8 @@
 
 use memod_protocol::{Digest, Filter, Key, Scope};
 
-/// The format that this crate writes, and the newest that it reads. Format 1 had no `near`.
+/// The format that this crate writes, and the newest that it reads. Format 1 had no `near`, no
+/// `heat`, nobody who paid for a blob, and no usage of scopes and users.
 pub(crate) const FORMAT: u32 = 2;
 
 /// A column family.
@@ -19,10 +20,11 @@ pub(crate) enum Column {
     Refs,
     Graves,
     Near,
+    Heat,
 }
 
 impl Column {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Meta,
         Self::Entries,
         Self::Tasks,
@@ -31,6 +33,7 @@ impl Column {
         Self::Refs,
         Self::Graves,
         Self::Near,
+        Self::Heat,
     ];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -43,6 +46,7 @@ impl Column {
             Self::Refs => "refs",
             Self::Graves => "graves",
             Self::Near => "near",
+            Self::Heat => "heat",
         }
     }
 }
@@ -57,6 +61,43 @@ pub(crate) const META_COUNTERS: &[u8] = b"counters";
 pub(crate) const META_NEXT_STORAGE: &[u8] = b"next_storage";
 /// `meta`: the beginning of the names of loose rows.
 pub(crate) const META_LOOSE: &[u8] = b"loose/";
+
+/// `meta`: there if an entry that could not be read was removed, so that what is counted is in
+/// doubt; it is counted anew when the store is opened.
+pub(crate) const META_DOUBT: &[u8] = b"doubt";
+/// `meta`: what has been learned of how soon entries are used again.
+pub(crate) const META_REUSE: &[u8] = b"reuse";
+/// `meta`: the beginning of the names of rows of usage.
+pub(crate) const META_USAGE: &[u8] = b"usage/";
+const META_USAGE_SCOPE: &[u8] = b"usage/scope/";
+const META_USAGE_USER: &[u8] = b"usage/user/";
+
+/// Who is charged for what is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Account {
+    /// A scope, for all entries in it.
+    Scope(Scope),
+    /// A user, for all entries that this user wrote.
+    User(u32),
+}
+
+/// `meta`: the row of what is charged to an account.
+pub(crate) fn usage_key(account: &Account) -> Vec<u8> {
+    match account {
+        Account::Scope(scope) => [META_USAGE_SCOPE, &scope_prefix(scope)].concat(),
+        Account::User(uid) => [META_USAGE_USER, &uid.to_be_bytes()].concat(),
+    }
+}
+
+/// The account that a row of usage belongs to.
+pub(crate) fn parse_usage_key(key: &[u8]) -> Option<Account> {
+    if let Some(uid) = key.strip_prefix(META_USAGE_USER) {
+        return Some(Account::User(u32::from_be_bytes(uid.try_into().ok()?)));
+    }
+    let mut rest = key.strip_prefix(META_USAGE_SCOPE)?;
+    let (project, domain) = (take_text(&mut rest)?, take_text(&mut rest)?);
+    rest.is_empty().then_some(Account::Scope(Scope { project, domain }))
+}
 
 /// `meta`: the row of a storage that no blob owns.
 pub(crate) fn loose_key(storage: u64) -> Vec<u8> {
@@ -135,6 +176,13 @@ fn push_text(row: &mut Vec<u8>, text: &str) {
     row.extend_from_slice(text.as_bytes());
 }
 
+fn take_text(row: &mut &[u8]) -> Option<String> {
+    let (length, rest) = row.split_first_chunk::<2>()?;
+    let (text, rest) = rest.split_at_checked(u16::from_be_bytes(*length).into())?;
+    *row = rest;
+    String::from_utf8(text.to_vec()).ok()
+}
+
 /// `tasks`: what the rows of all entries of a scope begin with.
 pub(crate) fn scope_prefix(scope: &Scope) -> Vec<u8> {
     let mut prefix = Vec::new();
@@ -174,12 +222,7 @@ pub(crate) struct TaskKey {
 
 impl TaskKey {
     pub(crate) fn parse(mut row: &[u8]) -> Option<Self> {
-        let mut text = || -> Option<String> {
-            let (length, rest) = row.split_first_chunk::<2>()?;
-            let (text, rest) = rest.split_at_checked(u16::from_be_bytes(*length).into())?;
-            row = rest;
-            String::from_utf8(text.to_vec()).ok()
-        };
+        let mut text = || take_text(&mut row);
         let (project, domain, task, cache_version) = (text()?, text()?, text()?, text()?);
         let (signature, key) = row.split_at_checked(32)?;
         let signature = Digest::from_bytes(signature.try_into().ok()?);
@@ -242,6 +285,24 @@ mod tests {
         assert_eq!(prefix_end(&[1, 255, 255]), Some(vec![2]));
         assert_eq!(prefix_end(&[255, 255]), None);
         assert_eq!(prefix_end(b""), None);
+    }
+
+    #[test]
+    fn accounts_read_back() {
+        for account in [
+            Account::Scope(Scope::new("p", "d")),
+            Account::Scope(Scope::new("", "scope/")),
+            Account::User(0),
+            Account::User(u32::MAX),
+        ] {
+            let key = usage_key(&account);
+            assert!(key.starts_with(META_USAGE));
+            assert_eq!(parse_usage_key(&key), Some(account));
+            assert_eq!(parse_usage_key(&key[..key.len() - 1]), None);
+        }
+        let apart = [("a", "bc"), ("ab", "c")];
+        let [one, other] = apart.map(|(p, d)| usage_key(&Account::Scope(Scope::new(p, d))));
+        assert_ne!(one, other);
     }
 
     #[test]

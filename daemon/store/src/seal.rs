@@ -1,8 +1,6 @@
 //! Turns what a group has changed into one batch.
 //!
-//! **Invariants.** A blob is removed only if no reference to it remains, in the overlay or in the
-//! database; if the references cannot be read, it stays. The counters go into the batch with what
-//! they count.
+//! **Invariants.** The counters and the charges go into the batch with what they count.
 
 use std::collections::HashMap;
 
@@ -10,17 +8,20 @@ use memod_protocol::limits::CHUNK_BYTES;
 use memod_protocol::{Digest, Key, wire};
 
 use crate::group::{Freed, Group, Reply};
+use crate::heat::Learned;
 use crate::limits::{STORAGE_IDS_BLOCK, WHOLE_BYTES_MAX};
 use crate::near;
 use crate::overlay::{
-    GraveChange, PendingBlob, PendingEntry, PendingGrave, PendingRefs, Standing, StoredBlob,
+    GraveChange, Owner, PendingBlob, PendingEntry, PendingGrave, PendingRefs, Standing, StoredBlob,
     read_blob,
 };
-use crate::record::{BlobRecord, ChunkedRecord, Counters};
-use crate::rocks::{Batch, Database, Reads, RocksError};
+use crate::payers::{Blob, Heir};
+use crate::record::{BlobRecord, ChunkedRecord, Counters, Usage};
+use crate::rocks::Batch;
+use crate::row_bytes::RowLengths;
 use crate::schema::{
-    Column, META_COUNTERS, META_NEXT_STORAGE, chunk_key, loose_key, parse_ref_key, prefix_end,
-    ref_key, task_key,
+    Account, Column, META_COUNTERS, META_DOUBT, META_NEXT_STORAGE, chunk_key, loose_key, task_key,
+    usage_key,
 };
 use crate::upload::{LooseStorage, Prepared, PreparedContent};
 
@@ -28,6 +29,10 @@ use crate::upload::{LooseStorage, Prepared, PreparedContent};
 pub(crate) struct Sealed {
     pub(crate) batch: Batch,
     pub(crate) counters: Counters,
+    /// What is charged to each account that the batch changes.
+    pub(crate) usages: Vec<(Account, Usage)>,
+    /// What the batch teaches of uses.
+    pub(crate) learned: Vec<Learned>,
     pub(crate) replies: Vec<Reply>,
     /// Keys whose entries are replaced or removed.
     pub(crate) replaced: Vec<Key>,
@@ -38,6 +43,9 @@ pub(crate) struct Sealed {
     pub(crate) freed: Freed,
     /// No storage id from this on has been used.
     pub(crate) reserved: u64,
+    /// Content of uploads that the batch writes, by storage, and storages that it removes.
+    pub(crate) loose: Vec<(u64, u64)>,
+    pub(crate) reaped: Vec<u64>,
 }
 
 /// The parts of a sealed group that grow while blobs are written.
@@ -53,10 +61,7 @@ impl Group<'_> {
         let entries = std::mem::take(&mut self.overlay.entries);
         let graves = std::mem::take(&mut self.overlay.graves);
         let refs = std::mem::take(&mut self.overlay.refs);
-        let storages = self.seal_blobs(&refs);
-        for (digest, refs) in refs {
-            self.seal_refs(&digest, &refs);
-        }
+        let storages = self.seal_blobs(refs, &entries);
         let mut replaced = Vec::new();
         for (key, entry) in entries {
             self.seal_entry(&key, &entry);
@@ -67,7 +72,10 @@ impl Group<'_> {
         for (key, grave) in graves {
             self.seal_grave(&key, &grave);
         }
+        let usages = std::mem::take(&mut self.charges).settle(&self.shared.books, &self.shared.db);
+        self.seal_usages(&usages);
         let db = &self.shared.db;
+        self.count_evicted();
         let counters = self.overlay.counters;
         if counters != self.shared.counters() {
             self.batch.put(db, Column::Meta, META_COUNTERS, &wire::encode(&counters));
@@ -81,12 +89,16 @@ impl Group<'_> {
         Sealed {
             batch: self.batch,
             counters,
+            usages,
+            learned: self.learned,
             replies: self.replies,
             replaced,
             adopted: storages.adopted,
             doomed: storages.doomed,
             freed: self.freed,
             reserved,
+            loose: self.room.loose,
+            reaped: self.room.reaped,
         }
     }
 
@@ -98,7 +110,15 @@ impl Group<'_> {
         for row in &entry.stored_near {
             self.batch.delete(db, Column::Near, row);
         }
+        let counters = &mut self.overlay.counters;
+        counters.row_bytes = counters.row_bytes.saturating_sub(entry.stored_row_bytes);
+        if let Some(owner) = &entry.stored_owner {
+            self.charges.drop_entry(owner, entry.stored_row_bytes);
+        }
         if let (Standing::Present(record), Some(task)) = (&entry.now, &entry.task) {
+            if let Some(heat) = &entry.heat {
+                self.batch.put(db, Column::Heat, key.as_bytes(), &wire::encode(heat));
+            }
             let row = task_key(
                 &record.scope,
                 &record.task,
@@ -106,11 +126,23 @@ impl Group<'_> {
                 &record.signature,
                 key,
             );
-            self.batch.put(db, Column::Entries, key.as_bytes(), &wire::encode(&**record));
-            self.batch.put(db, Column::Tasks, &row, &wire::encode(task));
-            for near in near::rows(&row, task.created_at_ms, &task.inputs) {
-                self.batch.put(db, Column::Near, &near, &[]);
+            let value = wire::encode(&**record);
+            let listed = wire::encode(task);
+            let near = near::rows(&row, task.created_at_ms, &task.inputs);
+            self.batch.put(db, Column::Entries, key.as_bytes(), &value);
+            self.batch.put(db, Column::Tasks, &row, &listed);
+            for near in &near {
+                self.batch.put(db, Column::Near, near, &[]);
             }
+            let lengths = RowLengths {
+                entry: value.len(),
+                task_key: row.len(),
+                task: listed.len(),
+                near: near.len(),
+            };
+            let bytes = lengths.total(record);
+            self.overlay.counters.row_bytes += bytes;
+            self.charges.add_entry(&Owner::of(record), bytes);
         } else {
             if entry.stored {
                 self.batch.delete(db, Column::Entries, key.as_bytes());
@@ -118,6 +150,34 @@ impl Group<'_> {
             if let Some(row) = &entry.stored_task {
                 self.batch.delete(db, Column::Tasks, row);
             }
+            if entry.stored_heat.is_some() {
+                self.batch.delete(db, Column::Heat, key.as_bytes());
+            }
+        }
+    }
+
+    fn seal_usages(&mut self, usages: &[(Account, Usage)]) {
+        let db = &self.shared.db;
+        for (account, usage) in usages {
+            let key = usage_key(account);
+            if usage.is_nothing() {
+                self.batch.delete(db, Column::Meta, &key);
+            } else {
+                self.batch.put(db, Column::Meta, &key, &wire::encode(usage));
+            }
+        }
+        if self.overlay.doubt {
+            self.batch.put(db, Column::Meta, META_DOUBT, &[]);
+        }
+    }
+
+    /// Counts what a group frees that evicts. Such a group does nothing else.
+    fn count_evicted(&mut self) {
+        let before = self.shared.counters();
+        let counters = &mut self.overlay.counters;
+        if counters.evicted_entries > before.evicted_entries {
+            let freed = before.total_bytes().saturating_sub(counters.total_bytes());
+            counters.evicted_bytes = counters.evicted_bytes.saturating_add(freed);
         }
     }
 
@@ -134,36 +194,31 @@ impl Group<'_> {
         }
     }
 
-    fn seal_refs(&mut self, digest: &Digest, refs: &PendingRefs) {
-        let db = &self.shared.db;
-        for (key, refers) in &refs.keys {
-            let row = ref_key(digest, key);
-            if *refers {
-                self.batch.put(db, Column::Refs, &row, &[]);
-            } else {
-                self.batch.delete(db, Column::Refs, &row);
-            }
-        }
-    }
-
-    fn seal_blobs(&mut self, refs: &HashMap<Digest, PendingRefs>) -> Storages {
+    fn seal_blobs(
+        &mut self,
+        refs: HashMap<Digest, PendingRefs>,
+        entries: &HashMap<Key, PendingEntry>,
+    ) -> Storages {
         let mut storages = Storages::default();
         let mut blobs = std::mem::take(&mut self.overlay.blobs);
         for (digest, refs) in refs {
-            let live = !refs.lost || is_referenced(&self.shared.db, digest, refs);
-            let pending = blobs.remove(digest);
-            if live {
-                if let Some(pending) = pending {
-                    self.keep_blob(digest, refs.bytes, pending, &mut storages);
+            let pending = blobs.remove(&digest);
+            let is_new = pending.as_ref().is_some_and(|pending| !pending.is_counted());
+            let brought_by = pending.as_ref().and_then(|pending| pending.brought_by);
+            let heir = self.seal_refs(&digest, &refs, Blob { is_new, brought_by }, entries);
+            match (heir, pending) {
+                (Heir::Nobody, _) if is_new => {}
+                (Heir::Nobody, Some(pending)) => {
+                    self.remove_blob(&digest, refs.bytes, pending.stored, &mut storages);
                 }
-            } else {
-                let (stored, counted) = match pending {
-                    Some(pending) => (pending.stored, pending.is_counted()),
-                    None => (self.stored_blob(digest, refs.bytes), true),
-                };
-                if counted {
-                    self.remove_blob(digest, refs.bytes, stored, &mut storages);
+                (Heir::Nobody, None) => {
+                    let stored = self.stored_blob(&digest, refs.bytes);
+                    self.remove_blob(&digest, refs.bytes, stored, &mut storages);
                 }
+                (_, Some(pending)) => {
+                    self.keep_blob(&digest, refs.bytes, pending, &mut storages);
+                }
+                (_, None) => {}
             }
         }
         // What remains was looked at without a change of references: nothing is to be done.
@@ -258,43 +313,3 @@ impl Group<'_> {
     }
 }
 
-/// Whether any entry refers to a blob that at least one has stopped to refer to.
-fn is_referenced(db: &Database, digest: &Digest, refs: &PendingRefs) -> bool {
-    if refs.keys.values().any(|refers| *refers) {
-        return true;
-    }
-    let Some(near) = refs.keys.keys().next() else { return true };
-    find_ref(db, digest, refs, near).unwrap_or_else(|error| {
-        tracing::error!(%digest, %error, "who refers to a blob cannot be read: it stays");
-        true
-    })
-}
-
-/// Looks for a reference that stays, both ways from one that goes. Beginning at the first
-/// reference instead would meet the remains of all that have been removed before, each time.
-fn find_ref(
-    db: &Database,
-    digest: &Digest,
-    refs: &PendingRefs,
-    near: &Key,
-) -> Result<bool, RocksError> {
-    let prefix = digest.as_bytes();
-    let mut rows = db.rows(Column::Refs, prefix, prefix_end(prefix));
-    let stays =
-        |row: &[u8]| parse_ref_key(row).is_none_or(|(_, key)| !refs.keys.contains_key(&key));
-    rows.seek(&ref_key(digest, near));
-    while let Some((row, _)) = rows.row()? {
-        if stays(row) {
-            return Ok(true);
-        }
-        rows.forward();
-    }
-    rows.seek_back(&ref_key(digest, near));
-    while let Some((row, _)) = rows.row()? {
-        if stays(row) {
-            return Ok(true);
-        }
-        rows.back();
-    }
-    Ok(false)
-}

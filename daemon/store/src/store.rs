@@ -5,22 +5,27 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use memod_protocol::{CallIdentity, EntryDetail, Filter, InterfaceText, Key, Nearest, PutOutcome};
 
+use crate::budgets::Budgets;
+use crate::collect::{self, Collected, Collector};
 use crate::describe;
+use crate::disk::{self, Disk};
 use crate::error::{OpenError, StoreError};
+use crate::heat::Touches;
 use crate::hot::Hot;
 use crate::hot_entries::HotEntries;
 use crate::lock::Lock;
-use crate::lookup::{self, Found};
+use crate::lookup::{self, Found, StoredEntry};
 use crate::mutation::{Burial, Mutation, NewEntry};
 use crate::nearest;
 use crate::open;
 use crate::options::Options;
 use crate::pins::Pins;
+use crate::policy::Worth;
 use crate::queue::Queue;
 use crate::record::{Counters, Grave, GraveCause};
 use crate::recount::{self, Recount};
@@ -28,6 +33,7 @@ use crate::rocks::{Database, Read, Reads, Tier};
 use crate::scan::{self, Page};
 use crate::schema::{Column, FORMAT, note_key};
 use crate::upload::{Prepared, Upload};
+use crate::usage::{self, Books, Usages};
 
 /// An open store. Clones are the same store; when the last one goes, it is closed.
 ///
@@ -46,6 +52,11 @@ pub(crate) struct Shared {
     pub(crate) hot: Hot,
     pub(crate) hot_entries: HotEntries,
     pub(crate) pins: Pins,
+    pub(crate) budgets: Budgets,
+    pub(crate) books: Books,
+    pub(crate) touches: Touches,
+    pub(crate) disk: Disk,
+    pub(crate) collector: Collector,
     pub(crate) counters: Mutex<Counters>,
     pub(crate) next_storage: AtomicU64,
     pub(crate) path: PathBuf,
@@ -234,8 +245,70 @@ impl Store {
         by_uid: Option<u32>,
         done: impl FnOnce(Result<u64, StoreError>) + Send + 'static,
     ) {
-        let grave = Grave { cause, at_ms, by_uid };
+        let grave = Grave { cause, at_ms, by_uid, lost: None };
         self.push(Mutation::Remove { keys, grave, done: Box::new(done) });
+    }
+
+    /// Notes that an entry was used. It is written down in the background.
+    pub fn touch(&self, entry: &StoredEntry, now_ms: u64) {
+        let shared = self.shared();
+        let cost = entry.provenance.run.compute_ns.map(Duration::from_nanos);
+        let bytes = entry.outputs.iter().map(|output| output.bytes).sum();
+        let worth = Worth::new(cost, bytes);
+        if shared.touches.note(&entry.key, worth, entry.provenance.created_at_ms, now_ms) {
+            shared.queue.offer(Mutation::Wake);
+        }
+    }
+
+    /// Notes that somebody asked for an entry and found its grave. The first time that an evicted
+    /// one is asked for counts as regret, in the background; if the writer has too much to do, the
+    /// next time does.
+    pub fn regret(&self, key: &Key, grave: &Grave) {
+        if grave.lost.is_some_and(|lost| !lost.regretted) {
+            self.shared().queue.offer(Mutation::Regret(*key));
+        }
+    }
+
+    /// Writes down what has been used. See [`Store::put`] about `done`.
+    pub fn fold(&self, done: impl FnOnce(Result<(), StoreError>) + Send + 'static) {
+        self.push(Mutation::Fold { done: Box::new(done) });
+    }
+
+    /// Evicts down to the low water mark, without pause. `done` is told how many entries that took;
+    /// see [`Store::put`] about it.
+    pub fn shrink(&self, done: impl FnOnce(Result<u64, StoreError>) + Send + 'static) {
+        self.push(Mutation::Shrink { done: Box::new(done) });
+    }
+
+    /// How much may be stored.
+    #[must_use]
+    pub fn budgets(&self) -> &Budgets {
+        &self.shared().budgets
+    }
+
+    /// What scopes and users have stored, those first who have stored the most: at most `limit` of
+    /// each.
+    ///
+    /// # Errors
+    /// If the disk cannot be read.
+    pub fn usage(&self, limit: usize) -> Result<Usages, StoreError> {
+        usage::usages(&self.shared().db, limit)
+    }
+
+    /// Gives the space of everything that was removed back to the file system: writes all files
+    /// anew, without it. Waits until that is done. Not to be called on the writer's thread.
+    ///
+    /// # Errors
+    /// If the disk cannot be read or written, or the store is closed.
+    pub fn collect(&self) -> Result<Collected, StoreError> {
+        self.settle()?;
+        collect::collect(self.shared())
+    }
+
+    /// Bytes that the store's files take on the disk.
+    #[must_use]
+    pub fn disk_used_bytes(&self) -> u64 {
+        disk::used_bytes(&self.path().join("rocksdb"))
     }
 
     /// What the store holds, without reading the disk.

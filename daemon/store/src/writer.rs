@@ -4,22 +4,28 @@
 //! [`Durability::Power`] on the disk. A batch that fails changes nothing, and everybody in its
 //! group is told; the writer goes on.
 
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::collect::Balance;
 use crate::error::StoreError;
-use crate::group::{Freed, Group, Reply};
-use crate::limits::{BALANCE_INTERVAL, FREED_BYTES_FLUSH, SYNC_INTERVAL_MAX};
-use crate::mutation::Mutation;
+use crate::evict::Evictor;
+use crate::group::{Freed, Group, Reply, Stuck};
+use crate::limits::{
+    FOLD_INTERVAL, FREED_BYTES_FLUSH, ROOM_ATTEMPTS_MAX, SYNC_INTERVAL_MAX,
+};
+use crate::mutation::{Done, Mutation};
 use crate::options::{Durability, Options};
 use crate::queue::Taken;
 use crate::schema::Column;
+use crate::set_aside;
 use crate::store::Shared;
 
 /// What only the writer knows.
 pub(crate) struct Writer {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     durability: Durability,
     sync_interval: Duration,
     /// The bound of storage ids that is on disk.
@@ -28,51 +34,164 @@ pub(crate) struct Writer {
     freed: Freed,
     /// When the oldest change that is not synced was made.
     unsynced_since: Option<Instant>,
-    /// Whether garbage in blob files is being collected, and when that was last decided.
-    collecting: bool,
-    balanced: Instant,
+    balance: Balance,
+    pub(crate) evictor: Evictor,
+    pub(crate) loose: Loose,
+}
+
+/// What the writer does between two groups because it was asked to.
+enum Own {
+    Fold(Done<()>),
+    Shrink(Done<u64>),
+    MakeRoom(Box<Stuck>),
+}
+
+/// Content of uploads that no entry owns yet.
+#[derive(Debug, Default)]
+pub(crate) struct Loose {
+    by_storage: HashMap<u64, u64>,
+}
+
+impl Loose {
+    pub(crate) fn bytes(&self) -> u64 {
+        self.by_storage.values().sum()
+    }
+
+    fn add(&mut self, written: Vec<(u64, u64)>) {
+        for (storage, bytes) in written {
+            *self.by_storage.entry(storage).or_default() += bytes;
+        }
+    }
+
+    fn forget(&mut self, storages: impl IntoIterator<Item = u64>) {
+        for storage in storages {
+            self.by_storage.remove(&storage);
+        }
+    }
 }
 
 impl Writer {
     pub(crate) fn new(shared: Arc<Shared>, options: &Options, reserved: u64) -> Self {
+        let evictor = Evictor::new(&shared.db);
         Self {
+            evictor,
+            loose: Loose::default(),
             shared,
             durability: options.durability,
             sync_interval: options.sync_interval.min(SYNC_INTERVAL_MAX),
             reserved,
             freed: Freed::default(),
             unsynced_since: None,
-            collecting: false,
-            balanced: Instant::now(),
+            balance: Balance::new(),
         }
+    }
+
+    /// The same, to be held while the writer changes.
+    pub(crate) fn share(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
     }
 
     /// Works until the queue is closed and empty.
     pub(crate) fn run(mut self) {
         let _refuse = RefuseRest(Arc::clone(&self.shared));
         loop {
-            let deadline = self.unsynced_since.map(|since| since + self.sync_interval);
-            match self.shared.queue.take(deadline) {
+            let before = self.shared.counters().total_bytes();
+            match self.shared.queue.take(Some(self.deadline())) {
                 Taken::Group(mutations) => self.commit(mutations),
                 Taken::Idle => {}
                 Taken::Closed => break,
             }
+            let added = self.shared.counters().total_bytes().saturating_sub(before);
+            self.evict_in_turn(added);
+            self.fold_if_due();
             self.sync_if_due();
             self.balance_if_due();
         }
+        self.fold();
+        self.write_reuse();
         let db = &self.shared.db;
         if let Err(error) = db.flush().and_then(|()| db.sync()) {
             tracing::error!(%error, "the store could not be put on the disk when it was closed");
         }
+        self.balance.end(&self.shared);
     }
 
-    fn commit(&mut self, mutations: Vec<Mutation>) {
-        let shared = Arc::clone(&self.shared);
-        let bytes = mutations.iter().map(Mutation::bytes).sum();
-        let mut group = Group::new(&shared, bytes);
-        for mutation in mutations {
-            group.apply(mutation);
+    /// Until when to wait for changes.
+    fn deadline(&self) -> Instant {
+        if self.evictor.is_at_work() {
+            return Instant::now();
         }
+        let fold = self.evictor.folded + FOLD_INTERVAL;
+        let sync = self.unsynced_since.map(|since| since + self.sync_interval);
+        sync.map_or(fold, |sync| sync.min(fold))
+    }
+
+    /// Makes changes, in one batch if there is room for all of them.
+    fn commit(&mut self, mutations: Vec<Mutation>) {
+        let shared = self.share();
+        let mut bytes = mutations.iter().map(Mutation::bytes).sum();
+        let mut rest = mutations.into_iter();
+        let mut next = rest.next();
+        // How often room has been made for the mutation that comes next.
+        let mut attempts = 0;
+        while next.is_some() {
+            let mut group = Group::new(&shared, bytes, self.loose.bytes());
+            bytes = 0;
+            let mut stuck = None;
+            while let Some(mutation) = next.take() {
+                match mutation {
+                    Mutation::Fold { done } => {
+                        next = rest.next();
+                        stuck = Some(Own::Fold(done));
+                        break;
+                    }
+                    Mutation::Shrink { done } => {
+                        next = rest.next();
+                        stuck = Some(Own::Shrink(done));
+                        break;
+                    }
+                    mutation => match group.apply(mutation) {
+                        None => {
+                            attempts = 0;
+                            next = rest.next();
+                        }
+                        Some(full) => {
+                            stuck = Some(Own::MakeRoom(full));
+                            break;
+                        }
+                    },
+                }
+            }
+            // Everybody in the group is told if it fails.
+            let _ = self.write(group);
+            match stuck {
+                None => {}
+                Some(Own::Fold(done)) => {
+                    self.fold();
+                    answer(Box::new(done), Ok(()));
+                }
+                Some(Own::Shrink(done)) => {
+                    let evicted = self.shrink();
+                    answer(Box::new(move |_| done(Ok(evicted))), Ok(()));
+                }
+                Some(Own::MakeRoom(stuck)) => {
+                    let Stuck { mutation, full } = *stuck;
+                    attempts += 1;
+                    if attempts <= ROOM_ATTEMPTS_MAX && self.make_room(&full) {
+                        next = Some(mutation);
+                    } else {
+                        attempts = 0;
+                        refuse(mutation, full.into_error());
+                        next = rest.next();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes what a group has changed, and tells everybody in it.
+    pub(crate) fn write(&mut self, group: Group<'_>) -> Result<(), StoreError> {
+        let shared = self.share();
         let sealed = group.seal(self.reserved);
         let changes = !sealed.batch.is_empty();
         let sync = self.durability == Durability::Power;
@@ -86,8 +205,13 @@ impl Writer {
         match &written {
             Ok(()) => {
                 *shared.counters.lock().unwrap_or_else(PoisonError::into_inner) = sealed.counters;
+                shared.books.note(sealed.usages);
+                self.evictor.learn(sealed.learned);
                 self.reserved = sealed.reserved;
+                self.loose.add(sealed.loose);
+                self.loose.forget(sealed.reaped);
                 for storage in sealed.adopted {
+                    self.loose.forget([storage.id]);
                     storage.set_owned();
                 }
                 for (storage, chunks) in sealed.doomed {
@@ -100,14 +224,21 @@ impl Writer {
                     self.unsynced_since.get_or_insert_with(Instant::now);
                 }
             }
-            Err(error) => tracing::error!(%error, "a group of changes could not be written"),
+            Err(error) => {
+                tracing::error!(%error, "a group of changes could not be written");
+                if let StoreError::Damaged { what } = error {
+                    set_aside::mark(&shared.path, what);
+                }
+            }
         }
         for reply in sealed.replies {
             answer(reply, written.clone());
         }
+        written
     }
 
     fn note_freed(&mut self, freed: Freed) {
+        self.balance.note_freed(freed);
         self.freed.chunk_bytes += freed.chunk_bytes;
         self.freed.whole_bytes += freed.whole_bytes;
         for (bytes, column) in [
@@ -124,13 +255,8 @@ impl Writer {
     }
 
     fn balance_if_due(&mut self) {
-        if self.balanced.elapsed() < BALANCE_INTERVAL {
-            return;
-        }
-        self.balanced = Instant::now();
-        match self.shared.db.balance_collection(self.collecting) {
-            Ok(collecting) => self.collecting = collecting,
-            Err(error) => tracing::warn!(%error, "garbage cannot be collected"),
+        if let Err(error) = self.balance.keep(&self.shared) {
+            tracing::warn!(%error, "garbage cannot be collected");
         }
     }
 
@@ -144,6 +270,13 @@ impl Writer {
             tracing::error!(%error, "the log could not be synced; trying again");
             self.unsynced_since = Some(Instant::now());
         }
+    }
+}
+
+/// Refuses a mutation, and survives a callback that panics.
+fn refuse(mutation: Mutation, error: StoreError) {
+    if catch_unwind(AssertUnwindSafe(|| mutation.refuse(error))).is_err() {
+        tracing::error!("a callback of the store panicked");
     }
 }
 

@@ -227,7 +227,7 @@ pub fn call_key(data: &[u8]) {
     const { assert!(build::DEPTH_MAX < NESTING_MAX) }
 }
 
-/// A valid put, as the largest of the requests: it comes back.
+/// A valid put or import, as the largest of the requests: it comes back.
 pub fn put_message(data: &[u8]) {
     let Ok(header) = build::put(&mut Unstructured::new(data)) else { return };
     comes_back(&header);

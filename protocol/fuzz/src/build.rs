@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use arbitrary::{Result, Unstructured};
 use memod_protocol::{
-    Call, CallIdentity, Claim, Digest, Interface, InterfaceText, Literal, LiteralType, Lookup,
-    NamedOwner, NewOutput, OutputSource, Put, Release, Request, RequestHeader, Reserve, RunClaim,
-    Scope, Why,
+    Call, CallIdentity, Claim, Digest, Import, Interface, InterfaceText, Literal, LiteralType,
+    Lookup, NamedOwner, NewOutput, OutputSource, Provenance, Put, Release, Request, RequestHeader,
+    Reserve, RunClaim, Scope, Why,
 };
 
 /// Deepest type that is built; a value has at most a hash more at each level.
@@ -137,8 +137,10 @@ fn identified(u: &mut Unstructured<'_>) -> Result<(Call, CallIdentity)> {
     Ok((call, identity))
 }
 
-/// A put of the outputs of a call.
+/// A put of the outputs of a call, or one that comes from another store.
 pub fn put(u: &mut Unstructured<'_>) -> Result<RequestHeader> {
+    // Chosen first, so that a call that uses all bytes up is not always put in one way.
+    let is_import = u.arbitrary()?;
     let (call, identity) = identified(u)?;
     let output = |u: &mut Unstructured<'_>, name: &String| {
         let source = match u.arbitrary::<Option<u32>>()? {
@@ -150,13 +152,7 @@ pub fn put(u: &mut Unstructured<'_>) -> Result<RequestHeader> {
     };
     let outputs =
         call.interface.outputs.keys().map(|name| output(u, name)).collect::<Result<_>>()?;
-    let run = RunClaim {
-        compute_ns: u.arbitrary()?,
-        task_version: u.arbitrary()?,
-        execution: u.arbitrary()?,
-        node: u.arbitrary()?,
-        attempt: u.arbitrary()?,
-    };
+    let run = run(u)?;
     let put = Put {
         call: identity,
         interface: InterfaceText::from(&call.interface),
@@ -165,7 +161,33 @@ pub fn put(u: &mut Unstructured<'_>) -> Result<RequestHeader> {
         max_age_ms: u.arbitrary()?,
         run,
     };
-    Ok(RequestHeader { id: u.arbitrary()?, request: Request::Put(Box::new(put)) })
+    let request = if is_import {
+        Request::Import(Box::new(Import { put, provenance: provenance(u)? }))
+    } else {
+        Request::Put(Box::new(put))
+    };
+    Ok(RequestHeader { id: u.arbitrary()?, request })
+}
+
+fn run(u: &mut Unstructured<'_>) -> Result<RunClaim> {
+    Ok(RunClaim {
+        compute_ns: u.arbitrary()?,
+        task_version: u.arbitrary()?,
+        execution: u.arbitrary()?,
+        node: u.arbitrary()?,
+        attempt: u.arbitrary()?,
+    })
+}
+
+fn provenance(u: &mut Unstructured<'_>) -> Result<Provenance> {
+    Ok(Provenance {
+        writer_uid: u.arbitrary()?,
+        writer_pid: u.arbitrary()?,
+        program: u.arbitrary()?,
+        host: u.arbitrary()?,
+        created_at_ms: u.arbitrary()?,
+        run: run(u)?,
+    })
 }
 
 fn owner(u: &mut Unstructured<'_>) -> Result<NamedOwner> {

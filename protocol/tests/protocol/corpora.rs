@@ -211,4 +211,12 @@ fn built_requests_are_of_every_kind() {
         }
     }
     assert_eq!(kinds.len(), 4);
+    let mut kinds = HashSet::new();
+    for ((target, _), bytes) in seeds() {
+        if target == "put_message" {
+            let built = crate::fuzz::build::put(&mut arbitrary::Unstructured::new(&bytes));
+            kinds.extend(built.ok().map(|header| std::mem::discriminant(&header.request)));
+        }
+    }
+    assert_eq!(kinds.len(), 2);
 }

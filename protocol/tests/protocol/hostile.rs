@@ -117,6 +117,21 @@ fn claims_in_reports_are_refused() {
     }
 }
 
+#[test]
+fn claims_in_upkeep_are_refused() {
+    for behind in [0, 100, 100_000] {
+        let import = [&[1, 21][..], &call_head(), &[0, 0, 0]].concat();
+        refuses::<RequestHeader>("an import's outputs", &import, behind);
+        let program = [&import[..], &[0; 8], &[0, 0, 1]].concat();
+        refuses::<RequestHeader>("an import's program", &program, behind);
+        refuses::<ResponseHeader>("the budgets", &[1, 20], behind);
+        refuses::<ResponseHeader>("a budget's project", &[1, 20, 1, 1], behind);
+        refuses::<ResponseHeader>("the policy", &[1, 20, 0, 0, 0, 0, 0, 0], behind);
+        refuses::<ResponseHeader>("the problems", &[1, 21, 0, 0, 0, 0], behind);
+        refuses::<ResponseHeader>("what is wrong", &[1, 21, 0, 0, 0, 0, 1, 0, 0], behind);
+    }
+}
+
 /// Where each of the tests above puts its lie, a small honest number is taken.
 #[test]
 fn what_is_refused_is_the_claim_alone() {
@@ -127,6 +142,8 @@ fn what_is_refused_is_the_claim_alone() {
     decodes(&asked(14, &[0, 1, 1, b'o']));
     decodes(&asked(15, &[0, 0, 0, 0, 5]));
     decodes(&[1, 16, 0, 1, 1, b't', 0, 0, 0, 0, 5, 0]);
+    let program = [0, 0, 1, 1, b'p', 0, 0, 0, 0, 0, 0, 0];
+    decodes(&asked(21, &[&[0; 11][..], &program].concat()));
     let decodes = |bytes: &[u8]| assert!(decode::<ResponseHeader>(bytes).is_ok(), "{bytes:02x?}");
     let told = |variant: u8, rest: &[u8]| [&[1, variant][..], &[7; 32], rest].concat();
     decodes(&told(13, &[0, 0, 0, 1, 1, b'd', 0, 0, 0, 0, 0, 0]));
@@ -137,6 +154,8 @@ fn what_is_refused_is_the_claim_alone() {
     decodes(&[&told(17, &[0, 1])[..], &[7; 32], &[0, 1, 0, 0, 0, 0]].concat());
     decodes(&[1, 18, 1, 0, 0, 0, 0, 1, 1, b'p', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
     decodes(&[1, 19, 1, 1, b'p', 1, b'd', 0, 0, 0, 1, 0, 0, 0, 0]);
+    decodes(&[1, 20, 1, 1, 1, b'p', 1, b'd', 0, 0, 0, 0, 0, 0, 0, 0, 1, b'c', 0, 0, 0, 0, 0]);
+    decodes(&[1, 21, 0, 0, 0, 0, 1, 0, 0, 1, b'w', 0]);
 }
 
 /// A number that no variant has, where a kind of something is expected.
@@ -150,8 +169,10 @@ fn unknown_kinds_are_refused() {
     refuses(&verb);
     refuses(&[1, 18, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8]);
     refuses(&[&[1, 17][..], &[7; 32], &[0, 1], &[7; 32], &[0, 1, 4]].concat());
-    refuses(&[1, 20]);
-    assert!(decode::<RequestHeader>(&[1, 18]).is_err());
+    refuses(&[1, 20, 1, 3]);
+    refuses(&[1, 23]);
+    assert!(decode::<RequestHeader>(&[1, 22]).is_err());
+    assert!(decode::<RequestHeader>(&[1, 19, 2]).is_err());
     assert!(decode::<RequestHeader>(&[1, 16, 0, 0, 1, 9, 0, 0, 0, 0, 0]).is_err());
     // A boolean of a reservation, and of a release.
     assert!(decode::<ResponseHeader>(&[1, 16, 2]).is_err());

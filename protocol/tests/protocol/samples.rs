@@ -8,7 +8,7 @@ use memod_protocol::{
     Request, Response, RunClaim, Scope, Selector, Stats, Status, TaskStats, WireError,
 };
 
-use crate::{samples_leases, samples_reports};
+use crate::{samples_leases, samples_reports, samples_upkeep};
 
 pub(crate) fn digest(byte: u8) -> Digest {
     Digest::from_bytes([byte; 32])
@@ -59,7 +59,7 @@ fn filter() -> Filter {
     }
 }
 
-fn put() -> Put {
+pub(crate) fn put() -> Put {
     let outputs = vec![
         NewOutput {
             name: "o0".into(),
@@ -119,10 +119,11 @@ pub(crate) fn requests() -> Vec<(&'static str, Request)> {
     ];
     requests.extend(samples_leases::requests());
     requests.extend(samples_reports::requests());
+    requests.extend(samples_upkeep::requests());
     requests
 }
 
-fn provenance() -> Provenance {
+pub(crate) fn provenance() -> Provenance {
     Provenance {
         writer_uid: 1000,
         writer_pid: Some(4242),
@@ -312,6 +313,8 @@ pub(crate) fn responses() -> Vec<(String, Response)> {
     let leases = samples_leases::responses().into_iter();
     responses.extend(leases.map(|(name, response)| (name.to_owned(), response)));
     responses.extend(samples_reports::responses());
+    let upkeep = samples_upkeep::responses().into_iter();
+    responses.extend(upkeep.map(|(name, response)| (name.to_owned(), response)));
     responses
 }
 

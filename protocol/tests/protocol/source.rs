@@ -21,7 +21,7 @@ pub(crate) struct Member {
     pub(crate) fields: Vec<(String, String)>,
 }
 
-const SOURCES: [&str; 9] = [
+const SOURCES: [&str; 10] = [
     include_str!("../../src/call.rs"),
     include_str!("../../src/error.rs"),
     include_str!("../../src/explain.rs"),
@@ -31,6 +31,7 @@ const SOURCES: [&str; 9] = [
     include_str!("../../src/request.rs"),
     include_str!("../../src/response.rs"),
     include_str!("../../src/savings.rs"),
+    include_str!("../../src/upkeep.rs"),
 ];
 
 /// All types of the wire by name: those that derive `Encode`.

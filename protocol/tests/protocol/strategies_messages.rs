@@ -12,7 +12,7 @@ use proptest::sample::select;
 
 use crate::samples::{ERROR_CODES, MISS_REASONS};
 use crate::strategies::{digest, name, perhaps, scope};
-use crate::{strategies_leases, strategies_reports};
+use crate::{strategies_leases, strategies_reports, strategies_upkeep};
 
 pub(crate) fn key() -> impl Strategy<Value = Key> {
     any::<[u8; 32]>().prop_map(Key::from_bytes)
@@ -55,7 +55,7 @@ fn new_output() -> impl Strategy<Value = NewOutput> {
         .prop_map(|(name, bytes, digest, source)| NewOutput { name, bytes, digest, source })
 }
 
-fn put() -> impl Strategy<Value = Put> {
+pub(crate) fn put() -> impl Strategy<Value = Put> {
     (identity(), interface(), vec(new_output(), 0..3), any::<bool>(), perhaps(any::<u64>()), run())
         .prop_map(|(call, interface, outputs, overwrite, max_age_ms, run)| Put {
             call,
@@ -100,6 +100,7 @@ pub(crate) fn request() -> impl Strategy<Value = Request> {
     prop_oneof![
         3 => strategies_leases::request(),
         3 => strategies_reports::request(),
+        4 => strategies_upkeep::request(),
         12 => early_request(),
     ]
 }
@@ -128,7 +129,7 @@ fn early_request() -> impl Strategy<Value = Request> {
     ]
 }
 
-fn provenance() -> impl Strategy<Value = Provenance> {
+pub(crate) fn provenance() -> impl Strategy<Value = Provenance> {
     (any::<u32>(), perhaps(any::<u32>()), perhaps(name()), perhaps(name()), any::<u64>(), run())
         .prop_map(|(writer_uid, writer_pid, program, host, created_at_ms, run)| Provenance {
             writer_uid,
@@ -298,6 +299,7 @@ pub(crate) fn response() -> impl Strategy<Value = Response> {
     prop_oneof![
         4 => strategies_leases::response(),
         3 => strategies_reports::response(),
+        3 => strategies_upkeep::response(),
         13 => early_response(),
     ]
 }

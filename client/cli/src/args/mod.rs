@@ -10,6 +10,7 @@ mod log;
 mod remove;
 mod run;
 mod settings;
+mod upkeep;
 
 use std::path::PathBuf;
 
@@ -22,6 +23,7 @@ pub(crate) use log::LogArgs;
 pub(crate) use remove::RemoveArgs;
 pub(crate) use run::RunArgs;
 pub(crate) use settings::{ScopeFrom, Screen, Settings};
+pub(crate) use upkeep::{ExportArgs, ImportArgs, VerifyArgs};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -138,6 +140,16 @@ pub(crate) enum Command {
     Log(LogArgs),
     /// Says whether a daemon is alive, which version, and where.
     Status,
+    /// Makes room in the store and gives free space back to the file system.
+    Gc,
+    /// Has everything that is stored read, and says what is bad.
+    Verify(VerifyArgs),
+    /// Writes entries with their outputs into one portable file.
+    Export(ExportArgs),
+    /// Stores the entries of a file that `memo export` wrote.
+    Import(ImportArgs),
+    /// Checks what a daemon needs, and says what to do.
+    Doctor,
     /// Prints the completions of a shell.
     Completions(CompletionsArgs),
     /// Prints a manual page.

@@ -1,7 +1,12 @@
 //! The commands, one file each: flags and settings in, an exit code or a failure out.
 
+mod budgets;
 mod cat;
 mod completions;
+mod doctor;
+mod export;
+mod gc;
+mod import;
 mod key;
 mod lease;
 mod log;
@@ -14,6 +19,7 @@ mod run;
 mod show;
 mod stats;
 mod status;
+mod verify;
 mod why;
 
 use crate::args::{Command, Settings};
@@ -38,6 +44,11 @@ pub(crate) fn execute(command: Command, settings: &Settings) -> Outcome {
         Command::Log(args) => log::run(args, settings),
         Command::Stats => stats::run(settings),
         Command::Status => status::run(settings),
+        Command::Gc => gc::run(settings),
+        Command::Verify(args) => verify::run(args, settings),
+        Command::Export(args) => export::run(&args, settings),
+        Command::Import(args) => import::run(&args, settings),
+        Command::Doctor => doctor::run(settings),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
     }

@@ -3,10 +3,11 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use memod_protocol::{Savings, Scope, ScopeStats, Stats, TaskStats, UserStats};
+use memod_protocol::{BudgetReport, Savings, Scope, ScopeStats, Stats, TaskStats, UserStats};
 use serde_json::Value;
 
 use crate::args::{Screen, Settings};
+use crate::commands::budgets;
 use crate::connect;
 use crate::exit::{self, Outcome};
 use crate::output::json::{Object, seconds};
@@ -48,12 +49,14 @@ pub(crate) fn run(settings: &Settings) -> Outcome {
     let client = connect::asking(settings);
     let stats = client.stats()?;
     let savings = client.savings()?;
+    let budgets = client.budgets()?;
     if settings.screen.is_json() {
-        Screen::json(&as_json(&stats, &savings))?;
+        Screen::json(&as_json(&stats, &savings, &budgets))?;
         return Ok(exit::DONE);
     }
-    tell(&stats, settings.screen)?;
+    tell(&stats, &budgets, settings.screen)?;
     tell_tables(&stats, &savings, settings.screen)?;
+    budgets::tell(&budgets, settings.screen)?;
     Ok(exit::DONE)
 }
 
@@ -99,7 +102,7 @@ impl Counted {
     }
 }
 
-fn as_json(stats: &Stats, savings: &Savings) -> Value {
+fn as_json(stats: &Stats, savings: &Savings, budgets: &BudgetReport) -> Value {
     let named = |scope: &Scope| {
         Object::default()
             .with("project", scope.project.as_str())
@@ -130,10 +133,11 @@ fn as_json(stats: &Stats, savings: &Savings) -> Value {
         .with("by_scope", savings.by_scope.iter().map(scope).collect::<Vec<_>>())
         .with("by_uid", savings.by_uid.iter().map(user).collect::<Vec<_>>())
         .with("misses_by_reason", Value::Object(reasons.collect()))
+        .with("eviction", budgets::as_json(budgets))
         .into()
 }
 
-fn tell(stats: &Stats, screen: Screen) -> io::Result<()> {
+fn tell(stats: &Stats, budgets: &BudgetReport, screen: Screen) -> io::Result<()> {
     let mut fields = vec![
         ("hits", stats.hits.to_string()),
         ("misses", stats.misses.to_string()),
@@ -150,6 +154,7 @@ fn tell(stats: &Stats, screen: Screen) -> io::Result<()> {
         ("connections", stats.connections.to_string()),
         ("uptime", saved(stats.uptime_ns)),
     ];
+    fields.extend(budgets::fields(budgets));
     if screen.verbose {
         let reasons = stats.misses_by_reason.iter();
         fields.extend(reasons.map(|(reason, count)| (reason.name(), count.to_string())));
@@ -230,8 +235,9 @@ mod tests {
             }],
             by_uid: vec![UserStats { uid: 7, hits: 2, misses: 0, time_saved_ns: 0 }],
         };
+        let budgets = BudgetReport::default();
         assert_eq!(
-            as_json(&stats, &savings),
+            as_json(&stats, &savings, &budgets),
             json!({
                 "hits": 3, "misses": 0, "puts": 0, "entries": 0, "blobs": 0, "stored_bytes": 0,
                 "logical_bytes": 0, "evicted_entries": 0, "leases": 0, "waiters": 0,
@@ -245,7 +251,8 @@ mod tests {
                     "time_saved_seconds": 0.5
                 }],
                 "by_uid": [{"uid": 7, "hits": 2, "misses": 0, "time_saved_seconds": 0.0}],
-                "misses_by_reason": {"never_seen": 1}
+                "misses_by_reason": {"never_seen": 1},
+                "eviction": budgets::as_json(&budgets)
             })
         );
     }

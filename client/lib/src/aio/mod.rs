@@ -11,6 +11,7 @@ mod connection;
 mod hop;
 mod lease;
 mod memoize;
+mod upkeep;
 mod wire;
 
 pub use client::Client;

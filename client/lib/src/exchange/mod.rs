@@ -10,6 +10,7 @@ pub(crate) mod ask;
 pub(crate) mod claim;
 pub(crate) mod hit;
 pub(crate) mod put;
+pub(crate) mod upkeep;
 
 use memod_protocol::frame::{FrameError, PREFIX_BYTES, Prefix};
 use memod_protocol::handshake::{Agreement, Hello, MAGIC, VERSIONS, Welcome};

@@ -7,8 +7,8 @@
 use memod_protocol::handshake::PeerLimits;
 use memod_protocol::limits::{CHUNK_BYTES, INLINE_BYTES_MAX, UPLOADS_OPEN_MAX};
 use memod_protocol::{
-    Call, CallIdentity, Digest, InterfaceText, InvalidArgument, NewOutput, OutputSource, Put,
-    PutOutcome, Request, Response,
+    CallIdentity, Digest, Import, InterfaceText, InvalidArgument, NewOutput, OutputSource,
+    Provenance, Put, PutOutcome, Request, Response,
 };
 
 use super::{request, response, unexpected};
@@ -30,6 +30,8 @@ pub(crate) struct Offer {
 #[derive(Debug)]
 pub(crate) struct PutExchange {
     put: Put,
+    /// Who made the run and when, if it comes from another store.
+    imported: Option<Provenance>,
     uploads: Vec<usize>,
     limits: PeerLimits,
 }
@@ -40,8 +42,8 @@ impl PutExchange {
     /// # Errors
     /// If more outputs are too large to travel inline than the daemon takes as uploads.
     pub(crate) fn new(
-        call: &Call,
         identity: &CallIdentity,
+        interface: InterfaceText,
         options: &PutOptions,
         offers: &[Offer],
         limits: PeerLimits,
@@ -76,13 +78,18 @@ impl PutExchange {
         }
         let put = Put {
             call: identity.clone(),
-            interface: InterfaceText::from(&call.interface),
+            interface,
             outputs,
             overwrite: options.overwrite,
             max_age_ms: milliseconds(options.max_age),
             run: options.run.clone(),
         };
-        Ok(Self { put, uploads, limits })
+        Ok(Self { put, imported: None, uploads, limits })
+    }
+
+    /// The same for a run that comes from another store.
+    pub(crate) fn imported(self, provenance: Provenance) -> Self {
+        Self { imported: Some(provenance), ..self }
     }
 
     /// The outputs that have to be uploaded first, by index.
@@ -159,7 +166,12 @@ impl PutExchange {
         let inline = self.put.outputs.iter().filter(|o| o.source == OutputSource::Inline);
         let payload = inline.map(|output| output.bytes).fold(0, u64::saturating_add);
         let payload = usize::try_from(payload).unwrap_or(usize::MAX);
-        request(id, Request::Put(Box::new(self.put.clone())), payload)
+        let put = self.put.clone();
+        let asked = match self.imported.clone() {
+            Some(provenance) => Request::Import(Box::new(Import { put, provenance })),
+            None => Request::Put(Box::new(put)),
+        };
+        request(id, asked, payload)
     }
 }
 

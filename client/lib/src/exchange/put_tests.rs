@@ -16,7 +16,8 @@ fn exchange(sizes: &[Option<u64>], limits: PeerLimits) -> Result<PutExchange, Er
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let call = call_with_outputs(&names, &LiteralType::Bytes);
     let identity = call.identity().unwrap();
-    PutExchange::new(&call, &identity, &PutOptions::default(), &offers, limits)
+    let interface = InterfaceText::from(&call.interface);
+    PutExchange::new(&identity, interface, &PutOptions::default(), &offers, limits)
 }
 
 fn limits(inline_bytes_max: u64) -> PeerLimits {

@@ -2,10 +2,12 @@
 
 use std::ffi::CStr;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rocksdb::{
-    ColumnFamily, DB, DBPinnableSlice, DBRawIterator, ErrorKind, FlushOptions, ReadOptions,
+    BottommostLevelCompaction, ColumnFamily, CompactOptions, DB, DBPinnableSlice, DBRawIterator, ErrorKind, FlushOptions, ReadOptions,
     ReadTier, Snapshot, WriteBatch, WriteOptions,
 };
 
@@ -64,6 +66,9 @@ pub(crate) struct Database {
     disk: ReadOptions,
     unsynced: WriteOptions,
     synced: WriteOptions,
+    /// Graves that are older go with the next compaction.
+    grave_age_ms: Arc<AtomicU64>,
+    grave_age_ms_max: u64,
 }
 
 impl Database {
@@ -74,7 +79,9 @@ impl Database {
         block_cache_bytes: u64,
         grave_age_max: Duration,
     ) -> Result<Self, RocksError> {
-        let columns = options::columns(block_cache_bytes, grave_age_max);
+        let grave_age_ms_max = u64::try_from(grave_age_max.as_millis()).unwrap_or(u64::MAX);
+        let grave_age_ms = Arc::new(AtomicU64::new(grave_age_ms_max));
+        let columns = options::columns(block_cache_bytes, Arc::clone(&grave_age_ms));
         let db = DB::open_cf_descriptors(&options::database(create), path, columns)?;
         let mut memory = ReadOptions::default();
         memory.set_read_tier(ReadTier::BlockCache);
@@ -84,6 +91,8 @@ impl Database {
             disk: ReadOptions::default(),
             unsynced: options::write(false),
             synced: options::write(true),
+            grave_age_ms,
+            grave_age_ms_max,
         })
     }
 
@@ -127,19 +136,70 @@ impl Database {
         self.db.flush_cfs_opt(&columns, &FlushOptions::default())
     }
 
-    /// Turns the collection of garbage in the blob files of `blobs` on when a third of their bytes
-    /// are garbage, and off when hardly any are. Takes and gives whether it is on.
-    pub(crate) fn balance_collection(&self, on: bool) -> Result<bool, RocksError> {
-        let blobs = self.column(Column::Blobs);
-        let property = |name: &CStr| self.db.property_int_value_cf(blobs, name);
-        let total = property(c"rocksdb.live-blob-file-size")?.unwrap_or(0);
-        let garbage = property(c"rocksdb.live-blob-file-garbage-size")?.unwrap_or(0);
-        let wanted = garbage > if on { total / 10 } else { total / 3 };
-        if wanted != on {
-            let value = if wanted { "true" } else { "false" };
-            self.db.set_options_cf(blobs, &[("enable_blob_garbage_collection", value)])?;
+    fn property(&self, column: Column, name: &CStr) -> Result<u64, RocksError> {
+        Ok(self.db.property_int_value_cf(self.column(column), name)?.unwrap_or(0))
+    }
+
+    /// Bytes of a column's blob files, and how many of them are known to be garbage.
+    pub(crate) fn blob_bytes(&self, column: Column) -> Result<(u64, u64), RocksError> {
+        let total = self.property(column, c"rocksdb.live-blob-file-size")?;
+        Ok((total, self.property(column, c"rocksdb.live-blob-file-garbage-size")?))
+    }
+
+    /// Bytes of all files that hold anything that is there.
+    pub(crate) fn live_bytes(&self) -> Result<u64, RocksError> {
+        let mut bytes = 0;
+        for column in Column::ALL {
+            bytes += self.property(column, c"rocksdb.live-blob-file-size")?;
+            bytes += self.property(column, c"rocksdb.live-sst-files-size")?;
         }
-        Ok(wanted)
+        Ok(bytes)
+    }
+
+    /// About how many rows a column has.
+    pub(crate) fn row_estimate(&self, column: Column) -> Result<u64, RocksError> {
+        self.property(column, c"rocksdb.estimate-num-keys")
+    }
+
+    /// Has graves age twice as fast if there are more than so many, and at last half as fast again
+    /// if there are few. Whether they are to be compacted, so that it takes effect.
+    pub(crate) fn age_graves(&self, graves: u64, most: u64) -> bool {
+        let now = self.grave_age_ms.load(Ordering::Relaxed);
+        let next = match graves {
+            _ if graves > most => now / 2,
+            _ if graves < most / 4 => now.saturating_mul(2).min(self.grave_age_ms_max),
+            _ => now,
+        };
+        self.grave_age_ms.store(next, Ordering::Relaxed);
+        next < now
+    }
+
+    /// Moves one column from memory to files.
+    pub(crate) fn flush_column(&self, column: Column) -> Result<(), RocksError> {
+        self.db.flush_cf_opt(self.column(column), &FlushOptions::default())
+    }
+
+    /// Writes a column anew without what was removed from it.
+    pub(crate) fn compact(&self, column: Column) {
+        let mut options = CompactOptions::default();
+        options.set_exclusive_manual_compaction(false);
+        options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
+        let all = None::<&[u8]>;
+        self.db.compact_range_cf_opt(self.column(column), all, all, &options);
+    }
+
+    /// The same, and so this part of its blob files, the oldest ones.
+    pub(crate) fn compact_content(&self, column: Column, part: &str) -> Result<(), RocksError> {
+        let of = self.column(column);
+        let on = ("enable_blob_garbage_collection", "true");
+        self.db.set_options_cf(of, &[on, ("blob_garbage_collection_age_cutoff", part)])?;
+        self.compact(column);
+        self.db.set_options_cf(of, &[("enable_blob_garbage_collection", "false")])
+    }
+
+    /// Has compactions end as soon as they can. No change can be made any more.
+    pub(crate) fn cancel_background_work(&self) {
+        self.db.cancel_all_background_work(true);
     }
 
     /// Begins to move one column from memory to files.
@@ -319,15 +379,26 @@ impl Batch {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use memod_protocol::wire;
+
     use crate::error::OpenError;
     use crate::options::Options;
-    use crate::schema::META_FORMAT;
+    use crate::record::Counters;
+    use crate::schema::{META_COUNTERS, META_FORMAT, META_REUSE, META_USAGE};
     use crate::store::Store;
 
     use super::*;
 
+    /// Compacts a column; what it meets is told by the next change.
+    pub(crate) fn compact(database: &Database, column: Column) {
+        let mut options = rocksdb::CompactOptions::default();
+        options.set_bottommost_level_compaction(rocksdb::BottommostLevelCompaction::Force);
+        let (begin, end) = (None::<&[u8]>, None::<&[u8]>);
+        database.db.compact_range_cf_opt(database.column(column), begin, end, &options);
+    }
+
     fn open_raw(path: &Path) -> DB {
-        let columns = options::columns(1024 * 1024, Duration::MAX);
+        let columns = options::columns(1024 * 1024, Arc::new(AtomicU64::new(u64::MAX)));
         DB::open_cf_descriptors(&options::database(true), path, columns).unwrap()
     }
 
@@ -338,7 +409,29 @@ pub(crate) mod tests {
 
     /// Makes the database of a store one of format 1.
     pub(crate) fn make_format_1(store: &Path) {
-        open_raw(&store.join("rocksdb")).drop_cf(Column::Near.name()).unwrap();
+        let mut db = open_raw(&store.join("rocksdb"));
+        db.drop_cf(Column::Near.name()).unwrap();
+        db.drop_cf(Column::Heat.name()).unwrap();
+        let of = |column: Column| db.cf_handle(column.name()).unwrap();
+        let rows = |column| db.iterator_cf(of(column), rocksdb::IteratorMode::Start);
+        for (key, _) in rows(Column::Refs).flatten() {
+            db.put_cf(of(Column::Refs), key, []).unwrap();
+        }
+        for (key, value) in rows(Column::Graves).flatten() {
+            // Without the tag of what was lost.
+            db.put_cf(of(Column::Graves), key, &value[..value.len() - 1]).unwrap();
+        }
+        for (key, value) in rows(Column::Meta).flatten() {
+            if key.starts_with(META_USAGE) || *key == *META_REUSE {
+                db.delete_cf(of(Column::Meta), key).unwrap();
+            } else if *key == *META_COUNTERS {
+                let all: Counters = wire::decode_record(&value).unwrap();
+                let five =
+                    (all.entries, all.blobs, all.stored_bytes, all.logical_bytes, all.puts);
+                db.put_cf(of(Column::Meta), key, wire::encode(&five)).unwrap();
+            }
+        }
+        drop(db);
         set_format_1(store);
     }
 

@@ -2,9 +2,10 @@
 //!
 //! Memory is the scarce thing: the daemon stays well under 256 MiB, of which the hot cache has 96.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use memod_protocol::wire;
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamilyDescriptor, CompactionDecision, DBCompressionType,
     DBRecoveryMode, LogLevel, Options, WriteOptions,
@@ -52,19 +53,19 @@ pub(super) fn database(create: bool) -> Options {
 /// All column families with their options.
 pub(super) fn columns(
     block_cache_bytes: u64,
-    grave_age_max: Duration,
+    grave_age_ms: Arc<AtomicU64>,
 ) -> Vec<ColumnFamilyDescriptor> {
     let cache = Cache::new_lru_cache(usize::try_from(block_cache_bytes).unwrap_or(usize::MAX));
     let mut columns: Vec<_> = Column::ALL
         .into_iter()
-        .map(|of| ColumnFamilyDescriptor::new(of.name(), column(of, &cache, grave_age_max)))
+        .map(|of| ColumnFamilyDescriptor::new(of.name(), column(of, &cache, &grave_age_ms)))
         .collect();
     // RocksDB insists on this one; memod keeps nothing in it.
     columns.push(ColumnFamilyDescriptor::new("default", Options::default()));
     columns
 }
 
-fn column(of: Column, cache: &Cache, grave_age_max: Duration) -> Options {
+fn column(of: Column, cache: &Cache, grave_age_ms: &Arc<AtomicU64>) -> Options {
     let mut table = BlockBasedOptions::default();
     table.set_block_cache(cache);
     // Index and filter blocks count against the cache, or a large store would need large memory.
@@ -73,14 +74,14 @@ fn column(of: Column, cache: &Cache, grave_age_max: Duration) -> Options {
     table.set_pin_l0_filter_and_index_blocks_in_cache(true);
     table.set_format_version(6);
     table.set_block_size(if of == Column::Tasks { 16 * KIB } else { 4 * KIB });
-    if matches!(of, Column::Entries | Column::Blobs | Column::Graves) {
+    if matches!(of, Column::Entries | Column::Blobs | Column::Graves | Column::Heat) {
         // A miss is answered by the filter alone.
         table.set_bloom_filter(10.0, false);
         table.set_optimize_filters_for_memory(true);
     }
 
     let mut options = Options::default();
-    if matches!(of, Column::Entries | Column::Blobs | Column::Graves) {
+    if matches!(of, Column::Entries | Column::Blobs | Column::Graves | Column::Heat) {
         // Every put asks for rows that are not there yet.
         options.set_memtable_prefix_bloom_ratio(0.05);
         options.set_memtable_whole_key_filtering(true);
@@ -88,7 +89,7 @@ fn column(of: Column, cache: &Cache, grave_age_max: Duration) -> Options {
     options.set_block_based_table_factory(&table);
     options.set_level_compaction_dynamic_level_bytes(true);
     // Hashes do not compress.
-    let hashes_only = of == Column::Near;
+    let hashes_only = matches!(of, Column::Near | Column::Heat);
     options.set_compression_type(if hashes_only {
         DBCompressionType::None
     } else {
@@ -101,6 +102,7 @@ fn column(of: Column, cache: &Cache, grave_age_max: Duration) -> Options {
         Column::Chunks => 16 * MIB,
         Column::Entries | Column::Tasks | Column::Blobs => 8 * MIB,
         Column::Refs | Column::Near => 4 * MIB,
+        Column::Heat => 2 * MIB,
         Column::Meta | Column::Graves => MIB,
     });
     match of {
@@ -108,15 +110,15 @@ fn column(of: Column, cache: &Cache, grave_age_max: Duration) -> Options {
             blob_files(&mut options, KIB);
             // So that what has been read once is in memory the next time.
             options.set_blob_cache(cache);
-            // Off until there is garbage worth it: see `Database::balance_collection`.
-            options.set_enable_blob_gc(false);
         }
         Column::Chunks => {
             blob_files(&mut options, 4 * KIB);
         }
         Column::Graves => {
+            let age_ms = Arc::clone(grave_age_ms);
             options.set_compaction_filter(c"memod.grave-age", move |_level, _key, value| {
-                if is_too_old(value, grave_age_max) {
+                let age_max = Duration::from_millis(age_ms.load(Ordering::Relaxed));
+                if is_too_old(value, age_max) {
                     CompactionDecision::Remove
                 } else {
                     CompactionDecision::Keep
@@ -134,16 +136,15 @@ fn blob_files(options: &mut Options, from_bytes: usize) {
     options.set_min_blob_size(from_bytes as u64);
     options.set_blob_file_size(64 * MIB as u64);
     options.set_blob_compression_type(DBCompressionType::Lz4);
-    // While collection is on, a compaction copies all content that it meets in the older half of
-    // the files.
-    options.set_blob_gc_age_cutoff(0.5);
-    options.set_blob_gc_force_threshold(0.5);
-    // Space comes back only when a compaction meets the removals: look for files full of them.
+    // Or each compaction would copy content. It is turned on for a while where there is garbage
+    // worth it: see `crate::collect`.
+    options.set_enable_blob_gc(false);
+    // A blob file that is all garbage goes when compactions have met all removals.
     options.add_compact_on_deletion_collector_factory(0, 0, 0.3);
 }
 
 fn is_too_old(value: &[u8], age_max: Duration) -> bool {
-    let Ok(grave) = wire::decode_record::<Grave>(value) else { return false };
+    let Ok(grave) = Grave::decode(value) else { return false };
     let dug = UNIX_EPOCH + Duration::from_millis(grave.at_ms);
     SystemTime::now().duration_since(dug).is_ok_and(|age| age > age_max)
 }
@@ -157,13 +158,15 @@ pub(super) fn write(sync: bool) -> WriteOptions {
 
 #[cfg(test)]
 mod tests {
+    use memod_protocol::wire;
+
     use super::*;
     use crate::record::GraveCause;
 
     #[test]
     fn graves_age_out_and_what_is_no_grave_stays() {
         let grave =
-            |at_ms| wire::encode(&Grave { cause: GraveCause::Evicted, at_ms, by_uid: Some(1) });
+            |at_ms| wire::encode(&Grave { cause: GraveCause::Evicted, at_ms, by_uid: Some(1), lost: None });
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
         let age_max = Duration::from_secs(60);
         assert!(is_too_old(&grave(now - 61_000), age_max));

@@ -69,7 +69,7 @@ fn a_removed_entry_leaves_a_grave_and_a_put_clears_it() {
         wait(|done| store.remove(keys, GraveCause::Invalidated, 44, by_uid, done)).unwrap();
     assert_eq!(removed, 1, "one was there, and it counts once");
     let Found::Grave(grave) = lookup(&store, 1) else { panic!("no grave") };
-    assert_eq!(grave, Grave { cause: GraveCause::Invalidated, at_ms: 44, by_uid });
+    assert_eq!(grave, Grave { cause: GraveCause::Invalidated, at_ms: 44, by_uid, lost: None });
     assert!(matches!(lookup(&store, 2), Found::Unknown));
     assert_sound(&store);
     let store = store.reopen();

@@ -14,7 +14,7 @@ const DAMAGED_BYTES: [usize; 6] =
     [300, WHOLE_BYTES_MAX, WHOLE_BYTES_MAX + 1, CHUNK, CHUNK + 40_000, 3 * CHUNK];
 
 /// Flips a byte in the middle of this content, in the one file of the database that holds it.
-fn flip(folder: &Path, content: &[u8]) {
+pub(crate) fn flip(folder: &Path, content: &[u8]) {
     let middle = content.len() / 2;
     let needle = &content[middle - 16..middle + 16];
     let mut places = 0;
@@ -34,7 +34,7 @@ fn flip(folder: &Path, content: &[u8]) {
 
 /// A store in which the entries 0 and 9 have this content, which has been damaged on disk. Entries
 /// 1 and 2 have other content, in other files: a checksum of the database covers several rows.
-fn damaged(damaged: &Bytes) -> TestStore {
+pub(crate) fn damaged(damaged: &Bytes) -> TestStore {
     let folder = tempfile::tempdir().unwrap();
     let store = open_in(folder.path());
     put(&store, 0, slice::from_ref(damaged));

@@ -9,12 +9,16 @@
 )]
 
 mod basics;
+mod budgets;
 mod content;
 mod crash;
 mod damage;
+mod damage_cases;
+mod fixtures;
 mod harness;
 mod listing;
 mod model;
 mod nearest;
 mod opening;
 mod threads;
+mod verify;

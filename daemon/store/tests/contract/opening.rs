@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
-use memod_store::{OpenError, Options, Store};
+use memod_store::{Found, OnDamage, OpenError, Options, Store};
 
 use crate::harness::*;
 
@@ -84,4 +85,82 @@ fn a_damaged_database_is_told_and_not_made_anew() {
     fs::remove_file(database.join("CURRENT")).unwrap();
     let error = refusal(folder.path());
     assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+}
+
+/// The folders into which databases of this store have been moved.
+fn aside(store: &Path) -> Vec<PathBuf> {
+    let paths = fs::read_dir(store).unwrap().map(|entry| entry.unwrap().path());
+    let is_aside =
+        |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with("damaged-");
+    paths.filter(is_aside).collect()
+}
+
+fn setting_aside(path: &Path) -> Options {
+    Options { on_damage: OnDamage::SetAside, ..options(path) }
+}
+
+#[test]
+fn a_damaged_database_is_set_aside_if_that_is_wanted_and_every_time() {
+    let TestStore { store, folder } = open();
+    let id = store.id().to_owned();
+    put(&store, 1, &[content(1, 10)]);
+    drop(store);
+    for times in 1..=2 {
+        fs::write(folder.path().join("rocksdb/CURRENT"), "nonsense").unwrap();
+        let error = refusal(folder.path());
+        assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+        assert_eq!(aside(folder.path()).len(), times - 1, "a refusal leaves it where it is");
+        let store = Store::open(&setting_aside(folder.path())).unwrap();
+        assert!(matches!(lookup(&store, 1), Found::Unknown));
+        assert_ne!(store.id(), id, "it is another store");
+        put(&store, 2, &[content(2, 10)]);
+        assert_hit(&store, 2, &[content(2, 10)]);
+        assert_sound(&store);
+        let moved = aside(folder.path());
+        assert_eq!(moved.len(), times);
+        for moved in &moved {
+            assert_eq!(fs::read(moved.join("rocksdb/CURRENT")).unwrap(), b"nonsense");
+        }
+    }
+    // What has been set aside is no hindrance.
+    assert_hit(&open_in(folder.path()), 2, &[content(2, 10)]);
+}
+
+#[test]
+fn what_is_not_damaged_is_never_set_aside() {
+    let store = open();
+    let path = store.folder.path();
+    let error = Store::open(&setting_aside(path)).unwrap_err();
+    assert!(matches!(error, OpenError::Locked { .. }), "{error}");
+    let other = tempfile::tempdir().unwrap();
+    fs::write(other.path().join("thesis.txt"), "x").unwrap();
+    let error = Store::open(&setting_aside(other.path())).unwrap_err();
+    assert!(matches!(error, OpenError::NotOurs { .. }), "{error}");
+    for path in [path, other.path()] {
+        assert_eq!(aside(path), Vec::<PathBuf>::new());
+    }
+    let TestStore { store, folder } = store;
+    put(&store, 1, &[content(1, 10)]);
+    drop(store);
+    let store = Store::open(&setting_aside(folder.path())).unwrap();
+    assert_hit(&store, 1, &[content(1, 10)]);
+}
+
+#[test]
+fn a_log_without_the_file_current_is_damage() {
+    // `kill -9` leaves everything in the log.
+    let store = open();
+    put(&store, 1, &[content(1, 100)]);
+    store.settle().unwrap();
+    let copy = tempfile::tempdir().unwrap();
+    fs::create_dir(copy.path().join("rocksdb")).unwrap();
+    for entry in fs::read_dir(store.folder.path().join("rocksdb")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap();
+        if name != "CURRENT" {
+            fs::copy(&path, copy.path().join("rocksdb").join(name)).unwrap();
+        }
+    }
+    let error = refusal(copy.path()).to_string();
+    assert!(error.contains("rocksdb/CURRENT is missing"), "{error}");
 }

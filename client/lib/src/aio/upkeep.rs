@@ -1,0 +1,75 @@
+//! Upkeep for async programs.
+
+use memod_protocol::{BudgetReport, CollectReport, Interface, PutOutcome, VerifyReport};
+
+use super::client::{Client, Work};
+use super::connection::Connection;
+use crate::connect::Patience;
+use crate::content::HitOutput;
+use crate::error::Error;
+use crate::exchange::upkeep::{AskBudgets, Collect, Verify};
+use crate::outputs::prepare_read;
+use crate::upkeep::{ImportedRun, plan_import};
+
+struct ImportWork<'a> {
+    run: &'a ImportedRun,
+    interface: Interface,
+    outputs: &'a [HitOutput],
+}
+
+impl Work for ImportWork<'_> {
+    type Outcome = PutOutcome;
+
+    async fn run(
+        &mut self,
+        connection: &mut Connection,
+        patience: Patience,
+    ) -> Result<PutOutcome, Error> {
+        let mut outputs = prepare_read(&self.interface, self.outputs)?;
+        let put = plan_import(self.run, &outputs, connection.limits())?;
+        connection.put(put, &mut outputs, patience).await
+    }
+}
+
+impl Client {
+    /// As [`crate::Client::budgets`].
+    ///
+    /// # Errors
+    /// As [`crate::Client::budgets`].
+    pub async fn budgets(&self) -> Result<BudgetReport, Error> {
+        self.ask(&mut AskBudgets).await
+    }
+
+    /// As [`crate::Client::verify`].
+    ///
+    /// # Errors
+    /// As [`crate::Client::verify`].
+    pub async fn verify(
+        &self,
+        repair: bool,
+        progress: impl FnMut(u64) + Send,
+    ) -> Result<VerifyReport, Error> {
+        self.ask(&mut Verify { repair, progress }).await
+    }
+
+    /// As [`crate::Client::collect`].
+    ///
+    /// # Errors
+    /// As [`crate::Client::collect`].
+    pub async fn collect(&self, progress: impl FnMut(u64) + Send) -> Result<CollectReport, Error> {
+        self.ask(&mut Collect { progress }).await
+    }
+
+    /// As [`crate::Client::import`]. Outputs in files are read on an async thread.
+    ///
+    /// # Errors
+    /// As [`crate::Client::import`].
+    pub async fn import(
+        &self,
+        run: &ImportedRun,
+        outputs: &[HitOutput],
+    ) -> Result<PutOutcome, Error> {
+        let interface = run.interface.parse()?;
+        self.with_connection(ImportWork { run, interface, outputs }).await
+    }
+}

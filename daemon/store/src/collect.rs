@@ -1,0 +1,186 @@
+//! Gives the space of what was removed back to the file system.
+//!
+//! Removed content stays in blob files together with content that is still there. When a third of a
+//! column's blob files is garbage, and no less than [`GARBAGE_BYTES_MIN`], what is good in
+//! them is copied and the files are deleted, by a thread of its own. Each byte that is given back
+//! so costs two bytes copied at the most. Where the disk has no room for a copy of everything, the
+//! older quarter is done at a time.
+//!
+//! Graves age out; if there are many more of them than entries, they age faster.
+//!
+//! **Invariants.** One collection at a time. A store that is closed does not wait for one to end.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::disk::{self, FileSystem};
+use crate::error::StoreError;
+use crate::group::Freed;
+use crate::limits::{
+    BALANCE_INTERVAL, GARBAGE_BYTES_MIN, GRAVES_MIN, GRAVES_PER_ENTRY_MAX, PURGE_PATIENCE,
+};
+use crate::rocks::RocksError;
+use crate::schema::Column;
+use crate::store::Shared;
+
+/// The columns whose content stands in blob files.
+const CONTENT: [Column; 2] = [Column::Chunks, Column::Blobs];
+
+/// Says who collects.
+#[derive(Default)]
+pub(crate) struct Collector {
+    turn: Mutex<()>,
+    at_work: AtomicUsize,
+    closing: AtomicBool,
+}
+
+/// What the writer knows of garbage.
+pub(crate) struct Balance {
+    /// What has been removed since garbage was last collected.
+    freed: Freed,
+    balanced: Instant,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Balance {
+    pub(crate) fn new() -> Self {
+        Self { freed: Freed::default(), balanced: Instant::now(), thread: None }
+    }
+
+    pub(crate) fn note_freed(&mut self, freed: Freed) {
+        self.freed.chunk_bytes = self.freed.chunk_bytes.saturating_add(freed.chunk_bytes);
+        self.freed.whole_bytes = self.freed.whole_bytes.saturating_add(freed.whole_bytes);
+    }
+
+    fn freed_of(&mut self, column: Column) -> &mut u64 {
+        match column {
+            Column::Chunks => &mut self.freed.chunk_bytes,
+            _ => &mut self.freed.whole_bytes,
+        }
+    }
+
+    /// Begins to collect what is worth it, if it is time to look.
+    pub(crate) fn keep(&mut self, shared: &Arc<Shared>) -> Result<(), RocksError> {
+        if self.balanced.elapsed() < BALANCE_INTERVAL
+            || self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+        {
+            return Ok(());
+        }
+        self.balanced = Instant::now();
+        let mut columns = Vec::new();
+        for column in CONTENT {
+            let (total, known) = shared.db.blob_bytes(column)?;
+            // The database knows of garbage when a compaction has met the removals.
+            let garbage = known.max(*self.freed_of(column)).min(total);
+            if garbage >= GARBAGE_BYTES_MIN && garbage > total / 3 {
+                *self.freed_of(column) = 0;
+                columns.push(column);
+            }
+        }
+        if age_graves(shared)? {
+            columns.push(Column::Graves);
+        }
+        if columns.is_empty() {
+            return Ok(());
+        }
+        let its = Arc::clone(shared);
+        let work = move || {
+            for column in columns {
+                if let Err(error) = compact(&its, column) {
+                    tracing::warn!(column = column.name(), %error, "garbage cannot be collected");
+                }
+            }
+        };
+        match thread::Builder::new().name("memod-collector".to_owned()).spawn(work) {
+            Ok(thread) => self.thread = Some(thread),
+            Err(error) => tracing::warn!(%error, "garbage cannot be collected"),
+        }
+        Ok(())
+    }
+
+    /// Ends all collection. Nothing can be written to the database after that.
+    pub(crate) fn end(self, shared: &Shared) {
+        shared.collector.closing.store(true, Ordering::SeqCst);
+        if shared.collector.at_work.load(Ordering::SeqCst) > 0 {
+            shared.db.cancel_background_work();
+        }
+        if self.thread.is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the collector panicked");
+        }
+    }
+}
+
+/// Has graves age faster while there are too many. Whether they are to be looked through.
+fn age_graves(shared: &Shared) -> Result<bool, RocksError> {
+    let graves = shared.db.row_estimate(Column::Graves)?;
+    let most = shared.counters().entries.saturating_mul(GRAVES_PER_ENTRY_MAX).max(GRAVES_MIN);
+    Ok(shared.db.age_graves(graves, most))
+}
+
+/// Copies what is good in a column and deletes what it was copied from. Waits until that is done,
+/// or the store is closed.
+fn compact(shared: &Shared, column: Column) -> Result<(), RocksError> {
+    let collector = &shared.collector;
+    let _turn = collector.turn.lock().unwrap_or_else(PoisonError::into_inner);
+    collector.at_work.fetch_add(1, Ordering::SeqCst);
+    // Whoever closes looks whether there is work after it has said so.
+    let outcome = if collector.closing.load(Ordering::SeqCst) {
+        Ok(())
+    } else {
+        compact_now(shared, column)
+    };
+    collector.at_work.fetch_sub(1, Ordering::SeqCst);
+    outcome
+}
+
+fn compact_now(shared: &Shared, column: Column) -> Result<(), RocksError> {
+    let began = Instant::now();
+    shared.db.flush_column(column)?;
+    if CONTENT.contains(&column) {
+        let (total, _) = shared.db.blob_bytes(column)?;
+        let free = FileSystem::under(&shared.path).map_or(u64::MAX, |of| of.free_bytes);
+        let all = free > total.saturating_add(total / 4);
+        shared.db.compact_content(column, if all { "1.0" } else { "0.25" })?;
+    } else {
+        shared.db.compact(column);
+    }
+    tracing::debug!(column = column.name(), took = ?began.elapsed(), "collected garbage");
+    Ok(())
+}
+
+/// What a collection brought.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// Bytes of the store's files before.
+    pub disk_bytes_before: u64,
+    /// Bytes of the store's files after.
+    pub disk_bytes_after: u64,
+}
+
+/// Collects in all columns. Waits until that is done.
+pub(crate) fn collect(shared: &Shared) -> Result<Collected, StoreError> {
+    let folder = shared.path.join("rocksdb");
+    let disk_bytes_before = disk::used_bytes(&folder);
+    for column in Column::ALL {
+        compact(shared, column)?;
+    }
+    if shared.collector.closing.load(Ordering::SeqCst) {
+        return Err(StoreError::Closed);
+    }
+    // The log of what has been flushed goes with the next one.
+    shared.db.flush()?;
+    let began = Instant::now();
+    loop {
+        let disk_bytes_after = disk::used_bytes(&folder);
+        let live = shared.db.live_bytes()?;
+        if disk_bytes_after <= live.saturating_add(GARBAGE_BYTES_MIN)
+            || began.elapsed() >= PURGE_PATIENCE
+        {
+            return Ok(Collected { disk_bytes_before, disk_bytes_after });
+        }
+        // tidy: sleeps because the database deletes files some time and tells nobody.
+        thread::sleep(Duration::from_millis(20));
+    }
+}

@@ -1,0 +1,292 @@
+//! Eviction: which entries go, and when.
+//!
+//! Above the high water mark entries are evicted between groups of changes, until the store is
+//! down to the low one. How much goes after each group follows from how near the limit is: at the
+//! high water mark as much as came, at the limit twice that. Whoever wants to put meanwhile waits for
+//! no more than its group; only a put that would go beyond the limit has entries evicted for it first.
+//!
+//! **Invariants.** An entry that is evicted leaves a grave that says so, in the batch in which it
+//! goes. What is evicted for a scope or a user that has used up its budget is its own.
+//!
+//! **Does not** know how much may be stored ([`crate::budgets`]), nor what an entry is worth
+//! ([`crate::policy`]).
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use crate::error::StoreError;
+use crate::group::Group;
+use crate::heat::{Learned, SHARDS};
+use crate::limits::{
+    EVICT_FOR_PUT_MAX, EVICT_OF_SAMPLE_MAX, EVICT_SAMPLES_MAX, FOLD_INTERVAL, REUSE_INTERVAL,
+};
+use crate::policy::{ENTRY_BYTES, Reuse};
+use crate::rocks::{Database, Read, Reads, Tier};
+use crate::room::Full;
+use crate::sample::{Drawn, Sampler};
+use crate::schema::{Account, Column, META_REUSE};
+use crate::store::{Shared, now_ms};
+use crate::writer::Writer;
+
+/// So much of what it has is evicted while there is too little room on the disk: a fifth at a time.
+const DISK_SHARE: u64 = 5;
+/// After so long it is seen whether that has helped.
+const DISK_INTERVAL: Duration = Duration::from_secs(30);
+/// Entries are evicted for no longer than this between two groups.
+const TURN_MAX: Duration = Duration::from_millis(50);
+
+/// What only eviction knows.
+pub(crate) struct Evictor {
+    sampler: Sampler,
+    pub(crate) reuse: Reuse,
+    /// Evict until the store has no more bytes than this.
+    goal: Option<u64>,
+    /// When there was last too little room on the disk, and something was done about it.
+    disk_was_low: Option<Instant>,
+    pub(crate) folded: Instant,
+    reuse_written: Instant,
+}
+
+impl Evictor {
+    pub(crate) fn new(db: &Database) -> Self {
+        let read = db.read(Column::Meta, META_REUSE, Tier::Disk, Reuse::from_bytes);
+        let reuse = match read {
+            Ok(Read::Row(Some(reuse))) => reuse,
+            Ok(Read::Absent | Read::WouldBlock) => Reuse::new(),
+            Ok(Read::Row(None)) | Err(_) => {
+                tracing::warn!("what was learned of uses cannot be read and is learned anew");
+                Reuse::new()
+            }
+        };
+        Self {
+            sampler: Sampler::new(),
+            reuse,
+            goal: None,
+            disk_was_low: None,
+            folded: Instant::now(),
+            reuse_written: Instant::now(),
+        }
+    }
+
+    /// Whether there is something to evict.
+    pub(crate) fn is_at_work(&self) -> bool {
+        self.goal.is_some()
+    }
+
+    pub(crate) fn learn(&mut self, learned: Vec<Learned>) {
+        for event in learned {
+            event.teach(&mut self.reuse);
+        }
+    }
+
+    /// Draws a sample and chooses those that are worth least, no more than `most`.
+    fn choose(
+        &mut self,
+        shared: &Shared,
+        of: Option<&Account>,
+        most: u64,
+    ) -> Result<Vec<Drawn>, StoreError> {
+        let drawn = self.sampler.draw(shared, of, now_ms())?;
+        self.reuse.refresh();
+        let policy = shared.budgets.policy;
+        let mut valued: Vec<(f64, bool, Drawn)> = drawn
+            .into_iter()
+            .map(|drawn| (policy.value(&drawn.candidate, &self.reuse), false, drawn))
+            .collect();
+        let mut chosen = Vec::new();
+        while (chosen.len() as u64) < most {
+            let lowest = valued.iter().enumerate().min_by(|(_, a), (_, b)| a.0.total_cmp(&b.0));
+            let Some((index, _)) = lowest else { break };
+            let (value, looked, mut drawn) = valued.swap_remove(index);
+            if looked {
+                chosen.push(drawn);
+                continue;
+            }
+            // It is worth more than it seemed if it shares its content with others.
+            let own = drawn.own_bytes(&shared.db)?;
+            let value = if own == drawn.candidate.bytes {
+                value
+            } else {
+                drawn.candidate.bytes = own;
+                policy.value(&drawn.candidate, &self.reuse)
+            };
+            valued.push((value, true, drawn));
+        }
+        Ok(chosen)
+    }
+}
+
+impl Writer {
+    /// Evicts what there is to evict after a group that has added so many bytes. Does no more than
+    /// a little if there was no group, so that the next one need not wait.
+    pub(crate) fn evict_in_turn(&mut self, added: u64) {
+        self.set_goal();
+        let Some(goal) = self.evictor.goal else { return };
+        let began = Instant::now();
+        let before = self.shared.counters().total_bytes();
+        // In thousandths of the way from the goal to the limit; a store without a limit has one as
+        // far above its high water mark as that is above the goal.
+        let budgets = &self.shared.budgets;
+        let high = budgets.high().unwrap_or(goal).max(goal);
+        let limit = budgets.store_bytes_max.unwrap_or(high.saturating_add(high - goal));
+        let limit = limit.max(goal.saturating_add(1));
+        let way = u128::from(before.saturating_sub(goal)) * 1000 / u128::from(limit - goal);
+        let pressure = u64::try_from(way).unwrap_or(u64::MAX).min(1000);
+        let of_sample = 1 + pressure * (EVICT_OF_SAMPLE_MAX - 1) / 1000;
+        let wanted = added.saturating_mul(2).saturating_mul(pressure) / 1000;
+        loop {
+            let used = self.shared.counters().total_bytes();
+            let beyond = used.saturating_sub(goal);
+            let evicted = self.evict(None, EVICT_SAMPLES_MAX, of_sample, beyond);
+            let now = self.shared.counters().total_bytes();
+            if evicted == 0 || now <= goal {
+                self.evictor.goal = None;
+                return;
+            }
+            if before.saturating_sub(now) >= wanted || began.elapsed() >= TURN_MAX {
+                return;
+            }
+        }
+    }
+
+    fn set_goal(&mut self) {
+        let used = self.shared.counters().total_bytes();
+        if let (Some(high), Some(low)) = (self.shared.budgets.high(), self.shared.budgets.low())
+            && used > high
+        {
+            self.evictor.goal = Some(self.evictor.goal.unwrap_or(low).min(low));
+        }
+        let was_low = self.evictor.disk_was_low;
+        if was_low.is_none_or(|at| at.elapsed() >= DISK_INTERVAL)
+            && let Some((free, reserve)) = self.shared.disk.shortage()
+        {
+            tracing::warn!(free, reserve, "too little room on the disk: evicting");
+            self.evictor.disk_was_low = Some(Instant::now());
+            let goal = used - used / DISK_SHARE;
+            self.evictor.goal = Some(self.evictor.goal.unwrap_or(goal).min(goal));
+        }
+    }
+
+    /// Evicts the worst `of_each` of each of so many samples, in one batch, but no more than gives
+    /// about so many bytes back. Says how many went.
+    fn evict(&mut self, of: Option<&Account>, samples: usize, of_each: u64, bytes: u64) -> u64 {
+        let shared = self.share();
+        let mut group = Group::new(&shared, 0, self.loose.bytes());
+        let mut gone = HashSet::new();
+        let mut freed = 0;
+        for _ in 0..samples {
+            if freed >= bytes {
+                break;
+            }
+            let chosen = match self.evictor.choose(&shared, of, of_each) {
+                Ok(chosen) => chosen,
+                Err(error) => {
+                    tracing::warn!(%error, "what is to be evicted cannot be chosen");
+                    break;
+                }
+            };
+            if chosen.is_empty() {
+                break;
+            }
+            for drawn in chosen {
+                if freed >= bytes || !gone.insert(drawn.key) {
+                    continue;
+                }
+                freed += drawn.candidate.bytes.saturating_add(ENTRY_BYTES);
+                if let Err(error) = group.evict(&drawn.key, drawn.heat, now_ms()) {
+                    tracing::warn!(key = %drawn.key, %error, "an entry cannot be evicted");
+                }
+            }
+        }
+        let before = shared.counters().evicted_entries;
+        if let Err(error) = self.write(group) {
+            tracing::warn!(%error, "nothing could be evicted");
+        }
+        shared.counters().evicted_entries - before
+    }
+
+    /// Evicts until there is room for a change that was refused. Whether there is.
+    pub(crate) fn make_room(&mut self, full: &Full) -> bool {
+        let Full::Budget { of, limit, need, .. } = full else { return false };
+        if need > limit {
+            return false;
+        }
+        // For a scope or a user with some slack, or each of its puts would have to wait.
+        let aim = limit - need;
+        let aim = if of.is_some() { aim.min(limit - limit / 10) } else { aim };
+        let mut evicted = 0;
+        loop {
+            let used = match of {
+                None => self.shared.counters().total_bytes().saturating_add(self.loose.bytes()),
+                Some(account) => match self.shared.books.load(&self.shared.db, account) {
+                    Ok(usage) => usage.bytes,
+                    Err(_) => return false,
+                },
+            };
+            if used <= aim {
+                return true;
+            }
+            let now = self.evict(of.as_ref(), 1, EVICT_OF_SAMPLE_MAX, used - aim);
+            evicted += now;
+            if now == 0 || evicted >= EVICT_FOR_PUT_MAX {
+                return used.saturating_add(*need) <= *limit;
+            }
+        }
+    }
+
+    /// Evicts down to the low water mark, however far above it the store is. Says how many went.
+    pub(crate) fn shrink(&mut self) -> u64 {
+        let Some(low) = self.shared.budgets.low() else { return 0 };
+        let before = self.shared.counters().evicted_entries;
+        loop {
+            let beyond = self.shared.counters().total_bytes().saturating_sub(low);
+            let of_each = EVICT_OF_SAMPLE_MAX / 2;
+            if beyond == 0 || self.evict(None, EVICT_SAMPLES_MAX, of_each, beyond) == 0 {
+                break;
+            }
+        }
+        self.shared.counters().evicted_entries - before
+    }
+
+    /// Writes uses down, if it is time; those of one shard for each batch.
+    pub(crate) fn fold_if_due(&mut self) {
+        if self.shared.touches.take_full() || self.evictor.folded.elapsed() >= FOLD_INTERVAL {
+            self.fold();
+        }
+    }
+
+    /// Writes all uses down.
+    pub(crate) fn fold(&mut self) {
+        self.evictor.folded = Instant::now();
+        let shared = self.share();
+        for shard in 0..SHARDS {
+            let touched = shared.touches.take(shard);
+            if touched.is_empty() {
+                continue;
+            }
+            let mut group = Group::new(&shared, 0, self.loose.bytes());
+            for (key, touch) in &touched {
+                if let Err(error) = group.fold(key, touch) {
+                    tracing::debug!(%key, %error, "a use is not written down");
+                }
+            }
+            if let Err(error) = self.write(group) {
+                tracing::warn!(%error, "uses could not be written down");
+            }
+        }
+        if self.evictor.reuse_written.elapsed() >= REUSE_INTERVAL {
+            self.write_reuse();
+        }
+    }
+
+    /// Writes down what has been learned of uses.
+    pub(crate) fn write_reuse(&mut self) {
+        self.evictor.reuse_written = Instant::now();
+        let shared = self.share();
+        let mut group = Group::new(&shared, 0, self.loose.bytes());
+        group.batch.put(&shared.db, Column::Meta, META_REUSE, &self.evictor.reuse.to_bytes());
+        if let Err(error) = self.write(group) {
+            tracing::warn!(%error, "what was learned of uses could not be written down");
+        }
+    }
+}

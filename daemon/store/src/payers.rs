@@ -1,0 +1,158 @@
+//! Who pays for a blob that several entries may refer to.
+//!
+//! **Invariants.** Of the entries that refer to a blob one pays, and the value of its row in `refs`
+//! says so: the one that brought it. When it goes and others stay, one of those pays from the same
+//! batch on. A blob is removed only if no reference to it remains, in the overlay or in the
+//! database; if the references cannot be read, it stays.
+
+use std::collections::HashMap;
+
+use memod_protocol::{Digest, Key, wire};
+
+use crate::group::Group;
+use crate::overlay::{Owner, PendingEntry, PendingRefs, Standing};
+use crate::record::{EntryRecord, ref_pays, ref_value};
+use crate::rocks::{Database, Read, Reads, RocksError, Tier};
+use crate::schema::{Column, parse_ref_key, prefix_end, ref_key};
+
+/// What is known of a blob whose references have changed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Blob {
+    /// It was not there before.
+    pub(crate) is_new: bool,
+    /// The entry that brought its content in this group.
+    pub(crate) brought_by: Option<Key>,
+}
+
+/// Who refers to a blob when the group is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Heir {
+    Nobody,
+    /// Somebody; who that is was not looked for, or cannot be read.
+    Somebody,
+    /// This entry, and perhaps others.
+    Entry(Key),
+}
+
+impl Group<'_> {
+    /// Writes the references to a blob that have changed, has one of them pay, and gives who
+    /// refers to it now.
+    pub(crate) fn seal_refs(
+        &mut self,
+        digest: &Digest,
+        refs: &PendingRefs,
+        blob: Blob,
+        entries: &HashMap<Key, PendingEntry>,
+    ) -> Heir {
+        let db = &self.shared.db;
+        let heir = find_heir(db, digest, refs);
+        let paid = if blob.is_new { None } else { stored_payer(db, digest, refs) };
+        let refers = |key: &Key| refs.keys.get(key) == Some(&true);
+        let pays = match (heir, paid) {
+            (Heir::Nobody, _) => None,
+            (_, Some(payer)) if refers(&payer) => Some(payer),
+            // It is there, and somebody who is not concerned pays for it.
+            (_, None) if !blob.is_new => None,
+            (Heir::Entry(heir), _) => Some(blob.brought_by.filter(refers).unwrap_or(heir)),
+            (Heir::Somebody, _) => None,
+        };
+        for (key, refers) in &refs.keys {
+            let row = ref_key(digest, key);
+            if *refers {
+                self.batch.put(db, Column::Refs, &row, &ref_value(pays == Some(*key)));
+            } else {
+                self.batch.delete(db, Column::Refs, &row);
+            }
+        }
+        if let Some(payer) = pays.filter(|payer| !refs.keys.contains_key(payer)) {
+            self.batch.put(db, Column::Refs, &ref_key(digest, &payer), &ref_value(true));
+        }
+        let before = paid.and_then(|payer| entries.get(&payer)?.stored_owner.as_ref());
+        if let Some(owner) = before {
+            self.charges.drop_blob(owner, refs.bytes);
+        }
+        if let Some(owner) = pays.and_then(|payer| owner_now(db, &payer, entries)) {
+            self.charges.add_blob(&owner, refs.bytes);
+        }
+        heir
+    }
+}
+
+/// Which of the entries whose references have changed pays for the blob so far, if one does.
+fn stored_payer(db: &Database, digest: &Digest, refs: &PendingRefs) -> Option<Key> {
+    let pays = |key: &&Key| {
+        let row = ref_key(digest, key);
+        match db.read(Column::Refs, &row, Tier::Disk, ref_pays) {
+            Ok(read) => read == Read::Row(true),
+            Err(error) => {
+                tracing::error!(%digest, %error, "who pays for a blob cannot be read");
+                false
+            }
+        }
+    };
+    refs.keys.keys().find(pays).copied()
+}
+
+/// Who is charged for an entry when the group is made.
+fn owner_now(db: &Database, key: &Key, entries: &HashMap<Key, PendingEntry>) -> Option<Owner> {
+    if let Some(pending) = entries.get(key) {
+        return match &pending.now {
+            Standing::Present(entry) => Some(Owner::of(entry)),
+            Standing::Absent | Standing::Unreadable => None,
+        };
+    }
+    let decode = |row: &[u8]| wire::decode_record::<EntryRecord>(row).ok();
+    match db.read(Column::Entries, key.as_bytes(), Tier::Disk, decode) {
+        Ok(Read::Row(Some(entry))) => Some(Owner::of(&entry)),
+        _ => {
+            tracing::error!(%key, "who wrote the entry that is to pay for a blob cannot be read");
+            None
+        }
+    }
+}
+
+/// Who refers to a blob. An entry of this group comes first, the one with the lowest key.
+fn find_heir(db: &Database, digest: &Digest, refs: &PendingRefs) -> Heir {
+    let referring = refs.keys.iter().filter(|(_, refers)| **refers).map(|(key, _)| key);
+    if let Some(key) = referring.min() {
+        return Heir::Entry(*key);
+    }
+    // Any change that is no reference is the loss of one.
+    let Some(near) = refs.keys.keys().next() else { return Heir::Somebody };
+    find_ref(db, digest, refs, near).unwrap_or_else(|error| {
+        tracing::error!(%digest, %error, "who refers to a blob cannot be read: it stays");
+        Heir::Somebody
+    })
+}
+
+/// Looks for a reference that stays, both ways from one that goes. Beginning at the first
+/// reference instead would meet the remains of all that have been removed before, each time.
+fn find_ref(
+    db: &Database,
+    digest: &Digest,
+    refs: &PendingRefs,
+    near: &Key,
+) -> Result<Heir, RocksError> {
+    let prefix = digest.as_bytes();
+    let mut rows = db.rows(Column::Refs, prefix, prefix_end(prefix));
+    let stays = |row: &[u8]| match parse_ref_key(row) {
+        Some((_, key)) if refs.keys.contains_key(&key) => None,
+        Some((_, key)) => Some(Heir::Entry(key)),
+        None => Some(Heir::Somebody),
+    };
+    rows.seek(&ref_key(digest, near));
+    while let Some((row, _)) = rows.row()? {
+        if let Some(heir) = stays(row) {
+            return Ok(heir);
+        }
+        rows.forward();
+    }
+    rows.seek_back(&ref_key(digest, near));
+    while let Some((row, _)) = rows.row()? {
+        if let Some(heir) = stays(row) {
+            return Ok(heir);
+        }
+        rows.back();
+    }
+    Ok(Heir::Nobody)
+}

@@ -1,0 +1,66 @@
+//! Finds the way past rows that cannot be read.
+//!
+//! **Invariants.** What is skipped begins with a row that cannot be read. It ends at the first row
+//! that can be, unless there are several damaged places close together; then rows between them
+//! may be skipped too.
+
+use crate::error::StoreError;
+use crate::rocks::{Rows, is_damage};
+use crate::schema::prefix_end;
+
+/// Behind every key of every column.
+const END: [u8; 8] = [u8::MAX; 8];
+
+/// Puts a walk that met damage, when it had come up to `from`, at a row behind it; at the end if
+/// there is none. False if nothing behind it can be read.
+///
+/// # Errors
+/// If the disk cannot be read.
+pub(crate) fn damage(rows: &mut Rows<'_>, from: &[u8]) -> Result<bool, StoreError> {
+    let mut works = |key: &[u8]| {
+        rows.seek(key);
+        match rows.row() {
+            Ok(_) => Ok(true),
+            Err(error) if is_damage(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
+    };
+    // Ever further, to where the damage is over ..
+    let mut bad = from.to_vec();
+    let mut good = None;
+    let ends = (1..=from.len()).rev().filter_map(|length| prefix_end(from.get(..length)?));
+    for end in ends.chain([END.to_vec()]) {
+        if works(&end)? {
+            good = Some(end);
+            break;
+        }
+        bad = end;
+    }
+    let Some(mut good) = good else { return Ok(false) };
+    // .. and back, by halves, to where it just is.
+    let common = bad.iter().zip(&good).take_while(|(a, b)| a == b).count();
+    let (head, mut low, mut high) = (
+        good.get(..common).unwrap_or_default().to_vec(),
+        number(&bad, common),
+        number(&good, common),
+    );
+    while high - low > 1 {
+        let middle = low + (high - low) / 2;
+        let key = [head.as_slice(), &middle.to_be_bytes()].concat();
+        if works(&key)? {
+            (high, good) = (middle, key);
+        } else {
+            low = middle;
+        }
+    }
+    works(&good).map_err(StoreError::from)
+}
+
+/// The eight bytes from there on, as a number.
+fn number(key: &[u8], from: usize) -> u64 {
+    let mut bytes = [0; 8];
+    for (to, byte) in bytes.iter_mut().zip(key.iter().skip(from)) {
+        *to = *byte;
+    }
+    u64::from_be_bytes(bytes)
+}

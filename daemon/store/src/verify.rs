@@ -1,0 +1,382 @@
+//! Reads everything that is stored and says what is wrong; on demand removes what is.
+//!
+//! Three walks, in steps. Along `entries`: whether each is listed, under the key that it has.
+//! Along `tasks`: whether what is listed is there. Along `refs`: each blob once, all of it, and
+//! whether the entries that refer to it say the same. What a walk cannot read it skips; the rows
+//! that stand there are found by another.
+//!
+//! **Invariants.** A step reads one state of the database, a bounded part of it, and from the disk:
+//! what is kept in memory is not asked. Nothing is removed that was not seen bad by a step and is
+//! still as it was seen when the writer comes to it.
+//!
+//! **Does not** look for rows that only take room: of `near`, of `graves`, chunks of nobody.
+
+use std::sync::mpsc;
+
+use memod_protocol::{CallIdentity, Digest, Key, Problem, VerifyReport, wire};
+
+use crate::error::StoreError;
+use crate::limits::{PROBLEMS_NAMED_MAX, VERIFY_STEP_BYTES, VERIFY_STEP_ROWS};
+use crate::mend::Mend;
+use crate::mutation::{BlobFault, Burial, Mutation};
+use crate::record::{EntryRecord, GraveCause, OutputRecord, TaskRecord};
+use crate::rocks::{Reads, Rows, View, is_damage};
+use crate::schema::{Column, TaskKey, parse_ref_key, ref_key, task_key};
+use crate::skip;
+use crate::store::{Shared, Store, now_ms};
+use crate::verify_blob::{Allowance, BlobProgress, Fault, Seen, decoded, read_blob, see};
+
+/// A verification at work.
+#[derive(Debug)]
+pub struct Verification {
+    store: Store,
+    repair: bool,
+    walk: Walk,
+    /// From which row the walk goes on.
+    cursor: Vec<u8>,
+    blob: Option<SeenBlob>,
+    report: VerifyReport,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Walk {
+    Entries,
+    Tasks,
+    Refs,
+    Done,
+}
+
+/// The blob whose references are being walked along.
+#[derive(Debug)]
+struct SeenBlob {
+    digest: Digest,
+    progress: BlobProgress,
+}
+
+/// Key and value.
+type OwnedRow = (Vec<u8>, Vec<u8>);
+
+/// What a step has found.
+#[derive(Default)]
+struct Finds {
+    problems: Vec<Problem>,
+    mends: Vec<Mend>,
+}
+
+impl Finds {
+    fn add(&mut self, key: Option<Key>, digest: Option<Digest>, what: impl Into<String>) {
+        let what = what.into().chars().take(300).collect();
+        self.problems.push(Problem { key, digest, what });
+    }
+}
+
+impl Store {
+    /// Prepares to read everything; with `repair`, what is bad is removed.
+    #[must_use]
+    pub fn verification(&self, repair: bool) -> Verification {
+        Verification {
+            store: self.clone(),
+            repair,
+            walk: Walk::Entries,
+            cursor: Vec::new(),
+            blob: None,
+            report: VerifyReport::default(),
+        }
+    }
+}
+
+impl Verification {
+    /// What has been read and found so far.
+    #[must_use]
+    pub fn report(&self) -> &VerifyReport {
+        &self.report
+    }
+
+    /// How much has been read: entries and blobs.
+    #[must_use]
+    pub fn done(&self) -> u64 {
+        self.report.entries + self.report.blobs
+    }
+
+    /// Reads the next part; false if it was the last. Waits for the disk, and with `repair` for
+    /// the writer. Not to be called on the writer's thread.
+    ///
+    /// # Errors
+    /// If the disk cannot be read or, with `repair`, not be written; damage is no error.
+    pub fn step(&mut self) -> Result<bool, StoreError> {
+        let store = self.store.clone();
+        let shared = store.shared();
+        let mut finds = Finds::default();
+        self.walk(&shared.db.view(), &mut finds)?;
+        self.report.problems += finds.problems.len() as u64;
+        let room = PROBLEMS_NAMED_MAX.saturating_sub(self.report.named.len());
+        self.report.named.extend(finds.problems.into_iter().take(room));
+        if self.repair {
+            self.report.buried += mend(shared, finds.mends)?;
+        }
+        Ok(self.walk != Walk::Done)
+    }
+
+    fn walk(&mut self, view: &View<'_>, finds: &mut Finds) -> Result<(), StoreError> {
+        let column = match self.walk {
+            Walk::Refs => Column::Refs,
+            Walk::Entries => Column::Entries,
+            Walk::Tasks => Column::Tasks,
+            Walk::Done => return Ok(()),
+        };
+        let mut left = Allowance { rows: VERIFY_STEP_ROWS, bytes: VERIFY_STEP_BYTES };
+        let mut rows = view.rows(column, &[], None);
+        rows.seek(&self.cursor);
+        loop {
+            let Some((key, value)) = self.readable(&mut rows, column, finds)? else {
+                self.walk = match self.walk {
+                    Walk::Entries => Walk::Tasks,
+                    Walk::Tasks => Walk::Refs,
+                    Walk::Refs | Walk::Done => Walk::Done,
+                };
+                self.cursor.clear();
+                return Ok(());
+            };
+            left.take(key.len() + value.len());
+            let mut is_done = true;
+            match self.walk {
+                Walk::Refs => is_done = self.reference(view, &key, &mut left, finds)?,
+                Walk::Entries => self.entry(view, &key, &value, finds)?,
+                Walk::Tasks | Walk::Done => listing(view, &key, finds)?,
+            }
+            self.cursor = key;
+            if is_done {
+                self.cursor.push(0);
+                rows.forward();
+            }
+            if left.is_used_up() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The row that the walk is at, or, if that cannot be read, the next that can.
+    fn readable(
+        &self,
+        rows: &mut Rows<'_>,
+        column: Column,
+        finds: &mut Finds,
+    ) -> Result<Option<OwnedRow>, StoreError> {
+        let owned = |(key, value): (&[u8], &[u8])| (key.to_vec(), value.to_vec());
+        match rows.row() {
+            Ok(row) => Ok(row.map(owned)),
+            Err(error) if is_damage(&error) => {
+                let what = format!("rows of {} cannot be read: {error}", column.name());
+                finds.add(None, None, &what);
+                if !skip::damage(rows, &self.cursor)? {
+                    return Ok(None);
+                }
+                Ok(rows.row()?.map(owned))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Looks at one reference; false if its blob has not been read to the end yet.
+    fn reference(
+        &mut self,
+        view: &View<'_>,
+        row: &[u8],
+        left: &mut Allowance,
+        finds: &mut Finds,
+    ) -> Result<bool, StoreError> {
+        let Some((digest, key)) = parse_ref_key(row) else {
+            finds.add(None, None, "a reference cannot be read");
+            return Ok(true);
+        };
+        let known = self.blob.take().filter(|blob| blob.digest == digest);
+        let progress = match known.map(|blob| blob.progress) {
+            Some(done @ (BlobProgress::Sound { .. } | BlobProgress::Bad(_))) => done,
+            Some(BlobProgress::Reading { storage, next }) => {
+                self.read_blob(view, &digest, (storage, next), left)?
+            }
+            None => self.read_blob(view, &digest, (0, 0), left)?,
+        };
+        let is_read = !matches!(progress, BlobProgress::Reading { .. });
+        if is_read {
+            judge(view, &digest, &key, &progress, finds)?;
+        }
+        self.blob = Some(SeenBlob { digest, progress });
+        Ok(is_read)
+    }
+
+    /// Reads a blob, all of it or as much as is allowed. `begun`: of that storage, the chunks
+    /// before that one are known to be sound.
+    fn read_blob(
+        &mut self,
+        view: &View<'_>,
+        digest: &Digest,
+        begun: (u64, u32),
+        left: &mut Allowance,
+    ) -> Result<BlobProgress, StoreError> {
+        let progress = read_blob(view, digest, begun, left)?;
+        match &progress {
+            BlobProgress::Reading { .. } => {}
+            BlobProgress::Sound { bytes } => {
+                self.report.blobs += 1;
+                self.report.bytes += bytes;
+            }
+            BlobProgress::Bad(_) => self.report.blobs += 1,
+        }
+        Ok(progress)
+    }
+
+    /// Looks at one entry.
+    fn entry(
+        &mut self,
+        view: &View<'_>,
+        key: &[u8],
+        row: &[u8],
+        finds: &mut Finds,
+    ) -> Result<(), StoreError> {
+        let Ok(key) = key.try_into().map(Key::from_bytes) else {
+            finds.add(None, None, "an entry has no key");
+            return Ok(());
+        };
+        self.report.entries += 1;
+        let entry: EntryRecord = match wire::decode_record(row) {
+            Ok(entry) => entry,
+            Err(error) => {
+                let what = format!("the entry cannot be read: {error}");
+                bury_entry(finds, key, row, &what);
+                return Ok(());
+            }
+        };
+        if let Some(what) = listing_fault(view, &key, &entry)? {
+            bury_entry(finds, key, row, &what);
+            return Ok(());
+        }
+        for OutputRecord { digest, .. } in entry.outputs {
+            let what = match see(view, Column::Refs, &ref_key(&digest, &key), |_| ())? {
+                Seen::Row(()) => continue,
+                Seen::Absent => "the entry does not refer to its blob".to_owned(),
+                Seen::Damaged(error) => format!("a reference cannot be read: {error}"),
+            };
+            finds.add(Some(key), Some(digest), what);
+            finds.mends.push(Mend::Refer { digest, key });
+        }
+        Ok(())
+    }
+}
+
+/// Finds an entry that is bad in itself.
+fn bury_entry(finds: &mut Finds, key: Key, row: &[u8], what: &str) {
+    finds.add(Some(key), None, what);
+    let (row, cause) = (Some(Digest::of(row)), GraveCause::Corrupt);
+    finds.mends.push(Mend::Bury(Burial { key, row, blob: None, cause, at_ms: now_ms() }));
+}
+
+/// Whether a blob that has been read, and the entry that is said to refer to it, go together.
+fn judge(
+    view: &View<'_>,
+    digest: &Digest,
+    key: &Key,
+    progress: &BlobProgress,
+    finds: &mut Finds,
+) -> Result<(), StoreError> {
+    let decode = |row: &[u8]| (decoded::<EntryRecord>(row), Digest::of(row));
+    let (entry, row) = match see(view, Column::Entries, key.as_bytes(), decode)? {
+        Seen::Row((Some(entry), row)) => (Some(entry), Some(row)),
+        // The walks before have come upon it, and once only.
+        Seen::Row((None, _)) | Seen::Damaged(_) => return Ok(()),
+        Seen::Absent => (None, None),
+    };
+    let output = entry.iter().flat_map(|entry| &entry.outputs).find(|of| of.digest == *digest);
+    let Some(output) = output else {
+        finds.add(Some(*key), Some(*digest), "a blob is kept for an entry that does not have it");
+        finds.mends.push(Mend::Unrefer { digest: *digest, key: *key });
+        return Ok(());
+    };
+    let fault = match progress {
+        BlobProgress::Bad(fault) => fault.clone(),
+        BlobProgress::Sound { bytes } if *bytes != output.bytes => Fault {
+            cause: GraveCause::Corrupt,
+            storage: None,
+            what: format!("blob {digest} has another length than its entry says"),
+        },
+        BlobProgress::Sound { .. } | BlobProgress::Reading { .. } => return Ok(()),
+    };
+    finds.add(Some(*key), Some(*digest), &fault.what);
+    let blob = Some(BlobFault { digest: *digest, storage: fault.storage });
+    let cause = fault.cause;
+    finds.mends.push(Mend::Bury(Burial { key: *key, row, blob, cause, at_ms: now_ms() }));
+    Ok(())
+}
+
+/// What is wrong with an entry's row in the listing.
+fn listing_fault(
+    view: &View<'_>,
+    key: &Key,
+    entry: &EntryRecord,
+) -> Result<Option<String>, StoreError> {
+    let EntryRecord { scope, task, cache_version, signature, .. } = entry;
+    let listing = task_key(scope, task, cache_version, signature, key);
+    Ok(match see(view, Column::Tasks, &listing, decoded::<TaskRecord>)? {
+        Seen::Row(Some(record)) => {
+            let identity = CallIdentity {
+                scope: scope.clone(),
+                task: task.clone(),
+                cache_version: cache_version.clone(),
+                signature: *signature,
+                inputs: record.inputs,
+            };
+            (identity.key() != *key).then(|| "the entry stands under another's key".to_owned())
+        }
+        Seen::Row(None) => Some("the entry's listing cannot be read".to_owned()),
+        Seen::Absent => Some("the entry is not listed".to_owned()),
+        Seen::Damaged(error) => Some(format!("the entry's listing cannot be read: {error}")),
+    })
+}
+
+/// Looks at one row of the listing.
+fn listing(view: &View<'_>, row: &[u8], finds: &mut Finds) -> Result<(), StoreError> {
+    let Some(task) = TaskKey::parse(row) else {
+        finds.add(None, None, "a row of the listing cannot be read");
+        return Ok(());
+    };
+    let key = task.key;
+    let is_its = |found: &[u8]| {
+        // One that cannot be read has been found by the walk along the entries.
+        decoded::<EntryRecord>(found).is_none_or(|of| {
+            task_key(&of.scope, &of.task, &of.cache_version, &of.signature, &key) == row
+        })
+    };
+    match see(view, Column::Entries, key.as_bytes(), is_its)? {
+        Seen::Row(true) => {}
+        Seen::Row(false) | Seen::Absent => {
+            finds.add(Some(key), None, "it is listed and not there");
+            finds.mends.push(Mend::Unlist { row: row.to_vec(), key });
+        }
+        Seen::Damaged(error) => {
+            finds.add(Some(key), None, format!("the entry cannot be read: {error}"));
+            let (cause, at_ms) = (GraveCause::Corrupt, now_ms());
+            finds.mends.push(Mend::Bury(Burial { key, row: None, blob: None, cause, at_ms }));
+            finds.mends.push(Mend::Unlist { row: row.to_vec(), key });
+        }
+    }
+    Ok(())
+}
+
+/// Has what was found mended, and waits for it; gives how many entries were removed.
+fn mend(shared: &Shared, mends: Vec<Mend>) -> Result<u64, StoreError> {
+    let (sender, receiver) = mpsc::sync_channel(mends.len());
+    for mend in mends {
+        let sender = sender.clone();
+        // If nobody receives any more, nobody wants to know.
+        let done = Box::new(move |outcome| drop(sender.send(outcome)));
+        if let Err(mutation) = shared.queue.push(Mutation::Mend { mend, done }) {
+            mutation.refuse(StoreError::Closed);
+        }
+    }
+    drop(sender);
+    receiver.iter().map(|outcome| outcome.map(u64::from)).sum()
+}
+
+#[cfg(test)]
+#[path = "verify_tests.rs"]
+mod tests;

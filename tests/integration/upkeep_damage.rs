@@ -1,0 +1,102 @@
+//! Damage as a user meets it: `memo verify`, and stores that are set aside.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use harness::{CallBuilder, Daemon, Setup, call};
+use memod_protocol::PutOutcome;
+use serde_json::Value;
+
+use crate::memo::{ends, json_of, memo};
+use crate::semantics_lookup::{damage, noise};
+
+fn one(seed: u64) -> CallBuilder {
+    call(&format!("task{seed}")).bare().output("o0", "bytes")
+}
+
+/// A daemon with three entries, the content of one of which is damaged on the disk.
+fn damaged() -> Daemon {
+    let mut daemon = Daemon::new();
+    let mut raw = daemon.connect();
+    for seed in 1..=3 {
+        let content = noise(seed, 3000);
+        assert_eq!(raw.put(one(seed).put(&[("o0", &content)])), PutOutcome::Populated);
+    }
+    drop(raw);
+    assert!(daemon.stop().success());
+    assert!(damage(&daemon.data(), &noise(2, 3000)) > 0, "it stands in the store's files");
+    daemon.start().expect("it starts with a damaged blob");
+    daemon
+}
+
+#[test]
+fn verify_finds_what_is_bad_and_repair_keeps_the_rest() {
+    let daemon = damaged();
+    let bad = one(2).0.key().unwrap().to_string();
+    for _ in 0..2 {
+        let ran = memo(&daemon, &["--format", "json", "verify"]);
+        assert_eq!(ran.code, Some(5), "{ran:?}");
+        assert!(ran.errors().contains("memo verify --repair"), "{ran:?}");
+        let told = ran.json();
+        assert_eq!((&told["entries"], &told["problems"]), (&3.into(), &1.into()), "{told}");
+        assert_eq!(told["buried"], 0);
+        assert_eq!(told["named"][0]["key"], Value::from(bad.clone()));
+    }
+    let told = json_of(&daemon, 0, &["verify", "--repair"]);
+    assert_eq!((&told["problems"], &told["buried"]), (&1.into(), &1.into()), "{told}");
+    let told = json_of(&daemon, 0, &["verify"]);
+    assert_eq!((&told["entries"], &told["problems"]), (&2.into(), &0.into()), "{told}");
+    let mut raw = daemon.connect();
+    for seed in [1, 3] {
+        let (_, contents) = raw.lookup(&one(seed)).expect("it is whole");
+        assert!(contents[0] == noise(seed, 3000));
+    }
+    assert!(raw.lookup(&one(2)).is_err(), "it is a miss");
+}
+
+#[test]
+fn an_export_leaves_out_what_is_damaged_and_says_so() {
+    let daemon = damaged();
+    let archive = daemon.folder().join("archive").display().to_string();
+    let ran = ends(&daemon, 0, &["export", &archive]);
+    assert!(ran.errors().contains("is damaged"), "{ran:?}");
+    assert!(ran.text().starts_with("2 entries exported"), "{ran:?}");
+    let to = Daemon::new();
+    assert_eq!(json_of(&to, 0, &["import", &archive])["imported"], 2);
+}
+
+/// The folders into which stores have been moved.
+fn aside(data: &Path) -> Vec<PathBuf> {
+    let paths = fs::read_dir(data).unwrap().map(|entry| entry.unwrap().path());
+    paths.filter(|path| path.file_name().unwrap().to_string_lossy().contains("damaged-")).collect()
+}
+
+#[test]
+fn a_store_that_cannot_be_opened_is_set_aside_if_that_is_wanted() {
+    for setup in [
+        Setup::new().config("on_damage = \"set_aside\"\n"),
+        Setup::new().argument("--on-damage").argument("set_aside"),
+    ] {
+        let mut daemon = setup.start();
+        let stored = call("one");
+        assert_eq!(daemon.connect().put(stored.put(&[("o0", b"x")])), PutOutcome::Populated);
+        assert!(daemon.stop().success());
+        fs::write(daemon.data().join("rocksdb/CURRENT"), "nonsense").unwrap();
+        daemon.start().expect("a cache must come up");
+        assert!(daemon.connect().lookup(&stored).is_err());
+        assert_eq!(daemon.connect().put(stored.put(&[("o0", b"x")])), PutOutcome::Populated);
+        let moved = aside(&daemon.data());
+        assert_eq!(moved.len(), 1);
+        assert_eq!(fs::read(moved[0].join("rocksdb/CURRENT")).unwrap(), b"nonsense");
+        let (log, data) = (daemon.log(), daemon.data());
+        for part in ["WAS DAMAGED", &data.display().to_string(), &moved[0].display().to_string()] {
+            assert!(log.contains(part), "{part} is not in {log}");
+        }
+        let told = json_of(&daemon, 0, &["doctor"]);
+        assert!(told.to_string().contains("set aside in"), "{told}");
+        assert!(daemon.stop().success());
+        daemon.start().expect("it starts again");
+        assert!(daemon.connect().lookup(&stored).is_ok());
+        assert_eq!(aside(&daemon.data()).len(), 1);
+    }
+}
