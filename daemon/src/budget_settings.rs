@@ -90,7 +90,8 @@ impl BudgetSettings {
             bytes.map_or_else(|| text.to_owned(), |bytes| bytes.to_string())
         };
         let scopes = self.scope_bytes.iter();
-        let scopes = scopes.map(|((project, domain), bytes)| (format!("{project}/{domain}"), bytes));
+        let scopes =
+            scopes.map(|((project, domain), bytes)| (format!("{project}/{domain}"), bytes));
         [
             ("store_bytes_max", or(self.store_bytes_max, "a tenth of the file system")),
             ("store_bytes_high", or(self.store_bytes_high, "nine tenths of store_bytes_max")),
@@ -198,8 +199,14 @@ mod tests {
 
     #[test]
     fn mistakes_in_tables_are_named() {
-        assert_eq!(parse_users(&table("x = 1")).expect_err("x"), "x: the number of a user is wanted");
-        assert_eq!(parse_users(&table("1 = -1")).expect_err("-1"), "1: a number of bytes is wanted");
+        assert_eq!(
+            parse_users(&table("x = 1")).expect_err("x"),
+            "x: the number of a user is wanted"
+        );
+        assert_eq!(
+            parse_users(&table("1 = -1")).expect_err("-1"),
+            "1: a number of bytes is wanted"
+        );
         let problem = parse_scopes(&table("a = 1")).expect_err("a");
         assert_eq!(problem, "a: a table is wanted, not integer");
         let problem = parse_scopes(&table("a = { b = \"1\" }")).expect_err("b");

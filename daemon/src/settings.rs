@@ -107,11 +107,11 @@ impl Settings {
         ];
         let rows = before.into_iter().chain(self.budgets.rows()).chain(after);
         rows.map(|(name, value)| {
-                let origin = self.origins.iter().rev().find(|(set, _)| *set == name);
-                let origin = origin.map_or("default", |(_, origin)| origin.as_str());
-                (name.to_owned(), value, origin.to_owned())
-            })
-            .collect()
+            let origin = self.origins.iter().rev().find(|(set, _)| *set == name);
+            let origin = origin.map_or("default", |(_, origin)| origin.as_str());
+            (name.to_owned(), value, origin.to_owned())
+        })
+        .collect()
     }
 }
 

@@ -297,7 +297,7 @@ fn stats_count_hits_misses_and_time_saved() {
     let fields = [
         &["hits", "misses", "puts", "entries", "blobs", "stored_bytes", "logical_bytes"][..],
         &["evicted_entries", "leases", "waiters", "connections", "time_saved_seconds"],
-        &["uptime_seconds", "by_task", "by_scope", "by_uid", "misses_by_reason"],
+        &["uptime_seconds", "by_task", "by_scope", "by_uid", "misses_by_reason", "eviction"],
     ];
     assert_fields(&stats, &fields.concat());
     for (field, wanted) in [("hits", 1), ("misses", 1), ("puts", 1), ("entries", 1), ("blobs", 1)] {

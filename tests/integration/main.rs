@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod autostart;
+mod budgets;
 mod bystander;
 mod cli;
 mod cli_arguments;

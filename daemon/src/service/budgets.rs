@@ -54,7 +54,7 @@ impl Collection {
     /// # Errors
     /// If the store fails.
     pub(crate) async fn evict(&self) -> Result<u64, WireError> {
-        self.service.commit(|store, done| store.shrink(done)).await
+        self.service.commit(Store::shrink).await
     }
 
     /// Gives free space back to the file system; `evicted_entries` is only reported.

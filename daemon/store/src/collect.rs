@@ -28,6 +28,11 @@ use crate::store::Shared;
 /// The columns whose content stands in blob files.
 const CONTENT: [Column; 2] = [Column::Chunks, Column::Blobs];
 
+/// Garbage is collected when it is more than one part in so many of a column's files, and while
+/// there is too little room on the disk.
+const GARBAGE_SHARE: u64 = 3;
+const SHORT_SHARE: u64 = 10;
+
 /// Says who collects.
 #[derive(Default)]
 pub(crate) struct Collector {
@@ -70,11 +75,12 @@ impl Balance {
         }
         self.balanced = Instant::now();
         let mut columns = Vec::new();
+        let share = if shared.disk.shortage().is_some() { SHORT_SHARE } else { GARBAGE_SHARE };
         for column in CONTENT {
             let (total, known) = shared.db.blob_bytes(column)?;
             // The database knows of garbage when a compaction has met the removals.
             let garbage = known.max(*self.freed_of(column)).min(total);
-            if garbage >= GARBAGE_BYTES_MIN && garbage > total / 3 {
+            if garbage >= GARBAGE_BYTES_MIN && garbage > total / share {
                 *self.freed_of(column) = 0;
                 columns.push(column);
             }
@@ -126,11 +132,8 @@ fn compact(shared: &Shared, column: Column) -> Result<(), RocksError> {
     let _turn = collector.turn.lock().unwrap_or_else(PoisonError::into_inner);
     collector.at_work.fetch_add(1, Ordering::SeqCst);
     // Whoever closes looks whether there is work after it has said so.
-    let outcome = if collector.closing.load(Ordering::SeqCst) {
-        Ok(())
-    } else {
-        compact_now(shared, column)
-    };
+    let outcome =
+        if collector.closing.load(Ordering::SeqCst) { Ok(()) } else { compact_now(shared, column) };
     collector.at_work.fetch_sub(1, Ordering::SeqCst);
     outcome
 }

@@ -139,8 +139,10 @@ pub enum StoreError {
         need: u64,
     },
     /// A user's budget is used up, and nothing more of it could be evicted. Nothing was stored.
-    #[error("user {uid} may store {limit} bytes and has stored {used}: there is no room for {need} \
-        more")]
+    #[error(
+        "user {uid} may store {limit} bytes and has stored {used}: there is no room for {need} \
+        more"
+    )]
     UserFull {
         /// Whose budget it is.
         uid: u32,

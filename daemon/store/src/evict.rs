@@ -2,8 +2,11 @@
 //!
 //! Above the high water mark entries are evicted between groups of changes, until the store is
 //! down to the low one. How much goes after each group follows from how near the limit is: at the
-//! high water mark as much as came, at the limit twice that. Whoever wants to put meanwhile waits for
-//! no more than its group; only a put that would go beyond the limit has entries evicted for it first.
+//! high water mark about as much as came, at the limit twice that. Only a put that would go beyond
+//! the limit has entries evicted for it first.
+//!
+//! While there is too little room on the disk, a fifth of the store goes at a time, and no more
+//! than half of it: if that does not help, it is not the store that fills the disk.
 //!
 //! **Invariants.** An entry that is evicted leaves a grave that says so, in the batch in which it
 //! goes. What is evicted for a scope or a user that has used up its budget is its own.
@@ -18,7 +21,8 @@ use crate::error::StoreError;
 use crate::group::Group;
 use crate::heat::{Learned, SHARDS};
 use crate::limits::{
-    EVICT_FOR_PUT_MAX, EVICT_OF_SAMPLE_MAX, EVICT_SAMPLES_MAX, FOLD_INTERVAL, REUSE_INTERVAL,
+    EVICT_FOR_PUT_MAX, EVICT_OF_SAMPLE_MAX, EVICT_SAMPLES_MAX, FOLD_INTERVAL, GARBAGE_BYTES_MIN,
+    REUSE_INTERVAL,
 };
 use crate::policy::{ENTRY_BYTES, Reuse};
 use crate::rocks::{Database, Read, Reads, Tier};
@@ -28,12 +32,20 @@ use crate::schema::{Account, Column, META_REUSE};
 use crate::store::{Shared, now_ms};
 use crate::writer::Writer;
 
-/// So much of what it has is evicted while there is too little room on the disk: a fifth at a time.
+/// While there is too little room on the disk, one part in so many is evicted at a time.
 const DISK_SHARE: u64 = 5;
 /// After so long it is seen whether that has helped.
 const DISK_INTERVAL: Duration = Duration::from_secs(30);
 /// Entries are evicted for no longer than this between two groups.
 const TURN_MAX: Duration = Duration::from_millis(50);
+
+/// There is too little room on the disk.
+struct Shortage {
+    /// When something was last done about it.
+    acted: Instant,
+    /// The store is not made smaller than this.
+    floor: u64,
+}
 
 /// What only eviction knows.
 pub(crate) struct Evictor {
@@ -41,8 +53,8 @@ pub(crate) struct Evictor {
     pub(crate) reuse: Reuse,
     /// Evict until the store has no more bytes than this.
     goal: Option<u64>,
-    /// When there was last too little room on the disk, and something was done about it.
-    disk_was_low: Option<Instant>,
+    /// While there is too little room on the disk.
+    shortage: Option<Shortage>,
     pub(crate) folded: Instant,
     reuse_written: Instant,
 }
@@ -62,7 +74,7 @@ impl Evictor {
             sampler: Sampler::new(),
             reuse,
             goal: None,
-            disk_was_low: None,
+            shortage: None,
             folded: Instant::now(),
             reuse_written: Instant::now(),
         }
@@ -156,13 +168,20 @@ impl Writer {
         {
             self.evictor.goal = Some(self.evictor.goal.unwrap_or(low).min(low));
         }
-        let was_low = self.evictor.disk_was_low;
-        if was_low.is_none_or(|at| at.elapsed() >= DISK_INTERVAL)
-            && let Some((free, reserve)) = self.shared.disk.shortage()
-        {
+        let Some((free, reserve)) = self.shared.disk.shortage() else {
+            self.evictor.shortage = None;
+            return;
+        };
+        let shortage = &mut self.evictor.shortage;
+        if shortage.as_ref().is_some_and(|since| since.acted.elapsed() < DISK_INTERVAL) {
+            return;
+        }
+        let floor = shortage.as_ref().map_or(used / 2, |since| since.floor);
+        *shortage = Some(Shortage { acted: Instant::now(), floor });
+        let goal = (used - used / DISK_SHARE).max(floor);
+        // Less would not be given back to the file system.
+        if used.saturating_sub(goal) >= GARBAGE_BYTES_MIN {
             tracing::warn!(free, reserve, "too little room on the disk: evicting");
-            self.evictor.disk_was_low = Some(Instant::now());
-            let goal = used - used / DISK_SHARE;
             self.evictor.goal = Some(self.evictor.goal.unwrap_or(goal).min(goal));
         }
     }

@@ -17,9 +17,7 @@ use crate::heat::Learned;
 use crate::mutation::{BlobFault, Burial, Done, Mutation, NewEntry, Replace};
 use crate::overlay::{GraveChange, Overlay, Owner, Standing, StoredBlob};
 use crate::policy::Worth;
-use crate::record::{
-    EntryRecord, Grave, GraveCause, Heat, Lost, OutputRecord, TaskRecord,
-};
+use crate::record::{EntryRecord, Grave, GraveCause, Heat, Lost, OutputRecord, TaskRecord};
 use crate::rocks::Batch;
 use crate::room::{Full, Need, Room};
 use crate::row_bytes;
@@ -92,30 +90,7 @@ impl<'a> Group<'a> {
     pub(crate) fn apply(&mut self, mutation: Mutation) -> Option<Box<Stuck>> {
         let db = &self.shared.db;
         match mutation {
-            Mutation::Put { entry, done } => {
-                let outcome = match self.judge_put(&entry) {
-                    Err(error) => Err(error),
-                    Ok(Put::Exists(winner)) => Ok(PutOutcome::Exists(winner)),
-                    Ok(Put::Store(need)) => {
-                        let owner = Owner {
-                            scope: entry.identity.scope.clone(),
-                            uid: entry.provenance.writer_uid,
-                        };
-                        match self.room.admit(need, Some(&owner)) {
-                            Ok(None) => {
-                                self.put(*entry);
-                                Ok(PutOutcome::Populated)
-                            }
-                            Ok(Some(full)) => {
-                                let mutation = Mutation::Put { entry, done };
-                                return Some(Box::new(Stuck { mutation, full }));
-                            }
-                            Err(error) => Err(error),
-                        }
-                    }
-                };
-                self.answer(done, outcome);
-            }
+            Mutation::Put { entry, done } => return self.apply_put(entry, done),
             Mutation::Remove { keys, grave, done } => {
                 let outcome = self.remove(&keys, grave);
                 self.answer(done, outcome);
@@ -131,12 +106,12 @@ impl<'a> Group<'a> {
             }
             Mutation::Chunk { storage, index, content, reserve, failure } => {
                 let need = Need { store: content.len() as u64, account: 0 };
+                // No account is asked, so nothing is read that could fail.
                 if let Ok(Some(full)) = self.room.admit(need, None) {
-                    let mutation =
-                        Mutation::Chunk { storage, index, content, reserve, failure };
+                    let mutation = Mutation::Chunk { storage, index, content, reserve, failure };
                     return Some(Box::new(Stuck { mutation, full }));
                 }
-                self.room.note_loose(storage, content.len() as u64);
+                self.room.note_loose(storage, need.store);
                 self.batch.put(db, Column::Chunks, &chunk_key(storage, index), &content);
                 if let Some(chunks) = reserve {
                     self.loose(storage, chunks);
@@ -169,6 +144,30 @@ impl<'a> Group<'a> {
             // These are the writer's own business.
             Mutation::Fold { .. } | Mutation::Shrink { .. } | Mutation::Wake => {}
         }
+        None
+    }
+
+    fn apply_put(&mut self, entry: Box<NewEntry>, done: Done<PutOutcome>) -> Option<Box<Stuck>> {
+        let outcome = match self.judge_put(&entry) {
+            Ok(Put::Exists(winner)) => Ok(PutOutcome::Exists(winner)),
+            Ok(Put::Store(need)) => {
+                let scope = entry.identity.scope.clone();
+                let owner = Owner { scope, uid: entry.provenance.writer_uid };
+                match self.room.admit(need, Some(&owner)) {
+                    Ok(None) => {
+                        self.put(*entry);
+                        Ok(PutOutcome::Populated)
+                    }
+                    Ok(Some(full)) => {
+                        let mutation = Mutation::Put { entry, done };
+                        return Some(Box::new(Stuck { mutation, full }));
+                    }
+                    Err(error) => Err(error),
+                }
+            }
+            Err(error) => Err(error),
+        };
+        self.answer(done, outcome);
         None
     }
 

@@ -3,30 +3,33 @@
 //! On disk a store is a folder: `lock` is held locked for life and names the process that holds
 //! it; `rocksdb/` is the database. `run/` belongs to the daemon and is ignored here.
 //!
-//! The database has eight column families; `schema` has their keys and `record` their values:
+//! The database has nine column families; `schema` has their keys and `record` their values:
 //!
 //! | column | key | value |
 //! |---|---|---|
-//! | `meta` | a name | format, store id, counters, next storage id, notes, loose storages |
+//! | `meta` | a name | format, id, counters, usage, next storage id, notes, loose storages |
 //! | `entries` | key | scope, task, cache version, signature, outputs, provenance |
 //! | `tasks` | scope, task, cache version, signature, key | the listing's row, interface, inputs |
 //! | `blobs` | digest | the content, if small; else its length, storage id and chaining values |
 //! | `chunks` | storage id, index | a chunk of content |
-//! | `refs` | digest, key | nothing: the entry of that key refers to the blob of that digest |
-//! | `graves` | key | when, why and by whom an entry was removed |
+//! | `refs` | digest, key | whether this entry pays for the blob, to which it refers |
+//! | `graves` | key | when, why and by whom an entry was removed; what went with it |
 //! | `near` | group, slot, time, key | nothing: finds entries that differ in one input |
+//! | `heat` | key | when an entry was last hit, and how often |
 //!
 //! **Invariants.**
 //! - One thread (`writer`) makes every change, in groups, each group in one write batch: an
-//!   entry, its listing row, its references, its blobs and the counters change together.
+//!   entry, its listing row, its references, its blobs, the counters and what is charged to its
+//!   scope and its writer change together.
 //! - A blob has a row in `blobs` exactly as long as it has one in `refs`.
 //! - Chunks of a storage stand in `chunks` only if a row in `blobs` or a loose row in `meta` names
 //!   the storage. What is loose when a store is opened is removed; so nothing can leak.
 //! - Content is verified against its digest when it enters, and again when it is read from disk.
-//! - Opening does not scan: its cost does not grow with the store.
+//! - What is stored stays within the budgets at every moment.
+//! - Opening does not scan: its cost does not grow with the store, but for the one time that a
+//!   store of an older format is taken over.
 //!
-//! **Does not** use an async runtime, read configuration, decide what to evict, or know who may
-//! read what.
+//! **Does not** use an async runtime, read configuration, or know who may read what.
 
 #![cfg_attr(
     test,
@@ -44,8 +47,8 @@ mod collect;
 #[cfg(test)]
 mod damage_tests;
 mod describe;
-mod disk;
 mod differences;
+mod disk;
 mod error;
 mod evict;
 mod group;
@@ -69,8 +72,8 @@ mod payers;
 mod pins;
 pub mod policy;
 mod queue;
-mod record;
 mod rebuild;
+mod record;
 mod recount;
 mod rocks;
 mod room;

@@ -75,7 +75,7 @@ pub(crate) const GRAVES_MIN: u64 = 100_000;
 pub(crate) const PURGE_PATIENCE: Duration = Duration::from_secs(5);
 /// Small entries may take one part in so many of the hot cache's memory, besides it.
 pub(crate) const HOT_ENTRIES_SHARE: u64 = 8;
-/// Scopes and users whose charges are kept in memory; those of others are read when they are wanted.
+/// Scopes and users whose charges are kept in memory; those of others are read when wanted.
 pub(crate) const USAGES_KNOWN_MAX: usize = 4096;
 /// Entries in one shard whose uses have not been written down; there are 16 shards.
 pub(crate) const TOUCHES_PER_SHARD_MAX: usize = 1024;
@@ -104,5 +104,6 @@ pub(crate) const SHARED_LOOKS_MAX: usize = 8;
 pub(crate) const USER_LOOKS_MAX: usize = 4096;
 /// Scopes whose listing a sample goes on from where the last one ended.
 pub(crate) const HANDS_MAX: usize = 1024;
-/// How often room is made for one change before it is refused.
-pub(crate) const ROOM_ATTEMPTS_MAX: u32 = 3;
+/// How often room is made for one change before it is refused. More than once because what is
+/// evicted may have shared content with what is to be put, which then needs more room.
+pub(crate) const ROOM_ATTEMPTS_MAX: u32 = 32;

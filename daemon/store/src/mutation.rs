@@ -162,7 +162,9 @@ impl Mutation {
             Self::Put { done, .. } => done(Err(error)),
             Self::Remove { done, .. } | Self::Shrink { done } => done(Err(error)),
             Self::Mend { done, .. } => done(Err(error)),
-            Self::Fold { done } | Self::Note { done, .. } | Self::Barrier { done } => done(Err(error)),
+            Self::Fold { done } | Self::Note { done, .. } | Self::Barrier { done } => {
+                done(Err(error));
+            }
             Self::Chunk { failure, .. } => failure.set(error),
             // What is loose is removed when the store is opened again.
             Self::Bury(_) | Self::Reap { .. } | Self::Regret(_) | Self::Wake => {}

@@ -11,9 +11,9 @@ use memod_protocol::{CallIdentity, Digest, Key, Scope};
 
 use crate::error::StoreError;
 use crate::near::{self, NearRow};
-use crate::row_bytes::RowLengths;
 use crate::record::{BlobRecord, Counters, EntryRecord, Grave, Heat, TaskRecord};
 use crate::rocks::{Database, Read, Reads, RocksError, Tier, is_damage};
+use crate::row_bytes::RowLengths;
 use crate::schema::{Column, task_key};
 use crate::upload::{Prepared, PreparedContent};
 

@@ -102,13 +102,12 @@ fn owner_now(db: &Database, key: &Key, entries: &HashMap<Key, PendingEntry>) -> 
         };
     }
     let decode = |row: &[u8]| wire::decode_record::<EntryRecord>(row).ok();
-    match db.read(Column::Entries, key.as_bytes(), Tier::Disk, decode) {
-        Ok(Read::Row(Some(entry))) => Some(Owner::of(&entry)),
-        _ => {
-            tracing::error!(%key, "who wrote the entry that is to pay for a blob cannot be read");
-            None
-        }
+    let read = db.read(Column::Entries, key.as_bytes(), Tier::Disk, decode);
+    if let Ok(Read::Row(Some(entry))) = read {
+        return Some(Owner::of(&entry));
     }
+    tracing::error!(%key, "who wrote the entry that is to pay for a blob cannot be read");
+    None
 }
 
 /// Who refers to a blob. An entry of this group comes first, the one with the lowest key.

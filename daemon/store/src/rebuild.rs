@@ -1,5 +1,5 @@
-//! Makes the charges anew: when a store of format 1 is taken over, which had none, and when they are
-//! in doubt because an entry was removed that could not be read.
+//! Makes the charges anew: when a store of format 1 is taken over, which had none, and when they
+//! are in doubt because an entry was removed that could not be read.
 //!
 //! **Invariants.** Reads every entry, so opening such a store takes time that grows with it, once.
 //! Being cut off does no harm: it is done again as a whole. Of the entries that refer to a blob the
@@ -16,8 +16,7 @@ use crate::rocks::{Batch, Database, Read, Reads, RocksError, Tier};
 use crate::row_bytes::RowLengths;
 use crate::schema::{
     Account, Column, META_COUNTERS, META_DOUBT, META_USAGE, parse_ref_key, prefix_end, ref_key,
-    task_key,
-    usage_key,
+    task_key, usage_key,
 };
 
 /// Rows that are written together.
@@ -143,7 +142,7 @@ impl Rebuild<'_> {
                 continue;
             };
             if blob.as_ref().is_none_or(|blob| blob.digest != digest) {
-                self.settle(blob.take())?;
+                self.settle(blob.take().as_ref())?;
             }
             let blob = blob.get_or_insert(Blob { digest, first: None, payer: None });
             let key_bytes = key.as_bytes();
@@ -157,19 +156,20 @@ impl Rebuild<'_> {
             }
             rows.forward();
         }
-        self.settle(blob)
+        self.settle(blob.as_ref())
     }
 
     /// Charges a blob to the one who pays for it.
-    fn settle(&mut self, blob: Option<Blob>) -> Result<(), RocksError> {
+    fn settle(&mut self, blob: Option<&Blob>) -> Result<(), RocksError> {
         let Some(Blob { digest, first: Some(first), payer }) = blob else { return Ok(()) };
-        let payer = payer.unwrap_or(first);
-        let length = |row: &[u8]| BlobRecord::decode(row).map_or(0, |record| record.content_bytes());
+        let payer = payer.as_ref().unwrap_or(first);
+        let length =
+            |row: &[u8]| BlobRecord::decode(row).map_or(0, |record| record.content_bytes());
         let bytes = match self.db.read(Column::Blobs, digest.as_bytes(), Tier::Disk, length)? {
             Read::Row(bytes) => bytes,
             Read::Absent | Read::WouldBlock => 0,
         };
-        self.put(Column::Refs, &ref_key(&digest, &payer), &ref_value(true))?;
+        self.put(Column::Refs, &ref_key(digest, payer), &ref_value(true))?;
         if let Some(entry) = self.entry(payer.as_bytes())? {
             self.charge(Owner::of(&entry), 0, bytes);
         }

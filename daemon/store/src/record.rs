@@ -322,8 +322,7 @@ mod tests {
             },
             inputs: vec![("i".to_owned(), Digest::from_bytes([0x11; 32]))],
         };
-        let grave =
-            Grave { cause: GraveCause::Invalidated, at_ms: 9, by_uid: Some(1), lost: None };
+        let grave = Grave { cause: GraveCause::Invalidated, at_ms: 9, by_uid: Some(1), lost: None };
         let lost = Lost { compute_ns: Some(7), last_use_ms: 8, hits: 2, regretted: true };
         let evicted =
             Grave { cause: GraveCause::Evicted, at_ms: 9, by_uid: None, lost: Some(lost) };

@@ -15,8 +15,8 @@ use crate::record::{
 use crate::rocks::{Read, Reads, Rows, Tier};
 use crate::row_bytes::RowLengths;
 use crate::schema::{
-    Account, Column, META_DOUBT, META_LOOSE, META_USAGE, TaskKey, loose_storage, parse_ref_key,
-    parse_usage_key, prefix_end, ref_key, task_key,
+    Account, Column, META_COUNTERS, META_DOUBT, META_LOOSE, META_USAGE, TaskKey, loose_storage,
+    parse_ref_key, parse_usage_key, prefix_end, ref_key, task_key,
 };
 use crate::store::Shared;
 
@@ -61,16 +61,19 @@ impl Recount {
 
 pub(crate) fn recount(shared: &Shared) -> Result<Recount, StoreError> {
     let view = shared.db.view();
-    let mut recount = Recount::default();
-    // What is counted since the store was made, not what is there.
-    recount.counters = Counters {
+    // As they were when the view was taken: the writer goes on.
+    let written: Counters =
+        record(&view, Column::Meta, META_COUNTERS).unwrap_or_else(|| shared.counters());
+    // What is counted since the store was made is not what is there.
+    let counters = Counters {
         entries: 0,
         blobs: 0,
         stored_bytes: 0,
         logical_bytes: 0,
         row_bytes: 0,
-        ..shared.counters()
+        ..written
     };
+    let mut recount = Recount { counters, ..Recount::default() };
     let usages = count_entries(&view, &mut recount)?;
     count_tasks(&view, &mut recount)?;
     let mut storages = count_blobs(&view, &mut recount)?;
@@ -89,6 +92,10 @@ pub(crate) fn recount(shared: &Shared) -> Result<Recount, StoreError> {
             recount.problem(|| "uses are written down of an entry that is not there".to_owned());
         }
     })?;
+    if !doubt && recount.problem_count == 0 && recount.counters != written {
+        let counted = recount.counters;
+        recount.problem(|| format!("the counters are {written:?} and should be {counted:?}"));
+    }
     Ok(recount)
 }
 
@@ -308,9 +315,8 @@ fn count_near(reads: &impl Reads, recount: &mut Recount) -> Result<(), StoreErro
             }
             return;
         }
-        let grave = reads.read(Column::Graves, key.as_bytes(), Tier::Disk, |row| {
-            Grave::decode(row).ok()
-        });
+        let grave =
+            reads.read(Column::Graves, key.as_bytes(), Tier::Disk, |row| Grave::decode(row).ok());
         let grave = match grave {
             Ok(Read::Row(grave)) => grave,
             _ => None,

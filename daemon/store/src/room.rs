@@ -27,12 +27,7 @@ pub(crate) struct Need {
 #[derive(Debug, Clone)]
 pub(crate) enum Full {
     /// A budget; that of the store if there is no account.
-    Budget {
-        of: Option<Account>,
-        limit: u64,
-        used: u64,
-        need: u64,
-    },
+    Budget { of: Option<Account>, limit: u64, used: u64, need: u64 },
     /// The disk.
     Disk { free: u64, reserve: u64 },
 }

@@ -52,7 +52,8 @@ impl RowLengths {
 pub(crate) fn at_most(new: &NewEntry) -> u64 {
     let NewEntry { identity, interface, outputs, provenance, .. } = new;
     let run = &provenance.run;
-    let texts = [&provenance.program, &provenance.host, &run.task_version, &run.execution, &run.node];
+    let texts =
+        [&provenance.program, &provenance.host, &run.task_version, &run.execution, &run.node];
     let of_run: usize = texts.into_iter().flatten().map(|text| text.len() + NUMBER_BYTES).sum();
     let scope = identity.scope.project.len() + identity.scope.domain.len();
     let names = scope + identity.task.len() + identity.cache_version.len();

@@ -3,7 +3,8 @@
 //! Keys are hashes, so the entries behind a random key are a fair sample of all, but for those that
 //! stand behind a wide gap; a few random steps on even that out. The entries of a scope are
 //! drawn from its listing, where each sample goes on from where the last one ended, so that each
-//! comes up once in a round; those of a user from all, where at most [`USER_LOOKS_MAX`] are looked at.
+//! comes up once in a round; those of a user from all, of which at most [`USER_LOOKS_MAX`] are
+//! looked at.
 //!
 //! **Invariants.** The work for a sample is bounded, whatever the store holds.
 

@@ -17,6 +17,8 @@ use crate::store::Store;
 const ENTRIES: u64 = 2000;
 /// One entry in so many is of the small scope and of the second user.
 const SMALL: u64 = 20;
+/// How often each of all entries is to be drawn.
+const EXPECTED: u64 = 96;
 
 fn identity(number: u64) -> CallIdentity {
     CallIdentity {
@@ -54,17 +56,17 @@ fn fill(store: &Store, numbers: impl Iterator<Item = u64>) {
 
 /// How often each key is drawn in so many samples.
 fn draw(store: &Store, of: Option<&Account>, samples: usize) -> HashMap<Key, u64> {
-    let (mut sampler, mut drawn) = (Sampler::new(), HashMap::new());
+    let (mut hand, mut counts) = (Sampler::new(), HashMap::new());
     for _ in 0..samples {
-        let sample = sampler.draw(store.shared(), of, 10).unwrap();
+        let sample = hand.draw(store.shared(), of, 10).unwrap();
         assert!(sample.len() <= SAMPLE_COUNT);
         let count = sample.len();
         for one in sample {
-            *drawn.entry(one.key).or_default() += 1;
+            *counts.entry(one.key).or_default() += 1;
         }
         assert!(count == SAMPLE_COUNT || of.is_some(), "{count}");
     }
-    drawn
+    counts
 }
 
 #[test]
@@ -72,16 +74,15 @@ fn each_entry_is_drawn_about_as_often_as_any_other() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&Options::new(folder.path())).unwrap();
     fill(&store, 0..ENTRIES);
-    const EXPECTED: u64 = 96;
     let drawn = draw(&store, None, EXPECTED as usize * ENTRIES as usize / SAMPLE_COUNT);
     assert_eq!(drawn.len() as u64, ENTRIES, "each comes up");
     let least = drawn.values().min().unwrap();
     let most = drawn.values().max().unwrap();
     assert!(*least > EXPECTED / 3 && *most < EXPECTED * 2, "{least} to {most}");
     // The variance of counts: of chance, one; of the gaps between keys, about two more.
-    let square = |count: &u64| (*count as f64 - EXPECTED as f64).powi(2) / EXPECTED as f64;
-    let chi = drawn.values().map(square).sum::<f64>() / ENTRIES as f64;
-    assert!(chi < 5.0, "{chi}");
+    let square = |count: &u64| count.abs_diff(EXPECTED).pow(2);
+    let chi = drawn.values().map(square).sum::<u64>() / EXPECTED / ENTRIES;
+    assert!(chi < 5, "{chi}");
 }
 
 #[test]

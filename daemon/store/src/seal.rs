@@ -312,4 +312,3 @@ impl Group<'_> {
         BlobRecord::Chunked(ChunkedRecord { bytes, storage, chaining: content.chaining }).encode()
     }
 }
-

@@ -13,9 +13,7 @@ use crate::collect::Balance;
 use crate::error::StoreError;
 use crate::evict::Evictor;
 use crate::group::{Freed, Group, Reply, Stuck};
-use crate::limits::{
-    FOLD_INTERVAL, FREED_BYTES_FLUSH, ROOM_ATTEMPTS_MAX, SYNC_INTERVAL_MAX,
-};
+use crate::limits::{FOLD_INTERVAL, FREED_BYTES_FLUSH, ROOM_ATTEMPTS_MAX, SYNC_INTERVAL_MAX};
 use crate::mutation::{Done, Mutation};
 use crate::options::{Durability, Options};
 use crate::queue::Taken;

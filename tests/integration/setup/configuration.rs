@@ -23,7 +23,7 @@ stall_timeout = \"1ns\"
 durability = \"hope\"
 log = \"memod=loudly\"
 
-[eviction]
+[sharing]
 high_water = 3
 ";
 
@@ -45,7 +45,7 @@ fn every_mistake_of_a_configuration_is_told_at_once_with_its_line() {
         (10, "stall_timeout: must lie between 100ms and 1h"),
         (11, "durability: `hope` is neither `process` nor `power`"),
         (12, "log: "),
-        (14, "`eviction` is no setting"),
+        (14, "`sharing` is no setting"),
     ];
     for (line, message) in wanted {
         let whole = format!("memod: error: {file}:{line}: {message}");

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rocksdb::{
-    BottommostLevelCompaction, ColumnFamily, CompactOptions, DB, DBPinnableSlice, DBRawIterator, ErrorKind, FlushOptions, ReadOptions,
-    ReadTier, Snapshot, WriteBatch, WriteOptions,
+    BottommostLevelCompaction, ColumnFamily, CompactOptions, DB, DBPinnableSlice, DBRawIterator,
+    ErrorKind, FlushOptions, ReadOptions, ReadTier, Snapshot, WriteBatch, WriteOptions,
 };
 
 use super::{RocksError, options};
@@ -81,7 +81,7 @@ impl Database {
     ) -> Result<Self, RocksError> {
         let grave_age_ms_max = u64::try_from(grave_age_max.as_millis()).unwrap_or(u64::MAX);
         let grave_age_ms = Arc::new(AtomicU64::new(grave_age_ms_max));
-        let columns = options::columns(block_cache_bytes, Arc::clone(&grave_age_ms));
+        let columns = options::columns(block_cache_bytes, &grave_age_ms);
         let db = DB::open_cf_descriptors(&options::database(create), path, columns)?;
         let mut memory = ReadOptions::default();
         memory.set_read_tier(ReadTier::BlockCache);
@@ -161,8 +161,8 @@ impl Database {
         self.property(column, c"rocksdb.estimate-num-keys")
     }
 
-    /// Has graves age twice as fast if there are more than so many, and at last half as fast again
-    /// if there are few. Whether they are to be compacted, so that it takes effect.
+    /// Has graves age twice as fast if there are more than so many, and half as fast if there are
+    /// few, but no slower than was asked for. Whether they are to be compacted, to take effect.
     pub(crate) fn age_graves(&self, graves: u64, most: u64) -> bool {
         let now = self.grave_age_ms.load(Ordering::Relaxed);
         let next = match graves {
@@ -378,115 +378,5 @@ impl Batch {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use memod_protocol::wire;
-
-    use crate::error::OpenError;
-    use crate::options::Options;
-    use crate::record::Counters;
-    use crate::schema::{META_COUNTERS, META_FORMAT, META_REUSE, META_USAGE};
-    use crate::store::Store;
-
-    use super::*;
-
-    /// Compacts a column; what it meets is told by the next change.
-    pub(crate) fn compact(database: &Database, column: Column) {
-        let mut options = rocksdb::CompactOptions::default();
-        options.set_bottommost_level_compaction(rocksdb::BottommostLevelCompaction::Force);
-        let (begin, end) = (None::<&[u8]>, None::<&[u8]>);
-        database.db.compact_range_cf_opt(database.column(column), begin, end, &options);
-    }
-
-    fn open_raw(path: &Path) -> DB {
-        let columns = options::columns(1024 * 1024, Arc::new(AtomicU64::new(u64::MAX)));
-        DB::open_cf_descriptors(&options::database(true), path, columns).unwrap()
-    }
-
-    fn set_format(db: &DB, format: u32) {
-        let meta = db.cf_handle("meta").unwrap();
-        db.put_cf(meta, META_FORMAT, format.to_le_bytes()).unwrap();
-    }
-
-    /// Makes the database of a store one of format 1.
-    pub(crate) fn make_format_1(store: &Path) {
-        let mut db = open_raw(&store.join("rocksdb"));
-        db.drop_cf(Column::Near.name()).unwrap();
-        db.drop_cf(Column::Heat.name()).unwrap();
-        let of = |column: Column| db.cf_handle(column.name()).unwrap();
-        let rows = |column| db.iterator_cf(of(column), rocksdb::IteratorMode::Start);
-        for (key, _) in rows(Column::Refs).flatten() {
-            db.put_cf(of(Column::Refs), key, []).unwrap();
-        }
-        for (key, value) in rows(Column::Graves).flatten() {
-            // Without the tag of what was lost.
-            db.put_cf(of(Column::Graves), key, &value[..value.len() - 1]).unwrap();
-        }
-        for (key, value) in rows(Column::Meta).flatten() {
-            if key.starts_with(META_USAGE) || *key == *META_REUSE {
-                db.delete_cf(of(Column::Meta), key).unwrap();
-            } else if *key == *META_COUNTERS {
-                let all: Counters = wire::decode_record(&value).unwrap();
-                let five =
-                    (all.entries, all.blobs, all.stored_bytes, all.logical_bytes, all.puts);
-                db.put_cf(of(Column::Meta), key, wire::encode(&five)).unwrap();
-            }
-        }
-        drop(db);
-        set_format_1(store);
-    }
-
-    /// Writes the number of format 1 and changes nothing else.
-    pub(crate) fn set_format_1(store: &Path) {
-        let path = store.join("rocksdb");
-        let columns = DB::list_cf(&options::database(false), &path).unwrap();
-        let db = DB::open_cf(&options::database(false), &path, columns).unwrap();
-        set_format(&db, 1);
-    }
-
-    /// Whether the database of a store has the column and the number of format 2.
-    pub(crate) fn is_format_2(store: &Path) -> bool {
-        let path = store.join("rocksdb");
-        let columns = DB::list_cf(&options::database(false), &path).unwrap();
-        let format = Database::peek_meta(&path, META_FORMAT).unwrap().unwrap();
-        columns.contains(&"near".to_owned()) && format == 2u32.to_le_bytes()
-    }
-
-    #[test]
-    fn a_newer_format_refuses_to_open() {
-        let folder = tempfile::tempdir().unwrap();
-        let options = Options::new(folder.path());
-        drop(Store::open(&options).unwrap());
-        set_format(&open_raw(&folder.path().join("rocksdb")), 7);
-        let error = Store::open(&options).unwrap_err();
-        assert!(matches!(error, OpenError::NewerFormat { found: 7, known: 2, .. }), "{error}");
-        // And the refusal leaves it as it was.
-        assert!(matches!(Store::open(&options), Err(OpenError::NewerFormat { .. })));
-    }
-
-    #[test]
-    fn a_newer_format_with_more_columns_refuses_to_open() {
-        let folder = tempfile::tempdir().unwrap();
-        let options = Options::new(folder.path());
-        drop(Store::open(&options).unwrap());
-        {
-            let mut db = open_raw(&folder.path().join("rocksdb"));
-            set_format(&db, 8);
-            db.create_cf("future", &rocksdb::Options::default()).unwrap();
-        }
-        let error = Store::open(&options).unwrap_err();
-        assert!(matches!(error, OpenError::NewerFormat { found: 8, .. }), "{error}");
-    }
-
-    #[test]
-    fn a_database_of_something_else_is_damaged_as_a_store() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("rocksdb");
-        let mut create = rocksdb::Options::default();
-        create.create_if_missing(true);
-        let mut db = DB::open(&create, &path).unwrap();
-        db.create_cf("theirs", &create).unwrap();
-        drop(db);
-        let error = Store::open(&Options::new(folder.path())).unwrap_err();
-        assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
-    }
-}
+#[path = "database_tests.rs"]
+pub(crate) mod tests;

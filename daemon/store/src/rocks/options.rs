@@ -53,12 +53,12 @@ pub(super) fn database(create: bool) -> Options {
 /// All column families with their options.
 pub(super) fn columns(
     block_cache_bytes: u64,
-    grave_age_ms: Arc<AtomicU64>,
+    grave_age_ms: &Arc<AtomicU64>,
 ) -> Vec<ColumnFamilyDescriptor> {
     let cache = Cache::new_lru_cache(usize::try_from(block_cache_bytes).unwrap_or(usize::MAX));
     let mut columns: Vec<_> = Column::ALL
         .into_iter()
-        .map(|of| ColumnFamilyDescriptor::new(of.name(), column(of, &cache, &grave_age_ms)))
+        .map(|of| ColumnFamilyDescriptor::new(of.name(), column(of, &cache, grave_age_ms)))
         .collect();
     // RocksDB insists on this one; memod keeps nothing in it.
     columns.push(ColumnFamilyDescriptor::new("default", Options::default()));
@@ -165,8 +165,9 @@ mod tests {
 
     #[test]
     fn graves_age_out_and_what_is_no_grave_stays() {
-        let grave =
-            |at_ms| wire::encode(&Grave { cause: GraveCause::Evicted, at_ms, by_uid: Some(1), lost: None });
+        let grave = |at_ms| {
+            wire::encode(&Grave { cause: GraveCause::Evicted, at_ms, by_uid: Some(1), lost: None })
+        };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
         let age_max = Duration::from_secs(60);
         assert!(is_too_old(&grave(now - 61_000), age_max));

@@ -1,6 +1,6 @@
 //! Budgets: what counts, what is refused, what is evicted and what that costs.
 
-use std::time::{Duration, Instant};
+use std::sync::mpsc;
 
 use bytes::Bytes;
 use memod_protocol::{PutOutcome, Scope};
@@ -13,15 +13,15 @@ use proptest::prelude::*;
 
 use crate::harness::*;
 
-const MIB: u64 = 1024 * 1024;
+pub(crate) const MIB: u64 = 1024 * 1024;
 
-fn open_with(budgets: Budgets) -> TestStore {
+pub(crate) fn open_with(budgets: Budgets) -> TestStore {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&Options { budgets, ..options(folder.path()) }).unwrap();
     TestStore { store, folder }
 }
 
-fn limited(store_bytes_max: u64) -> Budgets {
+pub(crate) fn limited(store_bytes_max: u64) -> Budgets {
     Budgets { store_bytes_max: Some(store_bytes_max), ..Budgets::default() }
 }
 
@@ -31,18 +31,18 @@ fn new(store: &Store, number: u64, outputs: &[Bytes], at_ms: u64) -> NewEntry {
 }
 
 /// Puts small entries of these numbers, one second after the other.
-fn fill(store: &Store, numbers: std::ops::Range<u64>, bytes: usize) {
+pub(crate) fn fill(store: &Store, numbers: std::ops::Range<u64>, bytes: usize) {
     for number in numbers {
         let entry = new(store, number, &[content(number, bytes)], number * 1000);
         assert_eq!(try_put(store, entry).unwrap(), PutOutcome::Populated);
     }
 }
 
-fn present(store: &Store, numbers: std::ops::Range<u64>) -> Vec<u64> {
+pub(crate) fn present(store: &Store, numbers: std::ops::Range<u64>) -> Vec<u64> {
     numbers.filter(|number| matches!(lookup(store, *number), Found::Entry(_))).collect()
 }
 
-fn shrink(store: &Store) -> u64 {
+pub(crate) fn shrink(store: &Store) -> u64 {
     wait(|done| store.shrink(done)).unwrap()
 }
 
@@ -155,6 +155,24 @@ fn the_limit_holds_at_every_moment_and_puts_go_on() {
         assert!(matches!(lookup(&store, number), Found::Entry(_)), "what was put last is there");
     }
     assert!(store.counters().evicted_entries > 100);
+    assert_sound(&store);
+}
+
+#[test]
+fn puts_of_one_group_keep_within_the_limit_together() {
+    let store = open_with(limited(MIB));
+    let (sender, receiver) = mpsc::sync_channel(1000);
+    for number in 0..500 {
+        let entry = new(&store, number, &[content(number, 20_000)], number);
+        let (sender, looks) = (sender.clone(), store.store.clone());
+        // Whoever is told sees what its group has come to.
+        store.put(entry, move |outcome| {
+            sender.send((outcome.is_ok(), looks.counters().total_bytes())).unwrap();
+        });
+    }
+    for (stored, total) in receiver.iter().take(500) {
+        assert!(stored && total <= MIB, "{stored} {total}");
+    }
     assert_sound(&store);
 }
 
@@ -316,11 +334,8 @@ fn what_is_put_again_goes_on_with_its_hits() {
 #[test]
 fn uses_survive_and_what_was_used_stays() {
     let folder = tempfile::tempdir().unwrap();
-    let budgets = Budgets {
-        store_bytes_low: Some(200_000),
-        policy: PolicyKind::Lru,
-        ..limited(8 * MIB)
-    };
+    let budgets =
+        Budgets { store_bytes_low: Some(200_000), policy: PolicyKind::Lru, ..limited(8 * MIB) };
     let options = Options { budgets, ..options(folder.path()) };
     let store = Store::open(&options).unwrap();
     fill(&store, 0..100, 10_000);
@@ -375,75 +390,6 @@ fn what_is_evicted_is_read_to_its_end() {
     assert_sound(&store);
 }
 
-/// Bytes that a store's files take.
-fn files_bytes(store: &TestStore) -> u64 {
-    store.disk_used_bytes()
-}
-
-/// What is promised: half as much again as is stored, and 256 MiB.
-fn files_bytes_max(store: &TestStore) -> u64 {
-    let stored = store.counters().total_bytes();
-    stored + stored / 2 + 256 * MIB
-}
-
-#[test]
-fn a_collection_gives_back_what_was_removed() {
-    for bytes in [9000, 200_000, 3 * CHUNK] {
-        let store = open_with(Budgets { store_bytes_low: Some(40 * MIB), ..limited(200 * MIB) });
-        let entries = 80 * MIB / bytes as u64;
-        fill(&store, 0..entries, bytes);
-        let full = store.collect().unwrap().disk_bytes_after;
-        assert!(full > 80 * MIB, "{full}");
-        assert!(shrink(&store) > 0);
-        let collected = store.collect().unwrap();
-        let (before, after) = (collected.disk_bytes_before, collected.disk_bytes_after);
-        assert!(before > 80 * MIB, "{bytes}: {before}");
-        assert!(after < 50 * MIB, "{bytes}: {before} {after}");
-        let stay = present(&store, 0..entries);
-        assert_hit(&store, stay[0], &[content(stay[0], bytes)]);
-        assert_sound(&store);
-    }
-}
-
-#[test]
-fn files_become_smaller_by_themselves() {
-    let store = open();
-    fill(&store, 0..200, MIB as usize);
-    let before = files_bytes(&store);
-    assert!(before > 190 * MIB, "{before}");
-    let half: Vec<u64> = (0..200).step_by(2).collect();
-    remove(&store, &half);
-    let began = Instant::now();
-    let mut after = before;
-    while after > before * 6 / 10 {
-        assert!(began.elapsed() < Duration::from_secs(60), "{before} {after}");
-        // tidy: sleeps because nobody is told when the database deletes files.
-        std::thread::sleep(Duration::from_millis(50));
-        after = files_bytes(&store);
-    }
-    assert!(after < files_bytes_max(&store));
-    for number in (1..200).step_by(40) {
-        assert_hit(&store, number, &[content(number, MIB as usize)]);
-    }
-    assert_sound(&store);
-}
-
-#[test]
-fn a_collection_does_not_hold_up_closing() {
-    let store = open();
-    fill(&store, 0..100, MIB as usize);
-    remove(&store, &(0..60).collect::<Vec<_>>());
-    std::thread::scope(|scope| {
-        let collecting = scope.spawn(|| store.collect());
-        store.close();
-        // It has ended, or was ended.
-        assert!(matches!(collecting.join().unwrap(), Ok(_) | Err(StoreError::Closed)));
-    });
-    let store = store.reopen();
-    assert_eq!(store.counters().entries, 40);
-    assert_sound(&store);
-}
-
 /// What is stored and what is charged, while nothing is being evicted.
 fn at_one_moment(store: &Store) -> (u64, Usages) {
     loop {
@@ -468,8 +414,8 @@ proptest! {
     })]
 
     /// Puts, overwriting puts and removals of entries that share content, of several scopes and
-    /// users, in a store that is too small for them: its budget holds after every step, all of it is
-    /// charged to scopes and to users, and in the end everything is counted as it is.
+    /// users, in a store that is too small for them: its budget holds after every step, all of it
+    /// is charged to scopes and to users, and in the end everything is counted as it is.
     #[test]
     fn budgets_hold_and_are_exact(
         steps in prop::collection::vec((0..40u64, contents(), any::<bool>(), 0..3u32), 1..150),
@@ -500,7 +446,8 @@ proptest! {
                 match lookup(&store, number) {
                     Found::Grave(grave) => prop_assert_eq!(grave.cause, GraveCause::Evicted),
                     Found::Entry(found) => {
-                        prop_assert_eq!(found.outputs.iter().map(read).collect::<Vec<_>>(), outputs);
+                        let found: Vec<Bytes> = found.outputs.iter().map(read).collect();
+                        prop_assert_eq!(found, outputs);
                     }
                     other => panic!("{other:?}"),
                 }
@@ -511,34 +458,5 @@ proptest! {
             prop_assert_eq!(usages.users.iter().map(|(_, usage)| usage.bytes).sum::<u64>(), total);
         }
         assert_sound(&store);
-    }
-}
-
-#[test]
-fn zz_speed() {
-    for (bytes, pipelined) in [(4096usize, 256usize)] {
-        for (max, policy) in [(None, PolicyKind::Cost), (Some(20 * MIB), PolicyKind::Cost), (Some(20 * MIB), PolicyKind::Lru)] {
-            let store = open_with(Budgets { store_bytes_max: max, policy, ..Budgets::default() });
-            let count = 30_000u64;
-            let (sender, receiver) = std::sync::mpsc::sync_channel(1024);
-            let began = Instant::now();
-            let (mut sent, mut done) = (0u64, 0u64);
-            let mut measured = began;
-            while done < count {
-                while sent < count && ((sent - done) as usize) < pipelined {
-                    let mut body = vec![0u8; bytes];
-                    body[..8].copy_from_slice(&sent.to_le_bytes());
-                    let entry = new(&store, sent, &[body.into()], sent);
-                    let sender = sender.clone();
-                    store.put(entry, move |result| sender.send(result.is_ok()).unwrap());
-                    sent += 1;
-                }
-                assert!(receiver.recv().unwrap());
-                done += 1;
-                if done == count / 2 { measured = Instant::now(); }
-            }
-            let c = store.counters();
-            eprintln!("{bytes} B x{pipelined} {max:?} {policy}: {:?}/put second half; evicted {} total {} ", measured.elapsed() / (count as u32 / 2), c.evicted_entries, c.total_bytes());
-        }
     }
 }

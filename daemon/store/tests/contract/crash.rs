@@ -6,11 +6,12 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use memod_store::{Found, Replace};
+use memod_store::{Budgets, Found, Options, Replace, Store};
 
 use crate::harness::*;
 
 const FOLDER: &str = "MEMOD_TEST_CRASH_FOLDER";
+const BUDGET: &str = "MEMOD_TEST_CRASH_BUDGET";
 
 /// The content of an entry of the child: all kinds, by number.
 fn content_bytes(number: u64) -> usize {
@@ -38,6 +39,59 @@ fn child_that_writes_until_it_is_killed() {
             remove(&store, &[number - 2]);
             println!("removed {}", number - 2);
         }
+    }
+}
+
+/// Puts and uses entries in a store that is too small for them, and says so, until it is killed.
+/// Does nothing unless it is the child.
+#[test]
+fn child_that_evicts_until_it_is_killed() {
+    let Some(folder) = std::env::var_os(BUDGET) else { return };
+    let store = Store::open(&small(Path::new(&folder))).unwrap();
+    for number in store.counters().puts.. {
+        // Contents are shared, so that others have to pay for what remains.
+        let shared = content(number % 7, content_bytes(number % 4));
+        let own = content(number, content_bytes(number));
+        let outputs = vec![store.prepare(shared), upload(&store, &own, 400_000)];
+        try_put(&store, entry(number, outputs, number, Replace::Never)).unwrap();
+        if let Found::Entry(found) = lookup(&store, number) {
+            store.touch(&found, number);
+        }
+        if number % 5 == 0 {
+            wait(|done| store.fold(done)).unwrap();
+        }
+        println!("acknowledged {number}");
+    }
+}
+
+fn small(path: &Path) -> Options {
+    let budgets = Budgets { store_bytes_max: Some(12 * CHUNK as u64), ..Budgets::default() };
+    Options { budgets, ..options(path) }
+}
+
+#[test]
+fn what_is_charged_is_exact_after_a_kill() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut evicted = 0;
+    for lines in [30, 57, 11, 40] {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["crash::child_that_evicts_until_it_is_killed", "--exact", "--nocapture"])
+            .env(BUDGET, folder.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap()).lines();
+        let told = output.map(|line| line.unwrap()).filter(|line| line.contains("acknowledged"));
+        assert_eq!(told.take(lines).count(), lines, "the child goes on until it is killed");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let store = Store::open(&small(folder.path())).unwrap();
+        assert_sound(&store);
+        let counters = store.counters();
+        assert!(counters.evicted_entries > evicted, "{counters:?}");
+        assert_eq!(counters.entries + counters.evicted_entries, counters.puts);
+        assert!(counters.total_bytes() <= 12 * CHUNK as u64);
+        evicted = counters.evicted_entries;
     }
 }
 

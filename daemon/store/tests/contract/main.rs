@@ -20,5 +20,6 @@ mod listing;
 mod model;
 mod nearest;
 mod opening;
+mod space;
 mod threads;
 mod verify;
