@@ -226,6 +226,12 @@ impl Connection {
         self.is_usable().then_some(self)
     }
 
+    /// Another hold of its socket, as a process has that was forked.
+    #[cfg(test)]
+    pub(super) fn copy(&self) -> std::os::fd::OwnedFd {
+        self.wire.copy()
+    }
+
     /// Ends the connection for whoever else may hold a copy of it.
     pub(super) fn shut_down(&self) {
         self.wire.shut_down();

@@ -128,8 +128,11 @@ async fn s28_what_is_dropped_ends_its_connection() {
         tell("ended");
     });
     let client = daemon.builder().build_async();
-    drop(lease(&client).await);
+    let held = lease(&client).await;
+    let copy = held.connection.as_ref().unwrap().copy();
+    drop(held);
     let told = expect(told, "ended").await;
+    drop(copy);
     assert!(tokio::time::timeout(SHORT, claim(&client)).await.is_err());
     expect(told, "ended").await;
 }

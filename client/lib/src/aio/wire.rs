@@ -130,6 +130,14 @@ impl Wire {
         shut_down(&self.socket);
     }
 
+    /// Another hold of the same socket, as a process has that was forked.
+    #[cfg(test)]
+    pub(super) fn copy(&self) -> std::os::fd::OwnedFd {
+        use std::os::fd::AsFd;
+
+        self.socket.as_fd().try_clone_to_owned().expect("a socket can be copied")
+    }
+
     /// The error for a peer that does not do this in time.
     pub(super) fn late(&self, what: &'static str, patience: Patience) -> Error {
         timeout(&self.path, what, patience)
