@@ -6,8 +6,8 @@ use bytes::Bytes;
 use harness::{Daemon, Raw, Setup, call, eventually, named};
 use memod_protocol::limits::LOG_ROWS_MAX;
 use memod_protocol::{
-    Claim, ErrorCode, Filter, LogPage, LogQuery, LogRow, MissReason, Outcome, Request, Response,
-    Scope, Selector, Verb,
+    Claim, ErrorCode, Filter, Key, LogPage, LogQuery, LogRow, MissReason, Outcome, Request,
+    Response, Scope, Selector, Verb,
 };
 use serde_json::{Value, json};
 
@@ -88,17 +88,21 @@ fn every_kind_of_request_is_written_down_with_what_came_of_it() {
         assert!(row.program.as_deref().is_some_and(|name| name.starts_with("integration")));
         assert!((before..=now_ms()).contains(&row.at_ms), "{row:?}");
     }
-    let rows = page.rows;
+    they_say_of_what(&page.rows, hit.key);
+    assert_eq!(raw.log(from(page.next)).rows, [], "to ask for the log is not written down");
+}
+
+/// What the rows of the test above say besides verb and outcome.
+fn they_say_of_what(rows: &[LogRow], key: Key) {
     assert_eq!(rows[0].reason, Some(MissReason::NeverSeen));
-    assert_eq!((rows[0].key, rows[1].key), (Some(hit.key), Some(hit.key)));
+    assert_eq!((rows[0].key, rows[1].key), (Some(key), Some(key)));
     assert_eq!(rows[3].task.as_deref(), Some("logged"));
     assert_eq!(rows[3].scope, Some(Scope::new("flytesnacks", "development")));
     assert_eq!((rows[0].bytes, rows[1].bytes, rows[3].bytes), (0, 4, 4));
     assert_eq!((rows[6].key, rows[8].key), (rows[4].key, rows[4].key), "of which key");
-    assert_eq!((rows[11].key, rows[11].task.as_deref()), (Some(hit.key), Some("logged")));
+    assert_eq!((rows[11].key, rows[11].task.as_deref()), (Some(key), Some("logged")));
     assert_eq!(rows[17].task.as_deref(), Some("logged"), "what was forgotten");
     assert_eq!((rows[18].error, rows[18].key), (Some(ErrorCode::InvalidArgument), None));
-    assert_eq!(raw.log(from(page.next)).rows, [], "to ask for the log is not written down");
 }
 
 #[test]

@@ -92,7 +92,7 @@ pub(crate) fn at_once(
                 None => Step::Later(Work::Lookup(Box::new(lookup))),
             }
         }
-        Request::Claim(claim) => match service.asker(peer, lessee, claim) {
+        Request::Claim(claim) => match Asker::new(peer, lessee, claim) {
             Ok(asker) => claim_at_once(service, asker, replies),
             Err(error) => Step::Reply(Box::new(Response::Error(error).into()), None),
         },

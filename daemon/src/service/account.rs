@@ -42,9 +42,10 @@ impl Account {
             Request::Release(release) => (Verb::Release, Some(&release.call), None),
             Request::Why(why) => (Verb::Why, Some(&why.lookup.call), None),
             Request::Show { key } | Request::Read { key, .. } => (Verb::Read, None, Some(*key)),
-            Request::List { .. } => (Verb::List, None, None),
             // Who only counts forgets nothing.
-            Request::Invalidate { dry_run: true, .. } => (Verb::List, None, None),
+            Request::List { .. } | Request::Invalidate { dry_run: true, .. } => {
+                (Verb::List, None, None)
+            }
             Request::Invalidate { selector: Selector::Keys(keys), .. } => {
                 (Verb::Invalidate, None, only(keys))
             }

@@ -79,6 +79,27 @@ pub(crate) struct Asker {
     deadline: Option<Instant>,
 }
 
+impl Asker {
+    /// Who claims, and what.
+    ///
+    /// # Errors
+    /// If the call or the owner is wrong; the error names the field.
+    pub(crate) fn new(
+        peer: &Arc<Peer>,
+        lessee: &Arc<Lessee>,
+        mut claim: Box<Claim>,
+    ) -> Result<Self, WireError> {
+        claim.owner.as_ref().map_or(Ok(()), NamedOwner::check)?;
+        let wanted = Wanted::new(&claim.lookup)?;
+        // Only the key is needed while it waits, and there may be thousands.
+        claim.lookup.call.inputs = Vec::new();
+        let deadline =
+            claim.wait_ms.and_then(|ms| Instant::now().checked_add(Duration::from_millis(ms)));
+        let (peer, lessee) = (Arc::clone(peer), Arc::clone(lessee));
+        Ok(Self { wanted, claim, peer, lessee, deadline })
+    }
+}
+
 impl Waiting {
     /// Waits for the holder to commit, release or die, or for the claim's own deadline.
     pub(crate) async fn woken(mut self) -> Woken {
@@ -96,26 +117,6 @@ impl Service {
     /// A connection is closed: its leases pass on.
     pub(crate) fn disconnect(&self, lessee: &Lessee) {
         self.leases.gone(lessee);
-    }
-
-    /// Who claims, and what.
-    ///
-    /// # Errors
-    /// If the call or the owner is wrong; the error names the field.
-    pub(crate) fn asker(
-        &self,
-        peer: &Arc<Peer>,
-        lessee: &Arc<Lessee>,
-        mut claim: Box<Claim>,
-    ) -> Result<Asker, WireError> {
-        claim.owner.as_ref().map_or(Ok(()), NamedOwner::check)?;
-        let wanted = Wanted::new(&claim.lookup)?;
-        // Only the key is needed while it waits, and there may be thousands.
-        claim.lookup.call.inputs = Vec::new();
-        let deadline =
-            claim.wait_ms.and_then(|ms| Instant::now().checked_add(Duration::from_millis(ms)));
-        let (peer, lessee) = (Arc::clone(peer), Arc::clone(lessee));
-        Ok(Asker { wanted, claim, peer, lessee, deadline })
     }
 
     /// Answers a claim from memory, or gives it its place in the table: in the order of the calls
