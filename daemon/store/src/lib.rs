@@ -60,6 +60,7 @@ mod open;
 mod options;
 mod overlay;
 mod pins;
+pub mod policy;
 mod queue;
 mod record;
 mod recount;
