@@ -146,11 +146,13 @@ pub enum Outcome {
     Done,
     /// It failed.
     Error,
+    /// Its peer left while it waited.
+    Gone,
 }
 
 impl Outcome {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Hit,
         Self::Miss,
         Self::Leased,
@@ -159,6 +161,7 @@ impl Outcome {
         Self::Exists,
         Self::Done,
         Self::Error,
+        Self::Gone,
     ];
 
     /// The stable name, as in JSON.
@@ -173,6 +176,7 @@ impl Outcome {
             Self::Exists => "exists",
             Self::Done => "done",
             Self::Error => "error",
+            Self::Gone => "gone",
         }
     }
 }

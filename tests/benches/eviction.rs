@@ -1,17 +1,17 @@
 //! Eviction policies on traces, beside a bound that no policy can pass: a simulation in memory.
 //!
 //! A row is a trace in a cache of a part of its working set, the mean of several seeds. Columns
-//! are shares of the compute time that could have been saved at all: of every request but
-//! the first one of each key, which no cache can save. `lru`, `cost`, `lfu` and `random` are the
-//! policies of the store, each with 32 samples; `static` is what `cost` would be without
-//! learning, cost x frequency / (bytes x age), with nothing kept of evicted entries. `bound` is no
-//! policy: see `bound`. `ratio` is cost / lru and what the target is about; `all` is the same with
+//! are shares of the compute time that could have been saved at all: of every request but the
+//! first one of each key, which no cache can save. `lru`, `cost`, `lfu` and `random` are the
+//! policies of the store, each with 32 samples. `static` is what `cost` would be without learning
+//! and without anything kept of evicted entries: cost x frequency / (bytes x age). `bound` is no
+//! policy, see there. `ratio` is cost / lru, which the target is about; `all` is the same with
 //! the first requests on both sides.
 //!
-//! Targets: at most 0.6 of `lru` where cost and size are heavy-tailed and independent (where they are
-//! correlated even the bound may be above that), and on every trace at most 1.03 of `lru`, plus a
-//! thousandth of what could have been saved: where `lru` next to never misses, a handful
-//! of misses would be any multiple of its own.
+//! Targets: at most 0.6 of `lru` where cost and size are heavy-tailed and independent (where they
+//! are correlated, even the bound may be above that), and on every other trace at most 1.03 of
+//! `lru`, plus a thousandth of what could have been saved: where `lru` next to never misses, a
+//! handful of misses would be any multiple of its own.
 //!
 //! Words after `--` choose traces by a part of their name.
 

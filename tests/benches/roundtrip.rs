@@ -2,8 +2,9 @@
 //!
 //! Every row is measured in turns with its reference, between the same number of processes: a
 //! client (this process; for eight clients eight processes, which are this program again) and a
-//! server (memod, or an echo on tokio). Medians are over all rounds; a ratio is the median of the rounds' own ratios, so that a machine that drifts does
-//! not move it. A miss where a hit is due ends the run.
+//! server (memod, or an echo on tokio). Medians are over all rounds; a ratio is the median of the
+//! rounds' own ratios, so that a machine that drifts does not move it. A miss where a hit is due
+//! ends the run.
 
 #![allow(
     clippy::indexing_slicing,

@@ -322,7 +322,7 @@ impl Daemon {
     pub fn memo(&self) -> Command {
         let mut command = Command::new(binary("memo"));
         command.env("MEMOD_SOCKET", self.socket()).env("MEMOD_NO_START", "1");
-        for name in ["MEMOD_PROJECT", "MEMOD_DOMAIN", "XDG_RUNTIME_DIR"] {
+        for name in ["MEMOD_PROJECT", "MEMOD_DOMAIN", "MEMOD_MODE", "XDG_RUNTIME_DIR"] {
             command.env_remove(name);
         }
         command.env("XDG_CACHE_HOME", self.folder().join("cache")).stdin(Stdio::null());

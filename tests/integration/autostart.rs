@@ -207,6 +207,35 @@ fn without_a_runtime_directory_the_socket_is_beside_the_data() {
     home.daemon();
 }
 
+#[test]
+fn a_named_socket_without_a_daemon_is_told_and_hints_do_not_go_in_a_circle() {
+    let home = Home::new();
+    let named = home.path("named.sock").display().to_string();
+    let warning = format!(
+        "memo: warning: no daemon answers at {named}; using your own at {}",
+        home.socket().display()
+    );
+    for status in ["MISS", "HIT"] {
+        let ran = run(home.echo("hello").env("MEMOD_SOCKET", &named));
+        assert_eq!((ran.code, ran.text()), (Some(0), "hello\n"), "{ran:?}");
+        let lines: Vec<&str> = ran.errors().lines().collect();
+        assert_eq!((lines.len(), lines[0]), (2, warning.as_str()), "{ran:?}");
+        assert!(lines[1].starts_with(&format!("memo: {status} ")), "{ran:?}");
+    }
+    let over = ["--socket", &named, "run", "--overwrite", "--cache-version", "1", "--", "true"];
+    assert_eq!(run(&mut home.memo(&over)).errors().trim_end(), warning, "also if it only stores");
+    let quiet = run(&mut home.memo(&[&["-q"], &over[..]].concat()));
+    assert_eq!((quiet.code, quiet.errors()), (Some(0), ""));
+    let own = home.socket().display().to_string();
+    assert_echoed(&run(home.echo("hello").env("MEMOD_SOCKET", own)), "hello", "HIT");
+    for command in ["ls", "status"] {
+        let ran = run(home.memo(&[command]).env("MEMOD_SOCKET", &named));
+        assert_eq!(ran.code, Some(3), "{ran:?}");
+        let hint = format!("hint: start it with `memod --socket {named}`");
+        assert_eq!(ran.errors().lines().last(), Some(hint.as_str()), "{ran:?}");
+    }
+}
+
 /// Runs a command that gets no daemon: it runs all the same, and one line says why.
 #[track_caller]
 fn check_none(home: &Home, mut echo: Command, named: &[&str]) {

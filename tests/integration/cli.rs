@@ -22,7 +22,8 @@ fn s14_lookup_in_json_tells_a_miss_with_its_reason() {
     assert_fields(&miss, &["status", "key", "reason", "at", "by_uid"]);
     assert_eq!(miss["reason"], json!("invalidated"));
     assert_eq!(miss["by_uid"], json!(nix::unistd::getuid().as_raw()));
-    assert!(miss["at"].as_str().is_some_and(|at| at.ends_with('Z')), "{miss}");
+    let at = miss["at"].as_str().and_then(|at| at.strip_suffix('Z')?.split_once('.'));
+    assert_eq!(at.map(|(_, decimals)| decimals.len()), Some(3), "{miss}");
 }
 
 #[test]
@@ -362,6 +363,11 @@ fn help_version_completions_and_manual_pages() {
     assert!(ends(&daemon, 0, &["man"]).text().contains(".TH"));
     assert!(ends(&daemon, 0, &["man", "run"]).text().contains("cache\\-version"));
     ends(&daemon, 2, &["man", "nonsense"]);
+    let by_words = ends(&daemon, 0, &["man", "lease", "acquire"]);
+    assert_eq!(ends(&daemon, 0, &["man", "lease acquire"]), by_words);
+    for command in ["lookup", "why", "rm"] {
+        assert!(ends(&daemon, 0, &[command, "--help"]).text().contains("Exit codes: 0"));
+    }
     let pages = daemon.folder().join("man");
     ends(&daemon, 0, &["man", "--dir", &pages.display().to_string()]);
     let names: BTreeSet<String> = std::fs::read_dir(&pages)

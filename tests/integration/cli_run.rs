@@ -74,8 +74,9 @@ fn verbose_ends_with_one_line_on_hit_or_miss() {
     let flags = ["-v"];
     let miss = shop.run(&daemon, &flags, "echo err >&2");
     let line = assert_last_line(&miss, "memo: MISS ");
-    let [key, reason, took] = values(&line, "memo: MISS", ["key", "reason", "took"]);
-    assert_eq!((key.len(), reason.as_str()), (64, "never_seen"));
+    let names = ["key", "reason", "took", "store"];
+    let [key, reason, took, store] = values(&line, "memo: MISS", names);
+    assert_eq!((key.len(), reason.as_str(), store.as_str()), (64, "never_seen", "POPULATED"));
     assert_seconds(&took);
     let hit = shop.run(&daemon, &flags, "echo err >&2");
     let line = assert_last_line(&hit, "memo: HIT ");
@@ -310,7 +311,9 @@ fn s23_read_only_and_overwrite() {
     assert_eq!(shop.run(&daemon, &["--read-only"], script).text().trim(), "2");
     let over = shop.run(&daemon, &["--overwrite", "-v"], script);
     assert_eq!(over.text().trim(), "3");
-    assert!(assert_last_line(&over, "memo: MISS ").contains(" reason=overwrite "));
+    let line = assert_last_line(&over, "memo: SKIPPED ");
+    let [_, reason, _, store] = values(&line, "memo: SKIPPED", ["key", "reason", "took", "store"]);
+    assert_eq!((reason.as_str(), store.as_str()), ("overwrite", "POPULATED"));
     assert_eq!(shop.run(&daemon, &[], script).text().trim(), "3");
     assert_eq!((entries(), shop.runs()), (1, 3));
     assert_eq!(shop.run(&daemon, &["--overwrite", "--read-only"], script).code, Some(2));

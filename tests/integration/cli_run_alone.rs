@@ -24,7 +24,7 @@ fn memo_at(socket: &Path) -> Command {
 
 /// Runs two commands, one of which fails: both run once, say what they say, and take not long.
 #[track_caller]
-fn check_unhelped(name: &str, socket: &Path) -> Ran {
+fn check_unhelped(name: &str, socket: &Path, status: &str) -> Ran {
     let shop = Shop::new();
     let begun = Instant::now();
     let script = "echo out; echo err >&2; echo made > file";
@@ -36,7 +36,7 @@ fn check_unhelped(name: &str, socket: &Path) -> Ran {
     assert!(delay < DELAY_MAX, "{name}: {delay:?}");
     let warnings = ran.errors().lines().filter(|line| line.starts_with("memo: warning: ")).count();
     assert_eq!(warnings, 1, "{name}: one line says so: {ran:?}");
-    assert_last_line(&ran, "memo: MISS ");
+    assert_last_line(&ran, &format!("memo: {status} "));
     let failed = run(&mut shop.command(memo_at(socket), &["-q"], "exit 3"));
     assert_eq!((failed.code, failed.errors(), shop.runs()), (Some(3), "", 2), "{name}");
     ran
@@ -63,10 +63,14 @@ fn s34_the_command_runs_whatever_sits_at_the_socket() {
     std::thread::scope(|scope| {
         for (reason, socket) in &cases {
             scope.spawn(move || {
-                let ran = check_unhelped(reason, socket);
-                let line = assert_last_line(&ran, "memo: MISS ");
+                let ran = check_unhelped(reason, socket, "LOOKUP_FAILURE");
+                let line = assert_last_line(&ran, "memo: LOOKUP_FAILURE ");
                 let wanted = format!(" reason={reason} ");
-                assert!(line.contains(&wanted), "{reason}, {}: {ran:?}", socket.display());
+                assert!(
+                    line.contains(&wanted) && line.ends_with(" store=SKIPPED"),
+                    "{reason}, {}: {ran:?}",
+                    socket.display()
+                );
             });
         }
     });
@@ -83,7 +87,8 @@ fn s34_the_command_runs_if_the_daemon_is_full() {
         let miss = Miss { key: lookup.call.key(), reason, at_ms: None, by_uid: None, detail: None };
         Response::Miss(miss).into()
     });
-    let ran = check_unhelped("full", &fake.socket());
+    let ran = check_unhelped("full", &fake.socket(), "MISS");
+    assert!(assert_last_line(&ran, "memo: MISS ").ends_with(" store=PUT_FAILURE"), "{ran:?}");
     assert!(ran.errors().contains("memo: warning: not remembered: no room is left"), "{ran:?}");
 }
 
@@ -105,7 +110,7 @@ fn s34_the_command_runs_if_the_daemon_is_killed_meanwhile() {
 fn s34_the_command_runs_if_the_daemon_hangs() {
     let daemon = Daemon::new();
     daemon.freeze();
-    check_unhelped("hanging", &daemon.socket());
+    check_unhelped("hanging", &daemon.socket(), "LOOKUP_FAILURE");
     daemon.signal(Signal::SIGCONT);
     assert!(daemon.connect().ping());
 }

@@ -6,6 +6,7 @@ mod crowd;
 mod hold;
 mod library;
 mod named;
+mod restart;
 mod run;
 mod wait;
 mod worker;

@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use harness::{Daemon, Setup, binary, call, run};
+use harness::{Daemon, Setup, binary, call, named, run};
 use memod_protocol::{LogQuery, PutOutcome, Response};
 use nix::unistd::Uid;
 use serde_json::{Value, json};
@@ -113,6 +113,9 @@ fn s27_who_waits_is_told_of_another_user() {
     let by = ["--owner", "a", "--heartbeat", "10s"];
     let acquire = [&["lease", "acquire"], &lease[1..], &by].concat();
     assert_eq!(run(&mut house.strangers(&acquire)).code, Some(0));
+    // The same name of another user is another owner: it neither extends nor releases.
+    assert!(!raw.reserve(&one, named("a", 1000)).acquired);
+    assert!(!raw.release(&one, Some("a")));
     let holder = raw.waits(one.claim()).pending.holder;
     assert_eq!((holder.name.as_deref(), holder.uid), (Some("a"), STRANGER));
     assert_eq!(holder.program.as_deref(), Some("memo"));

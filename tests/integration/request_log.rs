@@ -6,8 +6,8 @@ use bytes::Bytes;
 use harness::{Daemon, Raw, Setup, call, eventually, named};
 use memod_protocol::limits::LOG_ROWS_MAX;
 use memod_protocol::{
-    Claim, ErrorCode, Filter, LogPage, LogQuery, LogRow, MissReason, Outcome, Request, Response,
-    Scope, Selector, Verb,
+    Claim, ErrorCode, Filter, Key, LogPage, LogQuery, LogRow, MissReason, Outcome, Request,
+    Response, Scope, Selector, Verb,
 };
 use serde_json::{Value, json};
 
@@ -49,6 +49,8 @@ fn every_kind_of_request_is_written_down_with_what_came_of_it() {
     raw.stats();
     raw.savings();
     raw.invalidate(Selector::Matching(Filter::default()), true);
+    let of_task = Filter { task: Some("logged".to_owned()), ..Filter::default() };
+    raw.invalidate(Selector::Matching(of_task), false);
     let mut wrong = one.claim();
     wrong.lookup.call.task.clear();
     raw.ask_error(Request::Claim(Box::new(wrong)), Bytes::new());
@@ -73,6 +75,8 @@ fn every_kind_of_request_is_written_down_with_what_came_of_it() {
             (Verb::Why, Outcome::Done),
             (Verb::Stats, Outcome::Done),
             (Verb::Stats, Outcome::Done),
+            // Who only counts forgets nothing.
+            (Verb::List, Outcome::Done),
             (Verb::Invalidate, Outcome::Done),
             (Verb::Lookup, Outcome::Error),
         ]
@@ -84,15 +88,35 @@ fn every_kind_of_request_is_written_down_with_what_came_of_it() {
         assert!(row.program.as_deref().is_some_and(|name| name.starts_with("integration")));
         assert!((before..=now_ms()).contains(&row.at_ms), "{row:?}");
     }
-    let rows = page.rows;
+    they_say_of_what(&page.rows, hit.key);
+    assert_eq!(raw.log(from(page.next)).rows, [], "to ask for the log is not written down");
+}
+
+/// What the rows of the test above say besides verb and outcome.
+fn they_say_of_what(rows: &[LogRow], key: Key) {
     assert_eq!(rows[0].reason, Some(MissReason::NeverSeen));
-    assert_eq!((rows[0].key, rows[1].key), (Some(hit.key), Some(hit.key)));
+    assert_eq!((rows[0].key, rows[1].key), (Some(key), Some(key)));
     assert_eq!(rows[3].task.as_deref(), Some("logged"));
     assert_eq!(rows[3].scope, Some(Scope::new("flytesnacks", "development")));
     assert_eq!((rows[0].bytes, rows[1].bytes, rows[3].bytes), (0, 4, 4));
-    assert_eq!((rows[11].key, &rows[11].task), (Some(hit.key), &None));
-    assert_eq!((rows[17].error, rows[17].key), (Some(ErrorCode::InvalidArgument), None));
-    assert_eq!(raw.log(from(page.next)).rows, [], "to ask for the log is not written down");
+    assert_eq!((rows[6].key, rows[8].key), (rows[4].key, rows[4].key), "of which key");
+    assert_eq!((rows[11].key, rows[11].task.as_deref()), (Some(key), Some("logged")));
+    assert_eq!(rows[17].task.as_deref(), Some("logged"), "what was forgotten");
+    assert_eq!((rows[18].error, rows[18].key), (Some(ErrorCode::InvalidArgument), None));
+}
+
+#[test]
+fn a_waiter_that_dies_is_gone_and_the_daemon_is_not_stopping() {
+    let daemon = Daemon::new();
+    let (mut owner, mut waiter) = (daemon.connect(), daemon.connect());
+    let one = call("awaited in vain");
+    let key = owner.owns(one.claim()).miss.key;
+    waiter.waits(one.claim());
+    drop(waiter);
+    let gone = LogQuery { outcome: Some(Outcome::Gone), wait_ms: 60_000, ..from(0) };
+    let rows = owner.log(gone).rows;
+    assert_eq!(rows.len(), 1);
+    assert_eq!((rows[0].key, rows[0].error), (Some(key), None));
 }
 
 fn now_ms() -> u64 {

@@ -1,14 +1,19 @@
 //! How commands reach the daemon.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use memod_client::{Client, Error, Start, Wait};
+use memod_client::address::Origin;
+use memod_client::{Client, Error, Start, Wait, address};
 
 use crate::args::Settings;
 use crate::exit::Failure;
 
 /// The program's name in greetings and in the provenance of entries.
 const PROGRAM: &str = concat!("memo ", env!("CARGO_PKG_VERSION"));
+
+/// The name of the failure for want of a daemon.
+const NO_DAEMON: &str = "no_daemon";
 
 /// A client for commands that ask: it only says so when there is no daemon.
 pub(crate) fn asking(settings: &Settings) -> Client {
@@ -28,6 +33,43 @@ fn client(settings: &Settings, start: Start) -> Client {
     }
 }
 
+/// The socket that somebody named, on the command line or in the environment.
+fn named(settings: &Settings) -> Option<PathBuf> {
+    let first = address::candidates(settings.socket.clone()).into_iter().next()?;
+    matches!(first.origin, Origin::Given | Origin::Environment).then_some(first.path)
+}
+
+/// A failure for want of a daemon, with a word on how to get one.
+pub(crate) fn with_hint(failure: Failure, settings: &Settings) -> Failure {
+    if failure.code != NO_DAEMON {
+        return failure;
+    }
+    let hint = hint(named(settings), settings.no_start);
+    failure.with_hint(hint)
+}
+
+fn hint(named: Option<PathBuf>, no_start: bool) -> String {
+    match named {
+        Some(path) => format!("start it with `memod --socket {}`", path.display()),
+        None if no_start => "start one with `memod serve`; --socket or $MEMOD_SOCKET names \
+                             another place"
+            .to_owned(),
+        None => "start one with `memod serve`, or let `memo run` start one of your own; \
+                 --socket or $MEMOD_SOCKET names another place"
+            .to_owned(),
+    }
+}
+
+/// Says so if somebody named a socket and the user's own daemon stands in for whoever was to be
+/// there. To be called once the client has asked something.
+pub(crate) fn warn_of_substitute(client: &Client, settings: &Settings) {
+    let Some((own, named)) = client.started().zip(named(settings)) else { return };
+    if own != named {
+        let (own, named) = (own.display(), named.display());
+        settings.screen.warn(&format!("no daemon answers at {named}; using your own at {own}"));
+    }
+}
+
 /// As it is meant on the command line: to wait for no time is not to wait.
 pub(crate) fn wait(at_most: Duration) -> Wait {
     if at_most.is_zero() { Wait::No } else { Wait::AtMost(at_most) }
@@ -41,10 +83,11 @@ impl From<Error> for Failure {
             Error::Local { source, .. } if source.kind() == std::io::ErrorKind::BrokenPipe => {
                 source.into()
             }
-            Error::NoDaemon { .. } => Self::new(error.code(), error.name(), error.to_string())
-                .with_hint(
-                    "`memo run` starts one of your own; `memo status` shows where it looked",
-                ),
+            // How to start one depends on the settings: see `with_hint`.
+            Error::NoDaemon { ref path, ref source } => {
+                let problem = format!("no daemon answers at {}: {source}", path.display());
+                Self::new(error.code(), NO_DAEMON, problem)
+            }
             error => Self {
                 exit: error.code(),
                 code: error.name(),
@@ -52,5 +95,36 @@ impl From<Error> for Failure {
                 hint: error.hint().map(str::to_owned),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn hints_do_not_go_in_a_circle() {
+        let at_named = hint(Some("/tmp/m.sock".into()), false);
+        assert_eq!(at_named, "start it with `memod --socket /tmp/m.sock`");
+        assert!(hint(None, false).contains("`memo run`"));
+        assert!(!hint(None, true).contains("`memo run`"), "which starts none");
+    }
+
+    #[test]
+    fn only_want_of_a_daemon_gets_the_hint() {
+        let settings = Settings::new(&crate::args::Globals {
+            socket: Some("/tmp/m.sock".into()),
+            ..Default::default()
+        });
+        let settings = settings.expect("valid");
+        let absent =
+            Error::NoDaemon { path: "/tmp/m.sock".into(), source: io::Error::other("gone") };
+        assert_eq!(absent.name(), NO_DAEMON);
+        let failure = with_hint(absent.into(), &settings);
+        assert_eq!(failure.message, "no daemon answers at /tmp/m.sock: gone");
+        assert_eq!(failure.hint.as_deref(), Some("start it with `memod --socket /tmp/m.sock`"));
+        assert_eq!(with_hint(Failure::usage("no"), &settings).hint, None);
     }
 }

@@ -23,6 +23,9 @@ use clap::Parser;
 use args::{Line, Screen, Settings};
 
 fn main() -> ExitCode {
+    if let Some(code) = commands::become_command() {
+        return code.into();
+    }
     let line = match Line::try_parse() {
         Ok(line) => line,
         Err(error) => return usage::answer(&error).into(),

@@ -95,7 +95,8 @@ impl Builder {
         self
     }
 
-    /// How long the daemon may take from being asked until the first frame of its answer; 2 s.
+    /// How long the daemon may take from being asked until the first frame of its answer; 2 s. So
+    /// long is a daemon looked for, too, that goes while a claim waits.
     #[must_use]
     pub const fn deadline(mut self, deadline: Duration) -> Self {
         self.settings.bounds.deadline = deadline;

@@ -3,8 +3,8 @@
 //! **Invariants.** Every request has a bound on its time. A connection on which anything went
 //! wrong is closed, never used again.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use memod_protocol::handshake::PeerLimits;
@@ -13,7 +13,7 @@ use memod_protocol::{
     LogPage, LogQuery, PutOutcome, Savings, Selector, Stats, Status,
 };
 
-use crate::address::{Address, Origin};
+use crate::address::Address;
 use crate::builder::{Builder, Settings, Start};
 use crate::collect::Collector;
 use crate::connect::{Patience, sink_error};
@@ -40,6 +40,7 @@ pub struct Client {
 struct Shared {
     settings: Settings,
     pool: Pool<Connection>,
+    started: OnceLock<PathBuf>,
 }
 
 impl Client {
@@ -57,13 +58,22 @@ impl Client {
     }
 
     pub(crate) fn new(settings: Settings) -> Self {
-        Self { shared: Arc::new(Shared { settings, pool: Pool::default() }) }
+        Self {
+            shared: Arc::new(Shared { settings, pool: Pool::default(), started: OnceLock::new() }),
+        }
     }
 
     /// The sockets at which the client looks for a daemon, in order.
     #[must_use]
     pub fn sockets(&self) -> Vec<PathBuf> {
         self.settings().addresses().into_iter().map(|address| address.path).collect()
+    }
+
+    /// The socket of the user's own daemon, if this client has had to turn to it because none
+    /// answered where it was to look.
+    #[must_use]
+    pub fn started(&self) -> Option<&Path> {
+        self.shared.started.get().map(PathBuf::as_path)
     }
 
     /// Whether the client reads, writes, both or neither.
@@ -346,7 +356,7 @@ impl Client {
 
     /// Connects to the first daemon that answers, or starts one if that is wanted. Starting takes
     /// longer than asking, so the time begins anew then.
-    fn connect(&self, patience: Patience) -> Result<(Connection, Patience), Error> {
+    pub(crate) fn connect(&self, patience: Patience) -> Result<(Connection, Patience), Error> {
         let mut none: Option<Error> = None;
         for address in self.settings().addresses() {
             match self.open(&address, patience) {
@@ -362,14 +372,13 @@ impl Client {
             return Err(error);
         }
         let address = self.settings().start()?;
+        self.shared.started.get_or_init(|| address.path.clone());
         let patience = Patience::within(self.settings().bounds.deadline);
         Ok((self.open(&address, patience)?, patience))
     }
 
-    fn open(&self, address: &Address, patience: Patience) -> Result<Connection, Error> {
-        let settings = self.settings();
-        let ours_only = address.origin == Origin::Own;
-        Connection::open(&address.path, ours_only, &settings.program, settings.bounds, patience)
+    pub(crate) fn open(&self, at: &Address, patience: Patience) -> Result<Connection, Error> {
+        Connection::open(at, &self.settings().program, self.settings().bounds, patience)
     }
 }
 

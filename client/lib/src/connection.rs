@@ -4,16 +4,18 @@
 //! only then may it be used again. A pong that is still to come is no answer to anything else.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use memod_protocol::handshake::{Agreement, PeerLimits};
 use memod_protocol::{Leased, PutOutcome};
 
+use crate::address::{Address, Origin};
+use crate::claiming::Claiming;
 use crate::connect::{Patience, Wire, sink_error};
 use crate::error::Error;
 use crate::exchange;
 use crate::exchange::ask::{Ask, Ping};
-use crate::exchange::claim::{Answer, ClaimExchange, answer};
+use crate::exchange::claim::{Answer, answer};
 use crate::exchange::hit::{First, Step, Transfer, Wanted, first};
 use crate::exchange::put::{PutExchange, outcome};
 use crate::options::{ClaimFound, ClaimOptions, Found, LookupOptions, OutputSink, Wait};
@@ -74,6 +76,7 @@ impl Vigil {
 /// A connection on which both sides have agreed.
 #[derive(Debug)]
 pub(crate) struct Connection {
+    address: Address,
     wire: Wire,
     agreement: Agreement,
     bounds: Bounds,
@@ -87,23 +90,23 @@ impl Connection {
     /// Connects and greets.
     ///
     /// # Errors
-    /// If nobody answers in time, or not as memod does. With `ours_only`, also if the socket is
-    /// served by another user.
+    /// If nobody answers in time, or not as memod does. In the user's own place, also if the socket
+    /// is served by another user.
     pub(crate) fn open(
-        path: &Path,
-        ours_only: bool,
+        address: &Address,
         program: &str,
         bounds: Bounds,
         patience: Patience,
     ) -> Result<Self, Error> {
-        let mut wire = Wire::open(path, patience)?;
-        if ours_only {
-            check_ours(path, wire.peer_uid()?)?;
+        let mut wire = Wire::open(&address.path, patience)?;
+        if address.origin == Origin::Own {
+            check_ours(&address.path, wire.peer_uid()?)?;
         }
         wire.send(&exchange::hello(program), &[], patience)?;
         let (header, payload_bytes) = wire.header(patience)?;
         let agreement = exchange::welcome(&header, payload_bytes)?;
-        Ok(Self { wire, agreement, bounds, last_id: 0, settled: true, pong_due: None })
+        let (address, last_id, settled, pong_due) = (address.clone(), 0, true, None);
+        Ok(Self { address, wire, agreement, bounds, last_id, settled, pong_due })
     }
 
     /// Whether it may be used for another request.
@@ -195,21 +198,25 @@ impl Connection {
     /// entry is put or the connection ends.
     pub(crate) fn claim(
         &mut self,
-        claim: &ClaimExchange<'_>,
+        claim: &mut Claiming<'_>,
         sink: &mut dyn OutputSink,
         patience: Patience,
     ) -> Result<ClaimOutcome, Error> {
-        let id = self.begin();
-        self.send(&exchange::request(id, claim.request(), 0)?, &[], patience)?;
-        let expected = claim.expect();
+        let (id, exchange) = (self.begin(), claim.exchange());
+        let waited = claim.waited(Instant::now());
+        self.send(&exchange::request(id, exchange.request(waited), 0)?, &[], patience)?;
+        let expected = exchange.expect();
         let mut frame = self.frame(patience)?;
         let mut vigil = None;
         loop {
-            let found = match answer(id, expected, &frame.0, frame.1)? {
+            let answer = answer(id, expected, &frame.0, frame.1)?;
+            claim.answered();
+            let found = match answer {
                 Answer::Waiting(pending) => {
+                    claim.waits(&self.address, Instant::now());
                     let vigil = *vigil.get_or_insert_with(|| {
                         sink.waiting(&pending);
-                        Vigil::begin(claim.wait(), self.bounds)
+                        Vigil::begin(exchange.wait(waited), self.bounds)
                     });
                     frame = self.watch(vigil)?;
                     continue;
@@ -228,7 +235,7 @@ impl Connection {
                     ClaimFound::Pending(*pending)
                 }
             };
-            return Ok(ClaimOutcome { found, waited: vigil.is_some() });
+            return Ok(ClaimOutcome { found, waited: claim.has_waited() });
         }
     }
 
@@ -236,13 +243,16 @@ impl Connection {
     /// while is pinged, so that one that hangs is not waited for.
     fn watch(&mut self, vigil: Vigil) -> Result<(Vec<u8>, usize), Error> {
         loop {
+            let heard = Instant::now();
+            let late = |error: Error| error.unheard_since(heard);
             if !self.wire.is_readable(vigil.quiet())? {
                 if let Some(bound) = vigil.over() {
                     return Err(self.wire.late("answer", bound));
                 }
-                self.ping()?;
+                self.ping().map_err(late)?;
             }
-            let frame = self.wire.header(Patience::within(self.bounds.deadline))?;
+            let patience = Patience::within(self.bounds.deadline);
+            let frame = self.wire.header(patience).map_err(late)?;
             if !self.takes_pong(&frame) {
                 return Ok(frame);
             }

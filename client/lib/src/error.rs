@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use memod_protocol::frame::FrameError;
 use memod_protocol::{ErrorCode, InvalidArgument, WireError, wire};
@@ -151,6 +151,15 @@ impl Error {
     /// shows that it works, and what is wrong with our arguments or files is not its fault.
     pub(crate) const fn is_fault(&self) -> bool {
         !matches!(self, Self::Daemon(_) | Self::Invalid(_) | Self::Local { .. } | Self::BreakerOpen)
+    }
+
+    /// The same; if the daemon was late, with how long nothing had been heard of it.
+    pub(crate) fn unheard_since(self, heard: Instant) -> Self {
+        let Self::Timeout { path, .. } = self else { return self };
+        // Nobody reads microseconds.
+        let milliseconds = u64::try_from(heard.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let after = Duration::from_millis(milliseconds);
+        Self::Timeout { path, what: "give a sign of life", after }
     }
 
     /// Whether the peer has ended the connection.

@@ -5,10 +5,13 @@
 //! else; whatever ends the [`Lease`] ends the connection or the lease on it. A process never uses
 //! a lease's connection that its parent opened, nor ends it.
 
+use std::time::Instant;
+
 use memod_protocol::{
     Call, CallIdentity, Holder, Key, Leased, Miss, NamedOwner, PutOutcome, Reservation, name,
 };
 
+use crate::claiming::{Claiming, Next};
 use crate::client::{Client, plan, put_options};
 use crate::collect::Collector;
 use crate::connect::{Patience, sink_error};
@@ -20,6 +23,10 @@ use crate::exchange::hit::unread;
 use crate::memo::Right;
 use crate::options::{ClaimFound, ClaimOptions, Claimed, OutputSink, PutOptions};
 use crate::outputs::{Prepared, PutOutput, prepare};
+use crate::pause;
+
+/// A claim that was tried, with the connection on which it was.
+type Tried = (Option<Connection>, Result<ClaimOutcome, Error>);
 
 impl Client {
     /// Has this call been run before? If not, is it the caller's turn to run it? While another runs
@@ -29,7 +36,8 @@ impl Client {
     ///
     /// # Errors
     /// If the call or the owner is wrong, too many wait, or the daemon could not be asked. While
-    /// the claim waits, a daemon that dies or gives no sign of life is an error too.
+    /// the claim waits, a daemon that gives no sign of life is an error too; one that ends only if
+    /// none comes back within the client's deadline, or they end again and again.
     pub fn claim(&self, call: &Call, options: &ClaimOptions) -> Result<Claimed, Error> {
         let identity = call.identity()?;
         if !self.mode().reads() {
@@ -77,11 +85,13 @@ impl Client {
         options: &ClaimOptions,
         sink: &mut dyn OutputSink,
     ) -> Result<(ClaimFound, bool), Error> {
-        let claim = ClaimExchange::new(call, identity, options)?;
+        let exchange = ClaimExchange::new(call, identity, options)?;
+        let mut claim = Claiming::new(exchange, self.settings().bounds.deadline);
         let process = self.admit()?;
-        let (mut connection, outcome) = self.attempt(process, true, |connection, patience| {
-            connection.claim(&claim, sink, patience)
+        let tried = self.attempt(process, true, |connection, patience| {
+            connection.claim(&mut claim, sink, patience)
         });
+        let (mut connection, outcome) = self.outlast(&mut claim, sink, tried);
         let held = connection.take_if(|_| outcome.as_ref().is_ok_and(|got| got.holds(options)));
         let ClaimOutcome { found, waited } = self.finish(process, connection, outcome)?;
         let lease = |leased: Box<Leased>| Lease {
@@ -94,6 +104,37 @@ impl Client {
             connection: held,
         };
         Ok((found.map_lease(lease), waited))
+    }
+
+    /// Goes on with a claim whose wait was cut off, for as long as that makes sense. The breaker
+    /// is told only what comes of it in the end.
+    fn outlast(&self, claim: &mut Claiming<'_>, sink: &mut dyn OutputSink, tried: Tried) -> Tried {
+        let (mut connection, mut outcome) = tried;
+        let within = || Patience::within(self.settings().bounds.deadline);
+        loop {
+            let next = match outcome {
+                Err(error) => claim.failed(error, Instant::now()),
+                done => return (connection, done),
+            };
+            // What failed is closed before another is opened.
+            drop(connection);
+            let opened = match next {
+                Err(error) => return (None, Err(error)),
+                Ok(Next::There { after, at }) => {
+                    pause::sleep(after);
+                    let patience = within();
+                    self.open(&at, patience).map(|opened| (opened, patience))
+                }
+                Ok(Next::Anywhere) => self.connect(within()),
+            };
+            (connection, outcome) = match opened {
+                Ok((mut opened, patience)) => {
+                    let outcome = opened.claim(claim, sink, patience);
+                    (Some(opened), outcome)
+                }
+                Err(error) => (None, Err(error)),
+            };
+        }
     }
 
     /// Takes or extends the lease of a named owner, without looking up. Never waits.
@@ -242,6 +283,9 @@ impl Drop for Lease {
     }
 }
 
+#[cfg(test)]
+#[path = "lease_restart_tests.rs"]
+mod restart_tests;
 #[cfg(test)]
 #[path = "lease_tests.rs"]
 mod tests;

@@ -64,7 +64,8 @@ pub enum Wait {
     No,
     /// So long.
     AtMost(Duration),
-    /// Until the outputs are there or the lease is free. A daemon that dies or hangs ends it too.
+    /// Until the outputs are there or the lease is free. A daemon that hangs ends it too, and so
+    /// does one that dies and does not come back; a restart does not.
     #[default]
     Forever,
 }
@@ -184,7 +185,8 @@ pub trait OutputSink {
     /// Whatever ends the lookup.
     fn data(&mut self, bytes: &[u8]) -> io::Result<()>;
 
-    /// A claim begins to wait, because another computes the outputs. Nothing has been taken yet.
+    /// A claim begins to wait, because another computes the outputs; after a restart of the daemon
+    /// it does so again. Nothing has been taken yet.
     fn waiting(&mut self, pending: &Pending) {
         let _ = pending;
     }

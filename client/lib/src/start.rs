@@ -19,10 +19,11 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag};
 
-use crate::address::Environment;
+use crate::address::{Address, Environment, Origin};
 use crate::connect::{self, Patience};
 use crate::connection::{Bounds, Connection};
 use crate::error::Error;
+use crate::pause::Pause;
 
 /// How long starting may take in all, with waiting for others who are at it.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
@@ -140,7 +141,8 @@ impl Place<'_> {
             silence: GREETING_TIMEOUT,
         };
         let patience = Patience::within(GREETING_TIMEOUT);
-        match Connection::open(self.socket, true, self.client, bounds, patience) {
+        let own = Address { path: self.socket.to_owned(), origin: Origin::Own };
+        match Connection::open(&own, self.client, bounds, patience) {
             Ok(_) => Ok(Probe::Alive),
             Err(Error::NoDaemon { .. }) => Ok(Probe::Absent),
             Err(error) if error.is_leaving() => Ok(Probe::Leaving),
@@ -328,23 +330,6 @@ fn tail(path: &Path, begin: u64) -> String {
         return format!("; its log {} says nothing", path.display());
     }
     format!("; its log {} ends:\n{}", path.display(), shown.join("\n"))
-}
-
-/// Waits between two looks: shortly at first, then longer.
-struct Pause(Duration);
-
-impl Default for Pause {
-    fn default() -> Self {
-        Self(Duration::from_millis(2))
-    }
-}
-
-impl Pause {
-    fn wait(&mut self) {
-        // tidy: sleeps because neither a lock's release nor a daemon's first word can be awaited.
-        std::thread::sleep(self.0);
-        self.0 = (self.0 * 2).min(Duration::from_millis(50));
-    }
 }
 
 #[cfg(test)]

@@ -154,9 +154,9 @@ impl Connection {
         // Held before any memory for the reply is, since those at work may wait for such memory.
         let place = Arc::clone(&self.in_flight).acquire_owned().await;
         let place = place.expect("the semaphore of a connection is never closed");
-        let work = match dispatch::at_once(&self.service, &self.peer, request, &self.replies) {
+        let (service, peer, replies) = (&self.service, &self.peer, &self.replies);
+        let work = match dispatch::at_once(service, peer, &self.lessee, request, replies) {
             dispatch::Step::Reply(reply, share) if reply.streams.is_empty() => {
-                let (service, peer, replies) = (&self.service, &self.peer, &self.replies);
                 return Ok(answer(service, peer, replies, id, account, *reply, share).await?);
             }
             dispatch::Step::Reply(reply, share) => dispatch::Work::Send(reply, share),

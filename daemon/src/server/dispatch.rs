@@ -9,8 +9,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use memod_protocol::limits::{CHUNK_BYTES, HEADER_BYTES_MAX, INLINE_BYTES_MAX};
 use memod_protocol::{
-    Claim, Digest, ErrorCode, Import, InvalidArgument, OutputSource, Provenance, Put, Request,
-    Response, Selector, WireError,
+    Digest, ErrorCode, Import, InvalidArgument, OutputSource, Provenance, Put, Request, Response,
+    Selector, WireError,
 };
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -19,7 +19,9 @@ use super::budget::{Budget, Share};
 use super::peer::Peer;
 use super::replies::{Replies, ReplyShare};
 use super::uploads::Uploads;
-use crate::service::{Claimed, GatheredPut, Lessee, OutputContent, Reply, Service};
+use crate::service::{
+    Asker, Begun, Claimed, Entered, GatheredPut, Lessee, OutputContent, Reply, Service,
+};
 
 /// What a hit holds in memory at the most, besides what it streams.
 const HIT_BYTES_MAX: usize = 2 * CHUNK_BYTES as usize;
@@ -58,7 +60,9 @@ pub(crate) enum Work {
     /// To be read from disk.
     Lookup(Box<memod_protocol::Lookup>),
     /// To be looked up again, and to wait for if somebody else computes it.
-    Claim(Box<Claim>),
+    Claim(Box<Asker>),
+    /// To be told what its place in the queue came to.
+    Entered(Box<Entered>),
     /// To be stored.
     Put(Box<GatheredPut>),
     /// Anything else.
@@ -75,7 +79,8 @@ pub(crate) enum UploadStep {
 /// Answers what can be answered without waiting.
 pub(crate) fn at_once(
     service: &Arc<Service>,
-    peer: &Peer,
+    peer: &Arc<Peer>,
+    lessee: &Arc<Lessee>,
     request: Request,
     replies: &Replies,
 ) -> Step {
@@ -88,14 +93,10 @@ pub(crate) fn at_once(
                 None => Step::Later(Work::Lookup(Box::new(lookup))),
             }
         }
-        Request::Claim(claim) => {
-            let share = replies.try_share(HIT_BYTES_MAX);
-            let reply = share.as_ref().and_then(|_| service.lookup_in_memory(peer, &claim.lookup));
-            match reply {
-                Some(reply) if !reply.is_miss() => Step::Reply(Box::new(reply), share),
-                _ => Step::Later(Work::Claim(claim)),
-            }
-        }
+        Request::Claim(claim) => match Asker::new(peer, lessee, claim) {
+            Ok(asker) => claim_at_once(service, asker, replies),
+            Err(error) => Step::Reply(Box::new(Response::Error(error).into()), None),
+        },
         Request::Ping => Step::Reply(Box::new(Response::Pong.into()), None),
         Request::UploadData { upload } => Step::Upload(UploadStep::Data(upload)),
         Request::UploadEnd { upload, digest } => Step::Upload(UploadStep::End(upload, digest)),
@@ -106,6 +107,19 @@ pub(crate) fn at_once(
             Step::Put(Box::new(put), Some(Box::new(provenance)))
         }
         other => Step::Later(Work::Other(other)),
+    }
+}
+
+/// Answers a claim, or gives it its place in the queue: claims that are sent one behind the other
+/// stand there one behind the other.
+fn claim_at_once(service: &Service, asker: Asker, replies: &Replies) -> Step {
+    let Some(share) = replies.try_share(HIT_BYTES_MAX) else {
+        return Step::Later(Work::Claim(Box::new(asker)));
+    };
+    match service.claim_in_memory(asker) {
+        Begun::Answer(reply) => Step::Reply(reply, Some(share)),
+        Begun::Entered(entered) => Step::Later(Work::Entered(entered)),
+        Begun::Unknown(asker) => Step::Later(Work::Claim(asker)),
     }
 }
 
@@ -214,7 +228,7 @@ pub(crate) async fn later(
             | Request::Budgets
             | Request::Why(_),
         ) => Some(replies.share(HEADER_BYTES_MAX as usize).await),
-        Work::Send(..) | Work::Claim(_) | Work::Put(_) | Work::Other(_) => None,
+        Work::Send(..) | Work::Claim(_) | Work::Entered(_) | Work::Put(_) | Work::Other(_) => None,
     };
     if share.is_some() && replies.is_broken() {
         return None;
@@ -222,7 +236,8 @@ pub(crate) async fn later(
     let outcome = match work {
         Work::Send(reply, share) => return Some(Done { reply: *reply, share, place }),
         Work::Lookup(lookup) => Ok(service.lookup(peer, &lookup).await),
-        Work::Claim(claim) => return wait(desk, claim, place).await,
+        Work::Claim(asker) => return wait(desk, Claiming::Asks(asker), place).await,
+        Work::Entered(entered) => return wait(desk, Claiming::Entered(entered), place).await,
         Work::Put(gathered) => service.put(peer, *gathered).await,
         Work::Other(request) => other(desk, request).await,
     };
@@ -235,13 +250,26 @@ pub(crate) async fn later(
     Some(Done { reply, share, place })
 }
 
+/// A claim that is not answered yet.
+enum Claiming {
+    Asks(Box<Asker>),
+    Entered(Box<Entered>),
+}
+
 /// Answers a claim. While it waits it holds no memory for its reply, and a place among those that
 /// wait instead of one among the requests in flight, so that its connection serves others.
-async fn wait(desk: &Desk<'_>, claim: Box<Claim>, mut place: OwnedSemaphorePermit) -> Option<Done> {
-    let Desk { service, peer, lessee, replies, waits, id } = desk;
+async fn wait(
+    desk: &Desk<'_>,
+    claiming: Claiming,
+    mut place: OwnedSemaphorePermit,
+) -> Option<Done> {
+    let Desk { service, replies, waits, id, .. } = desk;
     let mut told = false;
     let mut share = replies.share(HIT_BYTES_MAX).await;
-    let mut claimed = service.claim(peer, lessee, claim).await;
+    let mut claimed = match claiming {
+        Claiming::Asks(asker) => service.claim(*asker).await,
+        Claiming::Entered(entered) => service.entered(*entered).await,
+    };
     loop {
         let (pending, waiting) = match claimed {
             Claimed::Answer(reply) => {
@@ -277,7 +305,7 @@ async fn other(desk: &Desk<'_>, request: Request) -> Result<Reply, WireError> {
         Request::Savings => Ok(service.savings()),
         Request::Status => Ok(service.status()),
         Request::Reserve(reserve) => service.reserve(peer, lessee, &reserve),
-        Request::Release(release) => service.release(lessee, &release),
+        Request::Release(release) => service.release(peer, lessee, &release),
         Request::Why(why) => service.explain(peer, *why).await,
         Request::Log(query) => Ok(service.log(peer, *query).await),
         Request::Verify { repair } => verify(desk, repair).await,
@@ -308,6 +336,7 @@ async fn invalidate(
             tracing::debug!("an invalidation goes on without its client");
         }
     }
+    work.tell();
     Ok(Response::Invalidated { matched: work.matched() }.into())
 }
 

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use memod_protocol::{
-    CallIdentity, ErrorCode, Key, MissReason, Outcome, PutOutcome, Request, Response, Scope, Verb,
-    WireError,
+    CallIdentity, ErrorCode, Filter, Key, MissReason, Outcome, PutOutcome, Request, Response,
+    Scope, Selector, Verb, WireError, name,
 };
 
 use super::request_log::Record;
@@ -43,7 +43,13 @@ impl Account {
             Request::Release(release) => (Verb::Release, Some(&release.call), None),
             Request::Why(why) => (Verb::Why, Some(&why.lookup.call), None),
             Request::Show { key } | Request::Read { key, .. } => (Verb::Read, None, Some(*key)),
-            Request::List { .. } => (Verb::List, None, None),
+            // Who only counts forgets nothing.
+            Request::List { .. } | Request::Invalidate { dry_run: true, .. } => {
+                (Verb::List, None, None)
+            }
+            Request::Invalidate { selector: Selector::Keys(keys), .. } => {
+                (Verb::Invalidate, None, only(keys))
+            }
             Request::Invalidate { .. } => (Verb::Invalidate, None, None),
             Request::Stats
             | Request::Status
@@ -63,12 +69,15 @@ impl Account {
         };
         // A name that is too long is an error, and is not kept.
         let call = call.filter(|call| call.check().is_ok());
+        let filter = filter(request);
+        let scope = call.map(|call: &CallIdentity| &call.scope);
+        let task = call.map(|call| &call.task);
         Some(Self {
             began: Instant::now(),
             verb,
             key,
-            scope: call.map(|call: &CallIdentity| call.scope.clone()),
-            task: call.map(|call| call.task.clone()),
+            scope: scope.or(filter.and_then(|filter| filter.scope.as_ref())).cloned(),
+            task: task.or(filter.and_then(|filter| filter.task.as_ref())).cloned(),
             bytes,
             outcome: Outcome::Done,
             reason: None,
@@ -106,6 +115,10 @@ impl Account {
                 self.key = Some(explanation.key);
                 self.reason = explanation.miss.as_ref().map(|miss| miss.reason);
             }
+            Response::Shown(detail) => {
+                self.scope = Some(detail.scope.clone());
+                self.task = Some(detail.task.clone());
+            }
             Response::Error(error) => self.failed(error),
             _ => {}
         }
@@ -136,8 +149,13 @@ impl Account {
 
 impl Service {
     /// Writes down what became of a request.
-    pub(crate) fn close_account(&self, peer: &Arc<Peer>, account: Account) {
+    pub(crate) fn close_account(&self, peer: &Arc<Peer>, mut account: Account) {
         let took = account.began.elapsed();
+        if account.error == Some(ErrorCode::ShuttingDown) && !self.leases.is_closed() {
+            // It is not the daemon that goes: the peer left while it waited.
+            account.error = None;
+            account.outcome = Outcome::Gone;
+        }
         if account.verb == Verb::Lookup
             && let (Some(scope), Some(task)) = (&account.scope, &account.task)
         {
@@ -170,6 +188,26 @@ impl Service {
 /// Compute time spared, net of what the hit took (semantics 36).
 fn spared(compute_ns: u64, spent: Duration) -> u64 {
     compute_ns.saturating_sub(u64::try_from(spent.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// The conditions of a request that has some, if they are names that may be kept.
+fn filter(request: &Request) -> Option<&Filter> {
+    let (Request::List { filter, .. }
+    | Request::Invalidate { selector: Selector::Matching(filter), .. }) = request
+    else {
+        return None;
+    };
+    let good = filter.scope.as_ref().is_none_or(|scope| scope.check().is_ok())
+        && filter.task.as_ref().is_none_or(|task| name::check("task", task).is_ok());
+    good.then_some(filter)
+}
+
+/// The key, if there is one.
+fn only(keys: &[Key]) -> Option<Key> {
+    match keys {
+        [key] => Some(*key),
+        _ => None,
+    }
 }
 
 fn total(sum: u64, bytes: u64) -> u64 {

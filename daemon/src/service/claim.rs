@@ -8,11 +8,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use memod_protocol::{
-    CallIdentity, Claim, Holder, Key, Leased, Pending, Release, Reservation, Reserve, Response,
-    WireError,
+    CallIdentity, Claim, ErrorCode, Holder, Key, Leased, NamedOwner, Pending, Release, Reservation,
+    Reserve, Response, WireError,
 };
 
 use super::Service;
+use memod_store::Tier;
+
 use super::leases::{Asked, Grant, Lessee, Turn};
 use super::lookup::Wanted;
 use super::reply::Reply;
@@ -33,6 +35,24 @@ impl Claimed {
     }
 }
 
+/// What came of a claim at once.
+#[derive(Debug)]
+pub(crate) enum Begun {
+    /// It is answered.
+    Answer(Box<Reply>),
+    /// It has its place in the table.
+    Entered(Box<Entered>),
+    /// The disk has to be asked first.
+    Unknown(Box<Asker>),
+}
+
+/// A claim that has asked for the lease.
+#[derive(Debug)]
+pub(crate) struct Entered {
+    asker: Asker,
+    came_to: Asked,
+}
+
 /// A claim that waits. Dropped, it gives its place up.
 #[derive(Debug)]
 pub(crate) struct Waiting {
@@ -48,15 +68,36 @@ pub(crate) struct Woken {
     grant: Grant,
 }
 
-/// What is kept of a claim while it waits.
+/// Who claims: what is kept of a claim while it waits.
 #[derive(Debug)]
-struct Asker {
+pub(crate) struct Asker {
     wanted: Wanted,
     claim: Box<Claim>,
     peer: Arc<Peer>,
     lessee: Arc<Lessee>,
     /// When its time is over.
     deadline: Option<Instant>,
+}
+
+impl Asker {
+    /// Who claims, and what.
+    ///
+    /// # Errors
+    /// If the call or the owner is wrong; the error names the field.
+    pub(crate) fn new(
+        peer: &Arc<Peer>,
+        lessee: &Arc<Lessee>,
+        mut claim: Box<Claim>,
+    ) -> Result<Self, WireError> {
+        claim.owner.as_ref().map_or(Ok(()), NamedOwner::check)?;
+        let wanted = Wanted::new(&claim.lookup)?;
+        // Only the key is needed while it waits, and there may be thousands.
+        claim.lookup.call.inputs = Vec::new();
+        let deadline =
+            claim.wait_ms.and_then(|ms| Instant::now().checked_add(Duration::from_millis(ms)));
+        let (peer, lessee) = (Arc::clone(peer), Arc::clone(lessee));
+        Ok(Self { wanted, claim, peer, lessee, deadline })
+    }
 }
 
 impl Waiting {
@@ -78,28 +119,20 @@ impl Service {
         self.leases.gone(lessee);
     }
 
-    /// Answers a claim, or lets it wait.
-    pub(crate) async fn claim(
-        self: &Arc<Self>,
-        peer: &Arc<Peer>,
-        lessee: &Arc<Lessee>,
-        mut claim: Box<Claim>,
-    ) -> Claimed {
-        if let Some(owner) = &claim.owner
-            && let Err(error) = owner.check()
-        {
-            return Claimed::answer(Response::Error(error.into()).into());
+    /// Answers a claim from memory, or gives it its place in the table: in the order of the calls
+    /// of this function, unless a disk has to be asked.
+    pub(crate) fn claim_in_memory(&self, asker: Asker) -> Begun {
+        match self.fetch_from(&asker.wanted, Tier::Memory) {
+            None => Begun::Unknown(Box::new(asker)),
+            Some(reply) if reply.is_miss() => Begun::Entered(Box::new(self.enter(asker))),
+            Some(reply) => Begun::Answer(Box::new(reply)),
         }
-        let wanted = match Wanted::new(&claim.lookup) {
-            Ok(wanted) => wanted,
-            Err(error) => return Claimed::answer(Response::Error(error).into()),
-        };
-        // Only the key is needed while it waits, and there may be thousands.
-        claim.lookup.call.inputs = Vec::new();
-        let deadline =
-            claim.wait_ms.and_then(|ms| Instant::now().checked_add(Duration::from_millis(ms)));
-        let (peer, lessee) = (Arc::clone(peer), Arc::clone(lessee));
-        self.ask(Asker { wanted, claim, peer, lessee, deadline }).await
+    }
+
+    /// Answers a claim, or lets it wait.
+    pub(crate) async fn claim(self: &Arc<Self>, asker: Asker) -> Claimed {
+        let reply = self.fetch(&asker.wanted).await;
+        if reply.is_miss() { self.entered(self.enter(asker)).await } else { Claimed::answer(reply) }
     }
 
     /// Goes on with a claim that has been woken.
@@ -108,19 +141,13 @@ impl Service {
         if matches!(grant, Grant::Recheck) {
             // The ticket is used up, and so is nothing to give back.
             turn.keep();
-            return self.ask(asker).await;
+            return self.claim(asker).await;
         }
         self.settle(&asker, grant, turn).await
     }
 
-    /// Looks up, asks for the lease, and looks up again.
-    async fn ask(self: &Arc<Self>, asker: Asker) -> Claimed {
-        let reply = self.fetch(&asker.wanted).await;
-        if reply.is_miss() { self.enter(asker).await } else { Claimed::answer(reply) }
-    }
-
     /// Asks for the lease of what was not there a moment ago.
-    async fn enter(self: &Arc<Self>, asker: Asker) -> Claimed {
+    fn enter(&self, asker: Asker) -> Entered {
         let wait = match (asker.claim.wait_ms, asker.deadline) {
             (Some(_), Some(deadline)) => Some(deadline.saturating_duration_since(Instant::now())),
             // For ever, or so long that it cannot be counted.
@@ -134,10 +161,16 @@ impl Service {
             asker.claim.take,
             wait,
         );
+        Entered { asker, came_to }
+    }
+
+    /// Goes on with a claim that has a place in the table: the entry may have come between its
+    /// lookup and that.
+    pub(crate) async fn entered(self: &Arc<Self>, entered: Entered) -> Claimed {
+        let Entered { asker, came_to } = entered;
         match came_to {
             Asked::Answered(grant, turn) => self.settle(&asker, grant, turn).await,
             Asked::Waits(holder, turn) => {
-                // The entry may have come between the lookup and the place in the queue.
                 let reply = self.fetch(&asker.wanted).await;
                 if !reply.is_miss() {
                     return Claimed::answer(reply);
@@ -153,7 +186,7 @@ impl Service {
         let key = asker.wanted.key;
         let response = match grant {
             Grant::Busy(error) => Response::Error(error),
-            Grant::GaveUp => Response::Error(gave_up()),
+            Grant::GaveUp => Response::Error(self.gave_up()),
             // The lookup that came before the ask said so already, but an entry may have come.
             Grant::Free | Grant::Recheck => {
                 return Claimed::answer(self.fetch(&asker.wanted).await);
@@ -172,7 +205,7 @@ impl Service {
                     // dropped.
                     let name = asker.claim.owner.as_ref().map(|owner| owner.name.as_str());
                     if name.is_some() {
-                        self.leases.release(&asker.lessee, key, name);
+                        self.leases.release(&asker.peer, &asker.lessee, key, name);
                     }
                     return Claimed::answer(reply);
                 };
@@ -180,7 +213,7 @@ impl Service {
                 Response::Leased(Box::new(Leased { miss, holder }))
             }
         };
-        Claimed::answer(response.into())
+        Claimed::answer(Reply::from(response).about(key))
     }
 
     /// Takes or extends a named owner's lease (semantics 29).
@@ -211,7 +244,7 @@ impl Service {
             }
             Grant::Held(holder) => answer(false, holder),
             Grant::Busy(error) => Err(error),
-            Grant::Free | Grant::Recheck | Grant::GaveUp => Err(gave_up()),
+            Grant::Free | Grant::Recheck | Grant::GaveUp => Err(self.gave_up()),
         }
     }
 
@@ -219,25 +252,36 @@ impl Service {
     ///
     /// # Errors
     /// If the call is wrong or the owner's name empty.
-    pub(crate) fn release(&self, lessee: &Lessee, release: &Release) -> Result<Reply, WireError> {
+    pub(crate) fn release(
+        &self,
+        peer: &Peer,
+        lessee: &Lessee,
+        release: &Release,
+    ) -> Result<Reply, WireError> {
         if let Some(owner) = &release.owner {
             memod_protocol::name::check("owner", owner)?;
         }
         let key = checked_key(&release.call)?;
-        let released = self.leases.release(lessee, key, release.owner.as_deref());
-        Ok(Response::Released { released }.into())
+        let released = self.leases.release(peer, lessee, key, release.owner.as_deref());
+        Ok(Reply::from(Response::Released { released }).about(key))
+    }
+
+    /// The end of a claim whose connection is closed: by its peer, which does not read this any
+    /// more, or because the daemon stops.
+    fn gave_up(&self) -> WireError {
+        let code = ErrorCode::ShuttingDown;
+        if self.leases.is_closed() {
+            WireError::new(code, "the daemon is stopping")
+                .with_hint("ask again when it has been started again")
+        } else {
+            WireError::new(code, "the connection was closed while this waited")
+        }
     }
 }
 
 fn checked_key(call: &CallIdentity) -> Result<Key, WireError> {
     call.check()?;
     Ok(call.key())
-}
-
-/// The end of a claim whose connection is closed, by its peer or because the daemon stops.
-fn gave_up() -> WireError {
-    let code = memod_protocol::ErrorCode::ShuttingDown;
-    WireError::new(code, "the connection was closed while this waited")
 }
 
 #[cfg(test)]

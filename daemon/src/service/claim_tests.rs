@@ -68,7 +68,7 @@ async fn semantics_26_an_entry_that_came_before_the_grant_is_a_hit_and_leaves_no
     for owner in [None, Some(named)] {
         // The lookup before this missed.
         store(&service, clock::now_ms()).await;
-        let claimed = service.enter(asker(&service, owner)).await;
+        let claimed = service.entered(service.enter(asker(&service, owner))).await;
         assert!(is_hit(&claimed), "{claimed:?}");
         assert_eq!(service.leases.counts(), (0, 0));
     }
@@ -77,11 +77,11 @@ async fn semantics_26_an_entry_that_came_before_the_grant_is_a_hit_and_leaves_no
 #[tokio::test]
 async fn semantics_27_an_entry_that_came_before_the_wait_is_a_hit_and_nobody_waits() {
     let (_folder, service) = service();
-    let owner = service.ask(asker(&service, None)).await;
+    let owner = service.claim(asker(&service, None)).await;
     assert!(matches!(&owner, Claimed::Answer(reply)
         if matches!(reply.response, Response::Leased(_))));
     store(&service, clock::now_ms()).await;
-    let claimed = service.enter(asker(&service, None)).await;
+    let claimed = service.entered(service.enter(asker(&service, None))).await;
     assert!(is_hit(&claimed), "{claimed:?}");
     assert_eq!(service.leases.counts(), (1, 0));
 }

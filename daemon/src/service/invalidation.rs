@@ -42,6 +42,14 @@ impl Service {
         dry_run: bool,
     ) -> Result<Invalidation, WireError> {
         self.access.check_administer(peer)?;
+        match &selector {
+            Selector::Keys(keys) => {
+                tracing::info!(uid = peer.uid, dry_run, keys = keys.len(), "invalidating by key");
+            }
+            Selector::Matching(filter) => {
+                tracing::info!(uid = peer.uid, dry_run, ?filter, "invalidating");
+            }
+        }
         let rest = match selector {
             Selector::Keys(mut keys) => {
                 // A key that is named twice counts once.
@@ -51,7 +59,6 @@ impl Service {
             }
             Selector::Matching(filter) => Rest::Matching { filter, cursor: None },
         };
-        tracing::info!(uid = peer.uid, dry_run, "invalidating");
         Ok(Invalidation { service: Arc::clone(self), by_uid: peer.uid, dry_run, matched: 0, rest })
     }
 }
@@ -60,6 +67,12 @@ impl Invalidation {
     /// How many entries have been forgotten so far, or would be.
     pub(crate) fn matched(&self) -> u64 {
         self.matched
+    }
+
+    /// Writes into the daemon's log what it came to.
+    pub(crate) fn tell(&self) {
+        let Self { by_uid, dry_run, matched, .. } = self;
+        tracing::info!(uid = by_uid, dry_run, matched, "invalidated");
     }
 
     /// Does the next page; false if it was the last.

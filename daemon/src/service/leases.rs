@@ -203,7 +203,7 @@ impl Leases {
             ticket,
             connection: lessee.id,
             key,
-            claimant: owner.map_or(Claimant::Connection, claimant),
+            claimant: owner.map_or(Claimant::Connection, |owner| claimant(owner, peer)),
             take,
             wait: match wait {
                 None => Wait::Forever,
@@ -251,6 +251,11 @@ impl Leases {
         }
     }
 
+    /// Whether the daemon stops.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.locked().closed
+    }
+
     /// There is an entry of this key now.
     pub(crate) fn committed(&self, key: Key) {
         // Who asks later than this finds the entry.
@@ -260,8 +265,15 @@ impl Leases {
     }
 
     /// Gives a lease back; whether it was the giver's.
-    pub(crate) fn release(&self, lessee: &Lessee, key: Key, name: Option<&str>) -> bool {
-        let by = name.map_or(Owner::Connection(lessee.id), |name| Owner::Named(name.to_owned()));
+    pub(crate) fn release(
+        &self,
+        peer: &Peer,
+        lessee: &Lessee,
+        key: Key,
+        name: Option<&str>,
+    ) -> bool {
+        let by =
+            name.map_or(Owner::Connection(lessee.id), |name| Owner::Named(own_name(name, peer)));
         let effects = self.happen_in(&mut self.locked(), Event::Release { key, by });
         effects.iter().any(|effect| matches!(effect, Effect::Released { .. }))
     }
@@ -346,10 +358,16 @@ impl Leases {
     }
 }
 
-fn claimant(owner: &NamedOwner) -> Claimant {
+fn claimant(owner: &NamedOwner, peer: &Peer) -> Claimant {
     // Zero or less was refused before.
     let heartbeat = Duration::from_millis(u64::try_from(owner.heartbeat_ms).unwrap_or(0));
-    Claimant::Named { name: owner.name.clone(), heartbeat }
+    Claimant::Named { name: own_name(&owner.name, peer), heartbeat }
+}
+
+/// A name as the table knows it. A name belongs to a user: others may know it, since holders are
+/// told, and must neither extend nor release what it holds.
+fn own_name(name: &str, peer: &Peer) -> String {
+    format!("{} {name}", peer.uid)
 }
 
 fn busy(bound: Bound) -> WireError {

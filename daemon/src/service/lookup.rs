@@ -77,7 +77,7 @@ impl Service {
     }
 
     /// What is wanted; nothing if it is not in memory and nothing else may be read.
-    fn fetch_from(&self, wanted: &Wanted, tier: Tier) -> Option<Reply> {
+    pub(crate) fn fetch_from(&self, wanted: &Wanted, tier: Tier) -> Option<Reply> {
         match self.store.lookup(&wanted.key, tier) {
             Ok(Found::WouldBlock) if tier == Tier::Memory => None,
             Ok(found) => Some(self.judge(wanted, found)),

@@ -31,7 +31,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 pub(crate) use account::Account;
-pub(crate) use claim::Claimed;
+pub(crate) use claim::{Asker, Begun, Claimed, Entered};
 pub(crate) use leases::Lessee;
 pub(crate) use put::{GatheredPut, OutputContent, digest_mismatch};
 pub(crate) use reply::{Reply, Stream};

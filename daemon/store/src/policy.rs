@@ -7,7 +7,7 @@
 //!   it cost and how large it is are known anyway. Times may be seconds old and hits may be lost in
 //!   a crash: values shift a little, nothing breaks.
 //! - with the grave of an evicted entry: the same two. If the key is put again, its hits go on from
-//!   there. Eight graves for each entry are plenty; with none at all `cost` still works, but worse.
+//!   there. Two graves for each entry are enough; with none at all `cost` spends a quarter more.
 //! - one [`Reuse`], told of every put, hit and eviction, whatever the policy, so that `cost` knows
 //!   them when it is chosen later; and a note of some 14 kB if that is to survive.
 //!

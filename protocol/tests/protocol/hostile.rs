@@ -167,7 +167,7 @@ fn unknown_kinds_are_refused() {
     };
     let verb = [1, 18, 1, 0, 0, 0, 0, 0, 9];
     refuses(&verb);
-    refuses(&[1, 18, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8]);
+    refuses(&[1, 18, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9]);
     refuses(&[&[1, 17][..], &[7; 32], &[0, 1], &[7; 32], &[0, 1, 4]].concat());
     refuses(&[1, 20, 1, 3]);
     refuses(&[1, 23]);

@@ -10,7 +10,7 @@
 //! least what any policy saves. So the time that it leaves is at most what any policy spends, and
 //! usually less than the best could.
 
-use crate::trace::Trace;
+use super::trace::Trace;
 
 /// A lower bound of the seconds spent to compute again, for any policy whatever.
 pub(crate) fn least_spent_again(trace: &Trace, bytes_max: u64) -> f64 {

@@ -4,9 +4,9 @@ use std::fmt;
 
 use memod_store::policy::PolicyKind;
 
-use crate::bound::least_spent_again;
-use crate::shapes::Shape;
-use crate::simulate::{Rule, spent_again};
+use super::bound::least_spent_again;
+use super::shapes::Shape;
+use super::simulate::{Rule, spent_again};
 
 /// Parts of the working set that a cache holds, in percent.
 const SIZES_PERCENT: [u64; 3] = [1, 5, 20];
@@ -29,7 +29,7 @@ const NOTHING: f64 = 0.001;
 #[derive(Debug, Clone)]
 pub(crate) struct Comparison {
     name: String,
-    percent: u64,
+    pub(crate) percent: u64,
     heavy: bool,
     /// Time of first requests, as a share of what could have been saved.
     first: f64,
@@ -68,7 +68,7 @@ pub(crate) fn compare(shape: &Shape, keys: usize, seeds: u64) -> Vec<Comparison>
 
 impl Comparison {
     pub(crate) fn head() -> String {
-        let columns: String = RULES.iter().map(|(_, name)| format!("{name:>8}")).collect();
+        let columns: String = RULES.map(|(_, name)| format!("{name:>8}")).concat();
         format!("{:<30}{:>6}{:>8}{columns}{:>8}{:>7}", "trace", "cache", "bound", "ratio", "all")
     }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::trace::{Item, Trace};
+use super::trace::{Item, Trace};
 
 const BUILDS: &str = include_str!("traces/builds.txt");
 

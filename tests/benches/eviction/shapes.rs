@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use harness::Random;
 
-use crate::recorded;
-use crate::trace::{Item, Trace};
+use super::recorded;
+use super::trace::{Item, Trace};
 
 /// A kind of trace; a seed and a size make it one.
 pub(crate) struct Shape {

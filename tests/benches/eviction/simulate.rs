@@ -8,7 +8,7 @@ use std::time::Duration;
 use harness::Random;
 use memod_store::policy::{Candidate, PolicyKind, Reuse, Worth};
 
-use crate::trace::Trace;
+use super::trace::Trace;
 
 /// Entries that are drawn for each eviction.
 const SAMPLES: usize = 32;
@@ -98,11 +98,11 @@ impl Cache<'_> {
         let item = self.trace.items[key];
         let worth = Worth::new(Some(item.cost), item.bytes);
         let place = self.places[key];
+        let age = |uses: Uses| now.saturating_sub(uses.last);
         match place {
-            Place::Stored(uses) | Place::Buried(uses) if self.rule.remembers() => {
-                self.reuse.used(uses.hits, now.saturating_sub(uses.last), worth);
-            }
-            _ => self.reuse.put(worth),
+            Place::Stored(uses) => self.reuse.hit(uses.hits, age(uses), worth),
+            Place::Buried(uses) => self.reuse.put_again(uses.hits, age(uses), worth),
+            Place::Unknown | Place::Forgotten => self.reuse.put(worth),
         }
         if let Place::Stored(uses) = place {
             let hits = uses.hits.saturating_add(1);
@@ -117,6 +117,9 @@ impl Cache<'_> {
         self.stored.push(key);
         self.bytes += item.bytes;
         while self.bytes > self.bytes_max {
+            if self.rule.remembers() {
+                self.reuse.refresh();
+            }
             self.evict(now);
         }
         if matches!(place, Place::Unknown) { 0.0 } else { item.cost.as_secs_f64() }
@@ -135,6 +138,8 @@ impl Cache<'_> {
         let key = self.stored.swap_remove(at);
         self.bytes -= self.trace.items[key].bytes;
         let Place::Stored(uses) = self.places[key] else { unreachable!("what is drawn is stored") };
+        let item = self.trace.items[key];
+        self.reuse.evicted(uses.hits, Worth::new(Some(item.cost), item.bytes));
         self.places[key] = Place::Buried(uses);
         self.graves.push_back(key);
         while self.graves.len() > GRAVES_PER_ENTRY * self.stored.len() {

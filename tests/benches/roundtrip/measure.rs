@@ -9,6 +9,8 @@ pub(crate) enum Target {
     AtMost(f64),
     /// The row's rate is at least this many times the reference's.
     AtLeast(f64),
+    /// The row's median is at most this, in its unit.
+    Under(f64),
     /// Only told.
     None,
 }
@@ -46,6 +48,7 @@ impl Report {
         let told = match (target, ratio) {
             (Target::AtMost(most), Some(ratio)) => told(ratio <= most, "<=", most),
             (Target::AtLeast(least), Some(ratio)) => told(ratio >= least, ">=", least),
+            (Target::Under(most), _) => told(median <= most, "<=", most),
             _ => String::new(),
         };
         let shown = ratio.map_or(String::from("1"), |ratio| format!("{ratio:.2}"));

@@ -35,6 +35,33 @@ fn s26_the_first_asker_owns_and_is_told_why_it_missed() {
     assert_eq!(raw.owns(one.claim()).miss.reason, MissReason::Invalidated);
 }
 
+/// Claims of one connection, sent in one go, take their turns as they were sent.
+#[test]
+fn s28_claims_that_are_sent_one_behind_the_other_stand_one_behind_the_other() {
+    let daemon = Daemon::new();
+    for round in 0..50 {
+        let one = call("in order").version(&round.to_string());
+        let mut raw = daemon.connect();
+        let claims: Vec<u64> =
+            (0..5).map(|_| raw.send(Request::Claim(Box::new(one.claim())), Bytes::new())).collect();
+        let mut owners = Vec::new();
+        while owners.len() < claims.len() {
+            let reply = raw.read_reply().expect("an answer");
+            match reply.response {
+                Response::Leased(_) => {
+                    owners.push(reply.id);
+                    let release = Release { call: one.identity(), owner: None };
+                    raw.send(Request::Release(Box::new(release)), Bytes::new());
+                }
+                Response::Pending(pending) => assert!(pending.waiting),
+                Response::Released { released } => assert!(released),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(owners, claims, "round {round}");
+    }
+}
+
 #[test]
 fn s26_of_many_who_ask_at_once_exactly_one_owns() {
     let daemon = Daemon::new();

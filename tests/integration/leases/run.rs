@@ -89,7 +89,7 @@ fn s28_a_command_that_is_killed_hands_over_at_once() {
     wait_for(&daemon, (1, 2));
     first.kill().unwrap();
     assert_eq!(first.wait().unwrap().code(), None);
-    // What it ran lives on, as an orphan at the gate, and holds nothing.
+    // What it ran is killed with it: nobody waits at the gate any more.
     let (second, third) = (ended(second), ended(third));
     assert_eq!((second.code, second.text()), (Some(0), "done\n"), "{second:?}");
     assert!(assert_last_line(&second, "memo: MISS ").ends_with(" reservation=ACQUIRED"));
@@ -97,7 +97,6 @@ fn s28_a_command_that_is_killed_hands_over_at_once() {
     assert!(assert_last_line(&third, "memo: HIT ").ends_with(" reservation=EXISTS"));
     assert_eq!(shop.runs(), 2);
     all_is_quiet(&daemon);
-    open_gate(&shop);
 }
 
 #[test]
@@ -143,7 +142,7 @@ fn s23_read_only_waits_overwrite_does_not_and_no_other_is_bothered() {
     let line = assert_last_line(&impatient, "memo: MISS ");
     assert!(line.contains(" reason=pending ") && line.ends_with(" reservation=EXISTS"), "{line}");
     let over = shop.run(&daemon, &["-v", "--serialize", "--overwrite"], FIRST_WAITS);
-    assert!(assert_last_line(&over, "memo: MISS ").ends_with(" reservation=DISABLED"));
+    assert!(assert_last_line(&over, "memo: SKIPPED ").ends_with(" reservation=DISABLED"));
     let reader = ended(reader);
     assert_eq!(reader.text(), "done\n", "what was overwritten meanwhile");
     assert!(assert_last_line(&reader, "memo: HIT ").ends_with(" reservation=EXISTS"));
@@ -166,10 +165,27 @@ fn s34_a_command_that_waits_runs_if_the_daemon_dies() {
     daemon.kill();
     let second = ended(second);
     assert_eq!((second.code, second.text(), shop.runs()), (Some(0), "done\n", 2), "{second:?}");
-    assert!(assert_last_line(&second, "memo: MISS ").ends_with(" reservation=FAILURE"));
+    let line = assert_last_line(&second, "memo: LOOKUP_FAILURE ");
+    assert!(line.ends_with(" reservation=FAILURE"), "{line}");
     open_gate(&shop);
     let first = ended(first);
     assert_eq!((first.code, first.text()), (Some(0), "gate done\n"), "{first:?}");
+}
+
+#[test]
+fn s29_who_asks_for_longer_than_the_daemon_allows_is_warned() {
+    let daemon = Daemon::new();
+    let call = square("lease", &["--output", "o0:integer"]);
+    for what in ["acquire", "extend"] {
+        let told = |heartbeat| {
+            let rest = ["--owner", "a", "--heartbeat", heartbeat];
+            ends(&daemon, 0, &[&[call[0], what], &call[1..], &rest].concat())
+        };
+        assert_eq!(told("1s").errors(), "", "{what}");
+        let warned = told("1h");
+        let begins = "memo: warning: the daemon lets it expire in 30 s: extend it more often";
+        assert!(warned.errors().starts_with(begins), "{warned:?}");
+    }
 }
 
 /// `memo lease` with a call, an owner and more; gives the answer as JSON.
@@ -220,6 +236,9 @@ fn s29_s30_leases_that_cannot_be_meant_are_refused() {
         ends(&daemon, 2, &[&[call[0], "acquire"], &call[1..], flags].concat());
     }
     let longest = ["--owner", "a", "--heartbeat", "1000000000days"];
+    for saturated in ["1000000000000000000ms", "1000000000000000000"] {
+        lease(&daemon, 0, "extend", &["--owner", "a", "--heartbeat", saturated]);
+    }
     let capped = lease(&daemon, 0, "acquire", &longest);
     let expires = capped["holder"]["expires_in_seconds"].as_f64().unwrap();
     assert!(expires <= 30.0, "three of the ten seconds that the daemon allows: {expires}");

@@ -12,6 +12,23 @@ use memod_protocol::limits::NEAREST_MAX;
 
 use crate::args::duration;
 
+const LOOKUP_DETAILS: &str = "\
+Exit codes: 0 HIT, 1 MISS, or PENDING: somebody computes the call. With $MEMOD_MODE=disabled or \
+=overwrite nothing is looked up: DISABLED or SKIPPED, exit code 1.
+
+In a duration, such as 1h 30m, a bare number means seconds.";
+
+const WHY_DETAILS: &str = "\
+Exit codes: 0 HIT, 1 MISS.";
+
+const PUT_DETAILS: &str = "\
+Exit codes: 0 POPULATED, or EXISTS: the call has outputs already, and they stay. With \
+$MEMOD_MODE=disabled or =read-only nothing is stored: DISABLED, exit code 0; =overwrite replaces, \
+as --overwrite does.";
+
+/// With how many entries a call is compared unless a number is given.
+pub(crate) const NEAREST: u32 = 3;
+
 /// Describes a call, by flags or as JSON.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "The call")]
@@ -48,14 +65,25 @@ pub(crate) struct CallFlags {
 
 /// Arguments of `memo lookup`.
 #[derive(Debug, Clone, Default, Args)]
+#[command(after_help = LOOKUP_DETAILS)]
 pub(crate) struct LookupArgs {
     /// Takes an entry only if it is at most this old, such as 90s or 7days; 0 for any age
     /// [default: the daemon's].
-    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    #[arg(
+        long,
+        value_name = "DURATION",
+        value_parser = duration::parse,
+        allow_hyphen_values = true
+    )]
     pub(crate) max_age: Option<Duration>,
     /// Waits this long while somebody computes the call, and takes what comes of it [default: does
     /// not wait].
-    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    #[arg(
+        long,
+        value_name = "DURATION",
+        value_parser = duration::parse,
+        allow_hyphen_values = true
+    )]
     pub(crate) wait: Option<Duration>,
     /// Which call.
     #[command(flatten)]
@@ -64,18 +92,25 @@ pub(crate) struct LookupArgs {
 
 /// Arguments of `memo why`.
 #[derive(Debug, Clone, Args)]
+#[command(after_help = WHY_DETAILS)]
 pub(crate) struct WhyArgs {
     /// Compares with this many entries at the most: those that differ least.
     #[arg(
         long,
         value_name = "N",
-        default_value_t = 3,
+        default_value_t = NEAREST,
+        allow_negative_numbers = true,
         value_parser = clap::value_parser!(u32).range(0..=i64::from(NEAREST_MAX))
     )]
     pub(crate) limit: u32,
     /// Takes an entry for a hit only if it is at most this old, as `memo lookup` does [default: the
     /// daemon's].
-    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    #[arg(
+        long,
+        value_name = "DURATION",
+        value_parser = duration::parse,
+        allow_hyphen_values = true
+    )]
     pub(crate) max_age: Option<Duration>,
     /// Which call.
     #[command(flatten)]
@@ -84,12 +119,18 @@ pub(crate) struct WhyArgs {
 
 /// Arguments of `memo put`.
 #[derive(Debug, Clone, Default, Args)]
+#[command(after_help = PUT_DETAILS)]
 pub(crate) struct PutArgs {
     /// Replaces the entry if there is one already.
     #[arg(long)]
     pub(crate) overwrite: bool,
     /// How long the outputs took to compute, such as 2.5s: what a hit saves.
-    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    #[arg(
+        long,
+        value_name = "DURATION",
+        value_parser = duration::parse,
+        allow_hyphen_values = true
+    )]
     pub(crate) compute_time: Option<Duration>,
     /// The version or revision of the task's own code, for the record.
     #[arg(long, value_name = "VERSION", allow_hyphen_values = true)]
@@ -101,7 +142,7 @@ pub(crate) struct PutArgs {
     #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
     pub(crate) node: Option<String>,
     /// Which attempt it was, for the record.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) attempt: Option<u32>,
     /// Which call, and its outputs.
     #[command(flatten)]

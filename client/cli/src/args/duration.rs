@@ -2,17 +2,38 @@
 
 use std::time::Duration;
 
-/// Reads a duration; a number without a unit is in seconds.
+const EXAMPLES: &str = "write a duration such as 90s, 1h 30m or 7days, or a number of seconds";
+
+/// Reads a duration; a number without a unit is in seconds. One that is too long to be counted is
+/// as long as can be.
 ///
 /// # Errors
 /// A sentence that shows what may be written.
 pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     let trimmed = text.trim();
+    if trimmed.starts_with('-') {
+        return Err(format!("it cannot be less than zero; {EXAMPLES}"));
+    }
     let plain =
         !trimmed.is_empty() && trimmed.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     let with_unit = if plain { format!("{trimmed}s") } else { trimmed.to_owned() };
-    humantime::parse_duration(&with_unit)
-        .map_err(|error| format!("{error}; write a duration such as 90s, 1h 30m or 7days"))
+    match humantime::parse_duration(&with_unit) {
+        Err(humantime::DurationError::NumberOverflow) if is_whole(&with_unit) => Ok(Duration::MAX),
+        other => other.map_err(|error| format!("{error}; {EXAMPLES}")),
+    }
+}
+
+/// Whether the text would be a duration of whole units, were it not for the size of its numbers.
+fn is_whole(text: &str) -> bool {
+    let mut small = String::new();
+    for character in text.chars() {
+        match character {
+            '0'..='9' if small.ends_with('1') => {}
+            '0'..='9' => small.push('1'),
+            other => small.push(other),
+        }
+    }
+    !small.contains('.') && humantime::parse_duration(&small).is_ok()
 }
 
 /// As [`parse`], for a duration that cannot be zero.
@@ -49,10 +70,21 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused_with_an_example() {
-        for text in ["", "soon", "-5s", ".", "1 fortnight"] {
+        for text in ["", "soon", "-5s", "-1", "--wait", ".", "1 fortnight"] {
             let problem = parse(text).expect_err(text);
             assert!(problem.contains("1h 30m"), "{problem}");
         }
+    }
+
+    #[test]
+    fn what_is_too_long_is_as_long_as_can_be() {
+        for text in ["1000000000000000000ms", "99999999999999999999", "1000000000000000000 years"] {
+            assert_eq!(parse(text), Ok(Duration::MAX), "{text}");
+        }
+        for text in ["0.5ns", "1000000000000000000000 fortnights", "99999999999999999999x"] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+        assert_eq!(positive("1000000000000000000ms"), Ok(Duration::MAX));
     }
 
     #[test]

@@ -11,8 +11,12 @@ The lease is taken whether or not the call has been run before. With --wait, out
 there by the time somebody else turns out to hold the lease end the wait: the status is then HIT, \
 and the lease is not taken.
 
-The lease expires after three heartbeats without an extension. The daemon bounds the heartbeat.
+The lease expires after three heartbeats without an extension. The daemon bounds the heartbeat, \
+and memo warns if that makes it shorter than was asked.
 
+Exit codes: 0 the lease is NAME's, 1 it is not.";
+
+const EXTEND_DETAILS: &str = "\
 Exit codes: 0 the lease is NAME's, 1 it is not.";
 
 const RELEASE_DETAILS: &str = "\
@@ -42,7 +46,12 @@ pub(crate) enum LeaseCommand {
 #[command(after_help = ACQUIRE_DETAILS)]
 pub(crate) struct AcquireArgs {
     /// Waits this long while another holds the lease [default: does not wait].
-    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    #[arg(
+        long,
+        value_name = "DURATION",
+        value_parser = duration::parse,
+        allow_hyphen_values = true
+    )]
     pub(crate) wait: Option<Duration>,
     /// Which call, who, and how long.
     #[command(flatten)]
@@ -51,11 +60,13 @@ pub(crate) struct AcquireArgs {
 
 /// Arguments of `memo lease extend`.
 #[derive(Debug, Clone, Default, Args)]
+#[command(after_help = EXTEND_DETAILS)]
 pub(crate) struct ExtendArgs {
     /// Who holds the lease: a name that is unique among all who may ask for it.
     #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
     pub(crate) owner: String,
-    /// How often the owner will extend the lease, such as 10s; more than zero.
+    /// How often the owner will extend the lease, such as 10s, or a number of seconds; more than
+    /// zero.
     #[arg(
         long,
         value_name = "DURATION",

@@ -5,6 +5,8 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use memod_protocol::limits::LOG_ROWS_MAX;
 use memod_protocol::{Outcome, Verb};
 
+use crate::args::number;
+
 /// How many requests are printed unless a number is given.
 const LIMIT: u32 = 20;
 
@@ -34,13 +36,19 @@ pub(crate) struct LogArgs {
     #[arg(long, value_name = "OUTCOME", value_parser = outcomes())]
     pub(crate) outcome: Option<Outcome>,
     /// Requests of this user only.
-    #[arg(long, value_name = "UID")]
+    #[arg(
+        long,
+        value_name = "UID",
+        value_parser = number::user,
+        allow_negative_numbers = true
+    )]
     pub(crate) uid: Option<u32>,
     /// Prints the last N requests, at most 1000.
     #[arg(
         long,
         value_name = "N",
         default_value_t = LIMIT,
+        allow_negative_numbers = true,
         value_parser = clap::value_parser!(u32).range(1..=i64::from(LOG_ROWS_MAX))
     )]
     pub(crate) limit: u32,

@@ -7,6 +7,7 @@ mod call;
 pub(crate) mod duration;
 mod lease;
 mod log;
+pub(crate) mod number;
 mod remove;
 mod run;
 mod settings;
@@ -17,7 +18,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use memod_protocol::Key;
 
-pub(crate) use call::{CallFlags, LookupArgs, PutArgs, WhyArgs};
+pub(crate) use call::{CallFlags, LookupArgs, NEAREST, PutArgs, WhyArgs};
 pub(crate) use lease::{AcquireArgs, ExtendArgs, LeaseArgs, LeaseCommand, ReleaseArgs};
 pub(crate) use log::LogArgs;
 pub(crate) use remove::RemoveArgs;
@@ -40,10 +41,16 @@ Examples:
   Ask what has changed since the run that is remembered:
     memo why    --task square --cache-version 1.1 --input n=12 --output o0:integer
 
+Durations are written as 90s, 1h 30m or 7days; a bare number means seconds.
+
+Environment:
+  MEMOD_MODE  what `run`, `lookup` and `put` do unless a flag says it: enabled, disabled (neither
+              reads nor writes), read-only or overwrite (runs anew, and replaces)
+
 Exit codes:
   0 done or hit, 1 miss or nothing matched, 2 the arguments are wrong, 3 no daemon,
   4 forbidden or over budget, 5 the daemon answered with an error.
-  `memo run` exits as the command did.";
+  `memo run` exits as the command did, or with 5 if what it writes cannot be passed on.";
 
 /// Runs commands once, and looks into memod's cache.
 #[derive(Debug, Parser)]
@@ -81,7 +88,8 @@ pub(crate) struct Globals {
     /// Leaves out warnings and progress.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) quiet: u8,
-    /// Says more; `memo run` then ends with a line on hit or miss.
+    /// Says more: `run` ends with a line on what came of it, `key` tells the signature and the
+    /// inputs' digests, `why` the digests that differ, `status` the daemon's settings.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
     /// Never starts a daemon; also if `$MEMOD_NO_START` is set.
@@ -173,10 +181,20 @@ pub(crate) struct ListArgs {
     #[arg(long, value_name = "VERSION", allow_hyphen_values = true)]
     pub(crate) cache_version: Option<String>,
     /// Lists entries that this user wrote only.
-    #[arg(long, value_name = "UID")]
+    #[arg(
+        long,
+        value_name = "UID",
+        value_parser = number::user,
+        allow_negative_numbers = true
+    )]
     pub(crate) writer: Option<u32>,
     /// Lists this many entries at the most [default: all].
-    #[arg(long, value_name = "N")]
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = number::count,
+        allow_negative_numbers = true
+    )]
     pub(crate) limit: Option<u64>,
     /// Lists all projects and domains, whatever the environment says.
     #[arg(long)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use memod_protocol::Key;
 
-use crate::args::duration;
+use crate::args::{duration, number};
 
 const DETAILS: &str = "\
 An entry is forgotten if it meets all conditions. --task, --cache-version and --scope apply within \
@@ -13,7 +13,11 @@ one project and domain: those of --project and --domain, else the default ones. 
 --older-than apply everywhere, unless a project or domain is given.
 
 On a terminal, rm asks before it acts. Elsewhere it cannot, and wants --yes for all but keys and \
---task.";
+--task.
+
+In a duration, such as 1h 30m, a bare number means seconds.
+
+Exit codes: 0 entries matched, 1 nothing matched, or nobody agreed.";
 
 /// Arguments of `memo rm`.
 #[derive(Debug, Clone, Default, Args)]
@@ -36,10 +40,20 @@ pub(crate) struct RemoveArgs {
     #[arg(long)]
     pub(crate) scope: bool,
     /// Entries that this user wrote.
-    #[arg(long, value_name = "UID")]
+    #[arg(
+        long,
+        value_name = "UID",
+        value_parser = number::user,
+        allow_negative_numbers = true
+    )]
     pub(crate) writer: Option<u32>,
     /// Entries written longer ago than this, such as 12h or 30days.
-    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    #[arg(
+        long,
+        value_name = "DURATION",
+        value_parser = duration::parse,
+        allow_hyphen_values = true
+    )]
     pub(crate) older_than: Option<Duration>,
     /// All entries of all projects and domains.
     #[arg(

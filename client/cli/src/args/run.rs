@@ -14,24 +14,41 @@ the --env variables and the names of the --out files are all the same, in the sa
 domain, under the same task and cache version. Its standard input, its working directory and \
 files that are not named do not count.
 
+memo exits as the command did. It exits with 5 if the command succeeded but what it wrote, then or \
+now, cannot be written to memo's own output.
+
 Only a run that exits with 0 and makes every --out file is remembered. A file is remembered with \
 its content and its permissions.
 
 With --serialize, of several that ask at the same time one runs the command and the others wait \
 for it. Who runs it holds a lease, which ends when the run is remembered, fails or is killed; the \
 one that has waited longest then runs the command. With --read-only the lease is not taken but \
-waited for; --overwrite runs at once and neither takes it nor waits.
+waited for; --overwrite runs at once and neither takes it nor waits. Who holds the lease and is \
+stopped (SIGSTOP) or stuck keeps the others waiting for as long as its process lives; --wait \
+bounds that.
 
-The line of --verbose then ends with the reservation: ACQUIRED (the command ran under the lease), \
-EXISTS (another had the lease), FAILURE (the daemon was of no help) or DISABLED (no lease was \
-needed).
+If memo is killed, with SIGKILL too, its command is killed with it; what the command has started \
+in turn is not reached and may live on. Other signals are passed on to the command.
 
-Without a daemon that answers, memo starts the user's own; if none can be had, the command simply \
-runs.";
+The line of --verbose begins with HIT, MISS, SKIPPED (--overwrite), LOOKUP_FAILURE (the daemon \
+was of no help, or what is remembered cannot be put back) or DISABLED (--disabled). If the \
+command ran, store= says whether the run is remembered: POPULATED, PUT_FAILURE, SKIPPED (it \
+failed, or there is no daemon to ask) or DISABLED (--read-only). With --serialize the line ends \
+with the reservation: ACQUIRED (the command ran under the lease), EXISTS (another had the lease), \
+FAILURE (the daemon was of no help) or DISABLED (no lease was needed).
+
+$MEMOD_MODE, one of enabled, disabled, read-only and overwrite, says what --disabled, --read-only \
+and --overwrite do if none of them is given.
+
+Without a daemon that answers, memo starts the user's own, and warns if a socket was named; if \
+none can be had, the command simply runs.
+
+In a duration, such as 1h 30m, a bare number means seconds.";
 
 /// Arguments of `memo run`.
 #[derive(Debug, Clone, Default, Args)]
 #[command(after_help = DETAILS)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct RunArgs {
     /// The task's name [default: the command's name without its directories].
     #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
@@ -54,15 +71,33 @@ pub(crate) struct RunArgs {
     /// Remembers nothing new.
     #[arg(long)]
     pub(crate) read_only: bool,
+    /// Just runs the command: asks nothing and remembers nothing.
+    #[arg(long, conflicts_with_all = ["read_only", "overwrite"])]
+    pub(crate) disabled: bool,
+    /// Does not run the command, but says why it would be run and what the nearest runs differ in,
+    /// as `memo why` does. Exit codes: 0 it would be replayed, 1 it would be run.
+    #[arg(long)]
+    pub(crate) why: bool,
     /// Takes what is remembered only if it is at most this old, such as 90s or 7days; 0 for any
     /// age [default: the daemon's].
-    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    #[arg(
+        long,
+        value_name = "DURATION",
+        value_parser = duration::parse,
+        allow_hyphen_values = true
+    )]
     pub(crate) max_age: Option<Duration>,
     /// Waits while somebody else runs the command, instead of running it a second time.
     #[arg(long)]
     pub(crate) serialize: bool,
-    /// Waits only this long, and then runs the command [default: as long as it takes].
-    #[arg(long, value_name = "DURATION", requires = "serialize", value_parser = duration::parse)]
+    /// Waits only this long, such as 90s, and then runs the command [default: as long as it takes].
+    #[arg(
+        long,
+        value_name = "DURATION",
+        requires = "serialize",
+        value_parser = duration::parse,
+        allow_hyphen_values = true
+    )]
     pub(crate) wait: Option<Duration>,
     /// The command and its arguments, after `--`.
     #[arg(last = true, required = true, value_name = "CMD")]

@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
+use memod_client::Mode;
 use memod_protocol::Scope;
 
 use crate::args::{ColorChoice, Format, Globals};
@@ -19,6 +20,8 @@ pub(crate) struct Settings {
     pub(crate) scope_from: ScopeFrom,
     /// Whether starting a daemon is forbidden.
     pub(crate) no_start: bool,
+    /// What the environment says of reading and writing.
+    mode: Option<String>,
     /// How to write.
     pub(crate) screen: Screen,
 }
@@ -79,8 +82,27 @@ impl Settings {
             scope,
             scope_from: project_from.max(domain_from),
             no_start: globals.no_start || set("MEMOD_NO_START").is_some_and(|value| value != "0"),
+            mode: set("MEMOD_MODE"),
             screen: Screen::resolve(globals, set("NO_COLOR").is_some()),
         })
+    }
+
+    /// Whether to read and to write, unless a flag says it.
+    ///
+    /// # Errors
+    /// If what the environment says is none of the four.
+    pub(crate) fn mode(&self) -> Result<Mode, Failure> {
+        match self.mode.as_deref() {
+            None | Some("enabled") => Ok(Mode::Enabled),
+            Some("disabled") => Ok(Mode::Disabled),
+            Some("read-only") => Ok(Mode::ReadOnly),
+            Some("overwrite") => Ok(Mode::Overwrite),
+            Some(other) => {
+                let problem = format!("$MEMOD_MODE is `{other}`, which is no mode");
+                Err(Failure::usage(problem)
+                    .with_hint("it can be enabled, disabled, read-only or overwrite"))
+            }
+        }
     }
 }
 
@@ -159,6 +181,27 @@ mod tests {
         let set = settings(&Globals::default(), &environment).expect("valid");
         assert_eq!(set.scope.project, "default");
         assert!(!set.no_start);
+    }
+
+    #[test]
+    fn semantics_23_the_environment_says_the_mode() {
+        let mode = |value| {
+            settings(&Globals::default(), &[("MEMOD_MODE", value)])
+                .expect("others ignore it")
+                .mode()
+        };
+        for (value, expected) in [
+            ("", Mode::Enabled),
+            ("enabled", Mode::Enabled),
+            ("disabled", Mode::Disabled),
+            ("read-only", Mode::ReadOnly),
+            ("overwrite", Mode::Overwrite),
+        ] {
+            assert_eq!(mode(value), Ok(expected), "{value}");
+        }
+        let failure = mode("readonly").expect_err("it is none");
+        assert_eq!(failure.exit, crate::exit::USAGE);
+        assert!(failure.message.contains("`readonly`"), "{failure}");
     }
 
     #[test]

@@ -17,8 +17,15 @@ use crate::args::{
 use crate::connect;
 use crate::describe;
 use crate::exit::{self, Failure, Outcome};
-use crate::output::holder;
 use crate::output::json::Object;
+use crate::output::{holder, units};
+
+/// The status of a lease that is the owner's.
+const ACQUIRED: &str = "ACQUIRED";
+/// A lease expires after so many heartbeats (semantics 29).
+const GRACE: u32 = 3;
+/// What may pass of a lease's time before we are told how much there is.
+const ANSWER_TIME: Duration = Duration::from_millis(200);
 
 /// Takes, extends or gives back.
 ///
@@ -30,7 +37,9 @@ pub(crate) fn run(args: LeaseArgs, settings: &Settings) -> Outcome {
         LeaseCommand::Extend(args) => {
             let (call, owner) = asked(args, settings)?;
             let reservation = connect::asking(settings).reserve(&call, &owner)?;
-            tell(&Lease::of(reservation), settings.screen)
+            let lease = Lease::of(reservation);
+            warn_of_haste(&lease, &owner, settings.screen);
+            tell(&lease, settings.screen)
         }
         LeaseCommand::Release(args) => release(&args, settings),
     }
@@ -46,7 +55,7 @@ struct Lease {
 
 impl Lease {
     fn of(reservation: Reservation) -> Self {
-        let status = if reservation.acquired { "ACQUIRED" } else { "EXISTS" };
+        let status = if reservation.acquired { ACQUIRED } else { "EXISTS" };
         Self { status, key: reservation.key, holder: Some(reservation.holder) }
     }
 }
@@ -59,6 +68,7 @@ fn acquire(args: AcquireArgs, settings: &Settings) -> Outcome {
         Some(wait) if !reservation.acquired => wait_for(&client, &call, &owner, wait)?,
         _ => Lease::of(reservation),
     };
+    warn_of_haste(&lease, &owner, settings.screen);
     tell(&lease, settings.screen)
 }
 
@@ -124,6 +134,26 @@ fn owner(name: String, heartbeat: Duration) -> Result<NamedOwner, Failure> {
     Ok(owner)
 }
 
+/// Warns who has got a lease that expires sooner than after three of the owner's heartbeats.
+fn warn_of_haste(lease: &Lease, owner: &NamedOwner, screen: Screen) {
+    if let Some(expires_in) = hasty(lease, owner) {
+        screen.warn(&format!(
+            "the daemon lets it expire in {}: extend it more often (lease_heartbeat_max in \
+             `memo status -v`)",
+            units::about(expires_in)
+        ));
+    }
+}
+
+/// When the lease expires, if that is sooner than was asked for.
+fn hasty(lease: &Lease, owner: &NamedOwner) -> Option<Duration> {
+    let holder = lease.holder.as_ref().filter(|_| lease.status == ACQUIRED)?;
+    let expires_in = Duration::from_millis(holder.expires_in_ms?);
+    let heartbeat = Duration::from_millis(u64::try_from(owner.heartbeat_ms).ok()?);
+    let asked = heartbeat.saturating_mul(GRACE);
+    (expires_in.saturating_add(ANSWER_TIME) < asked).then_some(expires_in)
+}
+
 fn tell(lease: &Lease, screen: Screen) -> Outcome {
     let key = lease.key.to_string();
     if screen.is_json() {
@@ -137,7 +167,7 @@ fn tell(lease: &Lease, screen: Screen) -> Outcome {
         fields.extend(lease.holder.as_ref().map(|of| ("holder", holder::phrase(of))));
         screen.fields(&fields)?;
     }
-    Ok(if lease.status == "ACQUIRED" { exit::DONE } else { exit::NOTHING })
+    Ok(if lease.status == ACQUIRED { exit::DONE } else { exit::NOTHING })
 }
 
 /// Lets the outputs pass: only the lease is of interest.
@@ -172,18 +202,32 @@ mod tests {
         assert!(failure.message.contains("owner"), "{failure}");
     }
 
-    #[test]
-    fn who_asked_is_told_by_the_status() {
+    fn lease(acquired: bool, expires_in_ms: u64) -> Lease {
         let holder = Holder {
             name: Some("o".into()),
             uid: 7,
             pid: None,
             program: None,
             held_ms: 0,
-            expires_in_ms: Some(1),
+            expires_in_ms: Some(expires_in_ms),
         };
-        let key = Key::from_bytes([0; 32]);
-        let of = |acquired| Lease::of(Reservation { key, acquired, holder: holder.clone() }).status;
-        assert_eq!((of(true), of(false)), ("ACQUIRED", "EXISTS"));
+        Lease::of(Reservation { key: Key::from_bytes([0; 32]), acquired, holder })
+    }
+
+    #[test]
+    fn who_asked_is_told_by_the_status() {
+        assert_eq!((lease(true, 1).status, lease(false, 1).status), ("ACQUIRED", "EXISTS"));
+    }
+
+    #[test]
+    fn semantics_29_a_heartbeat_that_the_daemon_bounds_is_told() {
+        let hasty =
+            |lease: Lease, heartbeat| hasty(&lease, &owner("o".into(), heartbeat).expect("valid"));
+        let (short, long) = (Duration::from_secs(10), Duration::from_secs(60));
+        assert_eq!(hasty(lease(true, 30_000), short), None);
+        assert_eq!(hasty(lease(true, 29_900), short), None, "a moment has passed");
+        assert_eq!(hasty(lease(true, 30_000), long), Some(Duration::from_secs(30)));
+        assert_eq!(hasty(lease(true, 30_000), Duration::MAX), Some(Duration::from_secs(30)));
+        assert_eq!(hasty(lease(false, 30_000), long), None, "it is another's");
     }
 }

@@ -9,7 +9,7 @@ mod watch;
 
 use std::io::{self, Write};
 
-use memod_protocol::{LogQuery, LogRow};
+use memod_protocol::{LogQuery, LogRow, name};
 
 use crate::args::{LogArgs, ScopeFrom, Screen, Settings};
 use crate::connect;
@@ -22,6 +22,9 @@ use follow::Show;
 /// # Errors
 /// If the daemon gives no answer, or standard output cannot be written.
 pub(crate) fn run(args: LogArgs, settings: &Settings) -> Outcome {
+    if let Some(task) = &args.task {
+        name::check("task", task)?;
+    }
     let follows = args.follow;
     let query = query(args, settings);
     let client = connect::asking(settings);

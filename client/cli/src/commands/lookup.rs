@@ -1,15 +1,17 @@
 //! `memo lookup`: has this call been run before?
 //!
 //! **Invariants.** Outputs pass through with bounded memory: only small ones are kept, to be shown.
-//! A lease is waited for, never taken.
+//! A lease is waited for, never taken. A mode that does not read asks nobody.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
-use memod_client::{ClaimFound, ClaimOptions, HitSummary, OutputDescription, OutputSink, Wait};
-use memod_protocol::{Literal, LiteralType, Miss, Pending, Provenance, json};
+use memod_client::{
+    CacheStatus, ClaimFound, ClaimOptions, HitSummary, Mode, OutputDescription, OutputSink, Wait,
+};
+use memod_protocol::{Key, Literal, LiteralType, Miss, Pending, Provenance, json};
 use serde_json::Value;
 
 use crate::args::{LookupArgs, Screen, Settings};
@@ -31,6 +33,15 @@ const LINE_CHARS_MAX: usize = 200;
 pub(crate) fn run(args: &LookupArgs, settings: &Settings) -> Outcome {
     let call = describe::call(&args.call, &settings.scope)?;
     describe::warn_of_strangers(&call, settings.screen);
+    let unread = match settings.mode()? {
+        Mode::Disabled => Some(CacheStatus::Disabled),
+        Mode::Overwrite => Some(CacheStatus::Skipped),
+        Mode::Enabled | Mode::ReadOnly => None,
+    };
+    if let Some(status) = unread {
+        tell_status(status.name(), &call.key()?, settings.screen)?;
+        return Ok(exit::NOTHING);
+    }
     let mut small = SmallValues::default();
     let options = ClaimOptions {
         max_age: args.max_age,
@@ -130,6 +141,15 @@ fn tell_miss(miss: &Miss, screen: Screen) -> io::Result<()> {
     ];
     let known = all.into_iter().filter_map(|(name, value)| Some((name, value?)));
     screen.fields(&known.collect::<Vec<_>>())
+}
+
+/// A status alone: there is nothing else to say.
+pub(super) fn tell_status(status: &str, key: &Key, screen: Screen) -> io::Result<()> {
+    if screen.is_json() {
+        let answer = Object::default().with("status", status).with("key", key.to_string());
+        return Screen::json(&answer.into());
+    }
+    screen.fields(&[("status", status.to_owned()), ("key", key.to_string())])
 }
 
 fn tell_pending(pending: &Pending, screen: Screen) -> io::Result<()> {

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use memod_protocol::limits::LIST_ROWS_MAX;
-use memod_protocol::{EntryRow, Filter};
+use memod_protocol::{EntryRow, Filter, name};
 use serde_json::Value;
 
 use crate::args::{ListArgs, ScopeFrom, Screen, Settings};
@@ -34,6 +34,9 @@ const COLUMNS: [Column; 9] = [
 /// # Errors
 /// If the daemon gives no answer, or standard output cannot be written.
 pub(crate) fn run(args: &ListArgs, settings: &Settings) -> Outcome {
+    if let Some(task) = &args.task {
+        name::check("task", task)?;
+    }
     let filter = filter(args, settings);
     let client = connect::asking(settings);
     let mut listing = Listing { screen: settings.screen, out: Screen::out(), printed: 0 };

@@ -21,7 +21,9 @@ pub(crate) fn run(args: &ManArgs) -> Outcome {
             .map_err(|error| Failure::file("write manual pages into", directory, &error))?;
         return Ok(exit::DONE);
     }
-    let page = args.command.iter().try_fold(&memo, |page, name| page.find_subcommand(name));
+    // In one word or in several: `memo man "lease acquire"` is the name as the page has it.
+    let mut names = args.command.iter().flat_map(|name| name.split_whitespace());
+    let page = names.try_fold(&memo, |page, name| page.find_subcommand(name));
     let page = page.ok_or_else(|| {
         Failure::usage(format!("there is no command `{}`", args.command.join(" ")))
     })?;

@@ -22,7 +22,10 @@ mod status;
 mod verify;
 mod why;
 
+pub(crate) use run::become_command;
+
 use crate::args::{Command, Settings};
+use crate::connect;
 use crate::exit::Outcome;
 
 /// Does what the line says.
@@ -30,6 +33,11 @@ use crate::exit::Outcome;
 /// # Errors
 /// Whatever the command comes to.
 pub(crate) fn execute(command: Command, settings: &Settings) -> Outcome {
+    let outcome = dispatch(command, settings);
+    outcome.map_err(|failure| connect::with_hint(failure, settings))
+}
+
+fn dispatch(command: Command, settings: &Settings) -> Outcome {
     match command {
         Command::Run(args) => run::run(&args, settings),
         Command::Lookup(args) => lookup::run(&args, settings),

@@ -1,8 +1,9 @@
 //! `memo put`: remember the outputs of a call.
 
-use memod_client::PutOptions;
+use memod_client::{CacheStatus, Mode, PutOptions};
 use memod_protocol::{PutOutcome, RunClaim};
 
+use super::lookup::tell_status;
 use crate::args::{PutArgs, Screen, Settings};
 use crate::connect;
 use crate::describe;
@@ -14,13 +15,18 @@ use crate::output::json::{Object, provenance};
 /// # Errors
 /// If the flags describe no call with its outputs, or the daemon does not store them.
 pub(crate) fn run(args: PutArgs, settings: &Settings) -> Outcome {
+    let mode = if args.overwrite { Mode::Overwrite } else { settings.mode()? };
     let (call, given) = describe::put(&args.call, &settings.scope)?;
     describe::warn_of_strangers(&call, settings.screen);
-    let key = call.key()?.to_string();
+    let key = call.key()?;
+    if !mode.writes() {
+        tell_status(CacheStatus::Disabled.name(), &key, settings.screen)?;
+        return Ok(exit::DONE);
+    }
     let outputs = given.into_iter().map(describe::Given::into_put).collect::<Result<_, _>>()?;
     let compute_ns = args.compute_time.map(|time| u64::try_from(time.as_nanos()));
     let options = PutOptions {
-        overwrite: args.overwrite,
+        overwrite: mode == Mode::Overwrite,
         max_age: None,
         run: RunClaim {
             compute_ns: compute_ns.map(|time| time.unwrap_or(u64::MAX)),
@@ -39,11 +45,11 @@ pub(crate) fn run(args: PutArgs, settings: &Settings) -> Outcome {
     if settings.screen.is_json() {
         let answer = Object::default()
             .with("status", status)
-            .with("key", key)
+            .with("key", key.to_string())
             .with_known("provenance", winner.map(provenance));
         Screen::json(&answer.into())?;
     } else {
-        settings.screen.fields(&[("status", status.to_owned()), ("key", key)])?;
+        tell_status(status, &key, settings.screen)?;
     }
     Ok(exit::DONE)
 }

@@ -7,7 +7,7 @@ use std::io::{self, BufRead, IsTerminal};
 use std::time::Duration;
 
 use memod_client::Client;
-use memod_protocol::{Filter, Selector};
+use memod_protocol::{Filter, Selector, name};
 use serde_json::json;
 
 use crate::args::duration::milliseconds;
@@ -60,6 +60,9 @@ fn select(args: RemoveArgs, settings: &Settings) -> Result<Selector, Failure> {
                 .with_hint("--scope forgets the one project and domain that is given"));
         }
         return Ok(Selector::Matching(Filter::default()));
+    }
+    if let Some(task) = &args.task {
+        name::check("task", task)?;
     }
     let filter = Filter {
         scope: None,
@@ -160,6 +163,13 @@ mod tests {
         let failure = selected(RemoveArgs::default(), None).expect_err("no condition");
         assert_eq!(failure.exit, exit::USAGE);
         assert!(selected(RemoveArgs::default(), Some("p")).is_err());
+    }
+
+    #[test]
+    fn a_task_has_a_name() {
+        let args = RemoveArgs { task: Some(String::new()), ..RemoveArgs::default() };
+        let failure = selected(args, None).expect_err("it is empty");
+        assert_eq!(failure, Failure::usage("task: must not be empty"));
     }
 
     #[test]

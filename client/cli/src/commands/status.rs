@@ -49,10 +49,6 @@ fn nobody(error: Error, settings: &Settings) -> Result<Failure, Failure> {
             ),
             tried => format!("no daemon answers at {}", tried.join(" nor at ")),
         };
-        failure = failure.with_hint(
-            "start one with `memod serve`, or let `memo run` start one of your own; \
-             --socket or $MEMOD_SOCKET names another place",
-        );
     }
     Ok(failure)
 }

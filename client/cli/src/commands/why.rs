@@ -8,7 +8,7 @@ mod sentence;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use memod_client::LookupOptions;
-use memod_protocol::{Difference, Explanation, Nearest};
+use memod_protocol::{Call, Difference, Explanation, Nearest};
 use serde_json::Value;
 
 use crate::args::{Screen, Settings, WhyArgs};
@@ -25,8 +25,20 @@ use crate::output::units;
 pub(crate) fn run(args: &WhyArgs, settings: &Settings) -> Outcome {
     let call = describe::call(&args.call, &settings.scope)?;
     describe::warn_of_strangers(&call, settings.screen);
-    let options = LookupOptions { max_age: args.max_age };
-    let explanation = connect::asking(settings).why(&call, &options, args.limit)?;
+    explain(&call, &LookupOptions { max_age: args.max_age }, args.limit, settings)
+}
+
+/// Explains a call.
+///
+/// # Errors
+/// If the daemon gives no answer.
+pub(super) fn explain(
+    call: &Call,
+    options: &LookupOptions,
+    limit: u32,
+    settings: &Settings,
+) -> Outcome {
+    let explanation = connect::asking(settings).why(call, options, limit)?;
     if settings.screen.is_json() {
         Screen::json(&as_json(&explanation))?;
     } else {
@@ -125,9 +137,9 @@ mod tests {
             as_json(&Explanation { key, miss: Some(miss), nearest }),
             json!({
                 "status": "MISS", "key": hex, "reason": "invalidated",
-                "at": "1970-01-01T00:00:00Z", "by_uid": 1000,
+                "at": "1970-01-01T00:00:00.000Z", "by_uid": 1000,
                 "nearest": [{
-                    "key": hex, "created_at": "1970-01-01T00:00:01Z",
+                    "key": hex, "created_at": "1970-01-01T00:00:01.000Z",
                     "differs": [
                         {"what": "cache_version", "here": "1.1", "stored": "1.0"},
                         {"what": "input", "name": "x", "here": "ab"}

@@ -37,7 +37,7 @@ pub(crate) fn phrase(holder: &Holder) -> String {
     };
     let held = units::rough(Duration::from_millis(holder.held_ms));
     let expires = holder.expires_in_ms.map(|left| {
-        format!(", expires in {} unless extended", units::rough(Duration::from_millis(left)))
+        format!(", expires in {} unless extended", units::about(Duration::from_millis(left)))
     });
     format!("{who}, held for {held}{}", expires.unwrap_or_default())
 }
@@ -61,7 +61,7 @@ mod tests {
             Holder { name: Some("nightly".into()), expires_in_ms: Some(90_000), ..connection };
         assert_eq!(
             phrase(&named),
-            "`nightly`, pid 123 (make), held for 3 s, expires in 1 min unless extended"
+            "`nightly`, pid 123 (make), held for 3 s, expires in 2 min unless extended"
         );
     }
 

@@ -79,14 +79,17 @@ mod tests {
             created_at_ms: 0,
             run: RunClaim::default(),
         };
-        assert_eq!(provenance(&of), json!({"writer_uid": 7, "created_at": "1970-01-01T00:00:00Z"}));
+        assert_eq!(
+            provenance(&of),
+            json!({"writer_uid": 7, "created_at": "1970-01-01T00:00:00.000Z"})
+        );
         of.run.compute_ns = Some(1_500_000_000);
         of.run.attempt = Some(2);
         assert_eq!(
             provenance(&of),
             json!({
                 "writer_uid": 7,
-                "created_at": "1970-01-01T00:00:00Z",
+                "created_at": "1970-01-01T00:00:00.000Z",
                 "compute_seconds": 1.5,
                 "attempt": 2
             })

@@ -97,7 +97,7 @@ impl Screen {
         for (name, value) in fields {
             let value = shown(value);
             let value = match (*name, value.as_ref()) {
-                ("status", "MISS" | "PENDING" | "EXISTS") => {
+                ("status", "MISS" | "PENDING" | "EXISTS" | "DISABLED" | "SKIPPED") => {
                     paint(self.color, Style::Notable, &value)
                 }
                 ("status", _) => paint(self.color, Style::Good, &value),

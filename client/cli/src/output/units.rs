@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-/// The instant as RFC 3339 text in UTC, if it is one that a calendar knows.
+/// The instant as RFC 3339 text in UTC, to the millisecond, if it is one that a calendar knows.
 pub(crate) fn rfc3339(milliseconds: u64) -> Option<String> {
     let milliseconds = i64::try_from(milliseconds).ok()?;
-    jiff::Timestamp::from_millisecond(milliseconds).ok().map(|instant| instant.to_string())
+    jiff::Timestamp::from_millisecond(milliseconds).ok().map(|instant| format!("{instant:.3}"))
 }
 
 /// A duration in two units at the most: `2.01s`, `3m 4s`, `5h 6m`, `7d 8h`.
@@ -33,6 +33,17 @@ pub(crate) fn rough(duration: Duration) -> String {
         seconds @ 86_400..172_800 => format!("{} day", seconds / 86_400),
         seconds => format!("{} days", seconds / 86_400),
     }
+}
+
+/// As [`rough`], but rounded to the nearest, for what is still to come.
+pub(crate) fn about(duration: Duration) -> String {
+    let half_of_last_unit = match duration.as_millis() {
+        0..59_500 => 500,
+        59_500..3_570_000 => 30_000,
+        3_570_000..84_600_000 => 1_800_000,
+        _ => 43_200_000,
+    };
+    rough(duration.saturating_add(Duration::from_millis(half_of_last_unit)))
 }
 
 /// A duration in seconds with two decimals: `2.01s`.
@@ -66,8 +77,8 @@ mod tests {
 
     #[test]
     fn instants() {
-        assert_eq!(rfc3339(0).as_deref(), Some("1970-01-01T00:00:00Z"));
-        assert_eq!(rfc3339(1_795_000_000_250).as_deref(), Some("2026-11-18T11:06:40.25Z"));
+        assert_eq!(rfc3339(0).as_deref(), Some("1970-01-01T00:00:00.000Z"));
+        assert_eq!(rfc3339(1_795_000_000_250).as_deref(), Some("2026-11-18T11:06:40.250Z"));
         assert_eq!(rfc3339(u64::MAX), None);
     }
 
@@ -100,6 +111,24 @@ mod tests {
         ] {
             assert_eq!(rough(Duration::from_secs(seconds)), text);
         }
+    }
+
+    #[test]
+    fn what_is_to_come_is_rounded() {
+        for (milliseconds, text) in [
+            (0, "0 s"),
+            (29_999, "30 s"),
+            (59_499, "59 s"),
+            (59_500, "1 min"),
+            (89_999, "1 min"),
+            (90_000, "2 min"),
+            (3_570_000, "1 h"),
+            (84_600_000, "1 day"),
+            (129_600_000, "2 days"),
+        ] {
+            assert_eq!(about(Duration::from_millis(milliseconds)), text);
+        }
+        assert!(about(Duration::MAX).ends_with(" days"));
     }
 
     #[test]

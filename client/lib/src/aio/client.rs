@@ -12,7 +12,7 @@ use memod_protocol::{
 use super::connection::Connection;
 use super::hop::hop;
 use super::wire::Taker;
-use crate::address::{Address, Origin};
+use crate::address::Address;
 use crate::builder::{Builder, Settings, Start};
 use crate::client::{plan, put_options};
 use crate::collect::Collector;
@@ -421,7 +421,10 @@ impl Client {
         outcome
     }
 
-    async fn connect(&self, patience: Patience) -> Result<(Connection, Patience), Error> {
+    pub(super) async fn connect(
+        &self,
+        patience: Patience,
+    ) -> Result<(Connection, Patience), Error> {
         let settings = self.settings();
         let mut none: Option<Error> = None;
         for address in settings.addresses() {
@@ -443,11 +446,8 @@ impl Client {
         Ok((self.open(&address, patience).await?, patience))
     }
 
-    async fn open(&self, address: &Address, patience: Patience) -> Result<Connection, Error> {
-        let settings = self.settings();
-        let ours_only = address.origin == Origin::Own;
-        let (path, program) = (&address.path, &settings.program);
-        Connection::open(path, ours_only, program, settings.bounds, patience).await
+    pub(super) async fn open(&self, at: &Address, patience: Patience) -> Result<Connection, Error> {
+        Connection::open(at, &self.settings().program, self.settings().bounds, patience).await
     }
 }
 

@@ -3,7 +3,7 @@
 //! **Invariants.** As [`crate::connection`]; besides, a connection is used only on the runtime on
 //! which it was opened.
 
-use std::path::Path;
+use std::time::Instant;
 
 use bytes::Bytes;
 use memod_protocol::PutOutcome;
@@ -12,11 +12,13 @@ use tokio::runtime::{Handle, Id};
 
 use super::hop::hop;
 use super::wire::{Taker, Wire};
+use crate::address::{Address, Origin};
+use crate::claiming::Claiming;
 use crate::connect::{Patience, sink_error};
 use crate::connection::{Bounds, ClaimOutcome, Vigil, check_ours};
 use crate::error::Error;
 use crate::exchange::ask::{Ask, Ping};
-use crate::exchange::claim::{Answer, ClaimExchange, answer};
+use crate::exchange::claim::{Answer, answer};
 use crate::exchange::hit::{First, Step, Transfer, Wanted, first};
 use crate::exchange::put::{PutExchange, outcome};
 use crate::exchange::{self};
@@ -26,6 +28,7 @@ use crate::outputs::{Body, Prepared, unreadable};
 /// A connection on which both sides have agreed.
 #[derive(Debug)]
 pub(super) struct Connection {
+    address: Address,
     wire: Wire,
     agreement: Agreement,
     bounds: Bounds,
@@ -39,22 +42,21 @@ pub(super) struct Connection {
 impl Connection {
     /// Connects and greets.
     pub(super) async fn open(
-        path: &Path,
-        ours_only: bool,
+        address: &Address,
         program: &str,
         bounds: Bounds,
         patience: Patience,
     ) -> Result<Self, Error> {
-        let mut wire = Wire::open(path, patience).await?;
-        if ours_only {
-            check_ours(path, wire.peer_uid()?)?;
+        let mut wire = Wire::open(&address.path, patience).await?;
+        if address.origin == Origin::Own {
+            check_ours(&address.path, wire.peer_uid()?)?;
         }
         wire.send(&exchange::hello(program), &[], patience).await?;
         let (header, payload_bytes) = wire.header(patience).await?;
         let agreement = exchange::welcome(&header, payload_bytes)?;
-        let runtime = Handle::current().id();
+        let (address, runtime) = (address.clone(), Handle::current().id());
         let (last_id, settled, pong_due) = (0, true, None);
-        Ok(Self { wire, agreement, bounds, runtime, last_id, settled, pong_due })
+        Ok(Self { address, wire, agreement, bounds, runtime, last_id, settled, pong_due })
     }
 
     /// Whether it may be used for another request.
@@ -148,21 +150,25 @@ impl Connection {
     /// Claims; as the blocking one.
     pub(super) async fn claim(
         &mut self,
-        claim: &ClaimExchange<'_>,
+        claim: &mut Claiming<'_>,
         taker: &mut Taker<'_>,
         patience: Patience,
     ) -> Result<ClaimOutcome, Error> {
-        let id = self.begin();
-        self.send(&exchange::request(id, claim.request(), 0)?, &[], patience).await?;
-        let expected = claim.expect();
+        let (id, exchange) = (self.begin(), claim.exchange());
+        let waited = claim.waited(Instant::now());
+        self.send(&exchange::request(id, exchange.request(waited), 0)?, &[], patience).await?;
+        let expected = exchange.expect();
         let mut frame = self.frame(patience).await?;
         let mut vigil = None;
         loop {
-            let found = match answer(id, expected, &frame.0, frame.1)? {
+            let answer = answer(id, expected, &frame.0, frame.1)?;
+            claim.answered();
+            let found = match answer {
                 Answer::Waiting(pending) => {
+                    claim.waits(&self.address, Instant::now());
                     let vigil = *vigil.get_or_insert_with(|| {
                         taker.waiting(&pending);
-                        Vigil::begin(claim.wait(), self.bounds)
+                        Vigil::begin(exchange.wait(waited), self.bounds)
                     });
                     frame = self.watch(vigil).await?;
                     continue;
@@ -181,20 +187,23 @@ impl Connection {
                     ClaimFound::Pending(*pending)
                 }
             };
-            return Ok(ClaimOutcome { found, waited: vigil.is_some() });
+            return Ok(ClaimOutcome { found, waited: claim.has_waited() });
         }
     }
 
     /// Waits for the next frame of a claim that waits; as the blocking one.
     async fn watch(&mut self, vigil: Vigil) -> Result<(Vec<u8>, usize), Error> {
         loop {
+            let heard = Instant::now();
+            let late = |error: Error| error.unheard_since(heard);
             if !self.wire.is_readable(vigil.quiet()).await? {
                 if let Some(bound) = vigil.over() {
                     return Err(self.wire.late("answer", bound));
                 }
-                self.ping().await?;
+                self.ping().await.map_err(late)?;
             }
-            let frame = self.wire.header(Patience::within(self.bounds.deadline)).await?;
+            let patience = Patience::within(self.bounds.deadline);
+            let frame = self.wire.header(patience).await.map_err(late)?;
             if !self.takes_pong(&frame) {
                 return Ok(frame);
             }

@@ -3,6 +3,8 @@
 //! **Invariants.** As the blocking one. A claim or lease that is dropped ends its connection at
 //! once, without waiting for the runtime.
 
+use std::time::Instant;
+
 use memod_protocol::{
     Call, CallIdentity, Holder, Key, Leased, Miss, NamedOwner, PutOutcome, Reservation, name,
 };
@@ -11,6 +13,7 @@ use super::client::{Client, PutWork, Work, collected, prepare_outputs};
 use super::connection::Connection;
 use super::wire::Taker;
 use super::{ClaimFound, Claimed};
+use crate::claiming::{Claiming, Next};
 use crate::client::put_options;
 use crate::connect::Patience;
 use crate::connection::ClaimOutcome;
@@ -22,8 +25,11 @@ use crate::memo::Right;
 use crate::options::{ClaimOptions, OutputSink, PutOptions};
 use crate::outputs::{Prepared, PutOutput};
 
+/// A claim that was tried, with the connection on which it was.
+type Tried = (Option<Connection>, Result<ClaimOutcome, Error>);
+
 struct ClaimWork<'a, 'b> {
-    claim: ClaimExchange<'a>,
+    claim: Claiming<'a>,
     taker: &'a mut Taker<'b>,
 }
 
@@ -35,7 +41,7 @@ impl Work for ClaimWork<'_, '_> {
         connection: &mut Connection,
         patience: Patience,
     ) -> Result<ClaimOutcome, Error> {
-        connection.claim(&self.claim, self.taker, patience).await
+        connection.claim(&mut self.claim, self.taker, patience).await
     }
 }
 
@@ -91,9 +97,12 @@ impl Client {
         options: &ClaimOptions,
         taker: &mut Taker<'_>,
     ) -> Result<(ClaimFound, bool), Error> {
-        let mut work = ClaimWork { claim: ClaimExchange::new(call, identity, options)?, taker };
+        let exchange = ClaimExchange::new(call, identity, options)?;
+        let claim = Claiming::new(exchange, self.settings().bounds.deadline);
+        let mut work = ClaimWork { claim, taker };
         let process = self.admit()?;
-        let (mut connection, outcome) = self.attempt(process, &mut work).await;
+        let tried = self.attempt(process, &mut work).await;
+        let (mut connection, outcome) = self.outlast(&mut work, tried).await;
         let held = connection.take_if(|_| outcome.as_ref().is_ok_and(|got| got.holds(options)));
         let ClaimOutcome { found, waited } = self.finish(process, connection, outcome)?;
         let lease = |leased: Box<Leased>| Lease {
@@ -106,6 +115,36 @@ impl Client {
             connection: held,
         };
         Ok((found.map_lease(lease), waited))
+    }
+
+    /// Goes on with a claim whose wait was cut off; as the blocking one.
+    async fn outlast(&self, work: &mut ClaimWork<'_, '_>, tried: Tried) -> Tried {
+        let (mut connection, mut outcome) = tried;
+        let within = || Patience::within(self.settings().bounds.deadline);
+        loop {
+            let next = match outcome {
+                Err(error) => work.claim.failed(error, Instant::now()),
+                done => return (connection, done),
+            };
+            // What failed is closed before another is opened.
+            drop(connection);
+            let opened = match next {
+                Err(error) => return (None, Err(error)),
+                Ok(Next::There { after, at }) => {
+                    tokio::time::sleep(after).await;
+                    let patience = within();
+                    self.open(&at, patience).await.map(|opened| (opened, patience))
+                }
+                Ok(Next::Anywhere) => self.connect(within()).await,
+            };
+            (connection, outcome) = match opened {
+                Ok((mut opened, patience)) => {
+                    let outcome = work.run(&mut opened, patience).await;
+                    (Some(opened), outcome)
+                }
+                Err(error) => (None, Err(error)),
+            };
+        }
     }
 
     /// As [`crate::Client::reserve`].
@@ -246,6 +285,9 @@ impl Drop for Lease {
     }
 }
 
+#[cfg(test)]
+#[path = "lease_restart_tests.rs"]
+mod restart_tests;
 #[cfg(test)]
 #[path = "lease_tests.rs"]
 mod tests;

@@ -50,14 +50,17 @@ impl<'a> ClaimExchange<'a> {
         Ok(Self { call, identity, options })
     }
 
-    /// What to send.
-    pub(crate) fn request(&self) -> Request {
-        let ClaimOptions { max_age, take, owner, wait } = self.options;
+    /// What to send, if it has been waiting so long already for a daemon that is gone.
+    pub(crate) fn request(&self, waited: Duration) -> Request {
+        let ClaimOptions { max_age, take, owner, .. } = self.options;
+        // What was made meanwhile is not too old; and zero says that nothing ever is.
+        let later = |age: Duration| if age.is_zero() { age } else { age.saturating_add(waited) };
+        let max_age = max_age.map(later);
         Request::Claim(Box::new(Claim {
-            lookup: Lookup { call: self.identity.clone(), max_age_ms: milliseconds(*max_age) },
+            lookup: Lookup { call: self.identity.clone(), max_age_ms: milliseconds(max_age) },
             take: *take,
             owner: owner.clone(),
-            wait_ms: milliseconds(wait.bound()),
+            wait_ms: milliseconds(self.wait(waited).bound()),
         }))
     }
 
@@ -66,9 +69,12 @@ impl<'a> ClaimExchange<'a> {
         Wanted::Call { call: self.call, identity: self.identity }.expect()
     }
 
-    /// How long the daemon may let the claim wait; absent: without end.
-    pub(crate) const fn wait(&self) -> Wait {
-        self.options.wait
+    /// How long the daemon may still let the claim wait if it has been waiting so long already.
+    pub(crate) fn wait(&self, waited: Duration) -> Wait {
+        match self.options.wait {
+            Wait::AtMost(bound) => Wait::AtMost(bound.saturating_sub(waited)),
+            other => other,
+        }
     }
 }
 

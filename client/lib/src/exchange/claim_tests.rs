@@ -70,7 +70,7 @@ fn a_claim_says_what_it_wants() {
         let max_age = Some(Duration::from_secs(2));
         let options = ClaimOptions { max_age, take: true, owner: owner.clone(), wait };
         let claim = ClaimExchange::new(&call, &identity, &options).unwrap();
-        let Request::Claim(claim) = claim.request() else { panic!() };
+        let Request::Claim(claim) = claim.request(Duration::ZERO) else { panic!() };
         assert_eq!((claim.take, &claim.owner), (true, &owner));
         assert_eq!(claim.lookup, Lookup { call: identity.clone(), max_age_ms: Some(2000) });
         claim.wait_ms
@@ -78,6 +78,25 @@ fn a_claim_says_what_it_wants() {
     assert_eq!(wait_ms(Wait::No), Some(0));
     assert_eq!(wait_ms(Wait::AtMost(Duration::from_micros(1001))), Some(2));
     assert_eq!(wait_ms(Wait::Forever), None);
+}
+
+#[test]
+fn a_claim_that_has_waited_wants_what_is_left() {
+    let call = call("a");
+    let identity = call.identity().unwrap();
+    let seconds = Duration::from_secs;
+    let asked = |max_age, wait| {
+        let options = ClaimOptions { max_age, wait, ..ClaimOptions::default() };
+        let claim = ClaimExchange::new(&call, &identity, &options).unwrap();
+        let Request::Claim(request) = claim.request(seconds(3)) else { panic!() };
+        assert_eq!(request.wait_ms, milliseconds(claim.wait(seconds(3)).bound()));
+        (request.lookup.max_age_ms, request.wait_ms)
+    };
+    assert_eq!(asked(None, Wait::Forever), (None, None));
+    assert_eq!(asked(Some(Duration::ZERO), Wait::No), (Some(0), Some(0)));
+    assert_eq!(asked(Some(seconds(1)), Wait::AtMost(seconds(5))), (Some(4000), Some(2000)));
+    let longest = (Some(Duration::MAX), Wait::AtMost(seconds(2)));
+    assert_eq!(asked(longest.0, longest.1), (Some(u64::MAX), Some(0)));
 }
 
 #[test]

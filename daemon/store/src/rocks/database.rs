@@ -46,7 +46,9 @@ pub(crate) trait Reads {
     ) -> Result<Read<T>, RocksError>;
 
     /// The rows of a column from `lower` to before `upper`, in order of their keys.
-    fn rows(&self, column: Column, lower: &[u8], upper: Option<Vec<u8>>) -> Rows<'_>;
+    fn rows(&self, column: Column, lower: &[u8], upper: Option<Vec<u8>>) -> Rows<'_> {
+        self.rows_skipping(column, lower, upper, u64::MAX)
+    }
 
     /// As [`Reads::rows`], but a step that meets this many removed rows ends the walk, until it
     /// seeks again.
@@ -225,10 +227,6 @@ impl Reads for Database {
         found(self.db.get_pinned_cf_opt(self.column(column), key, options), with)
     }
 
-    fn rows(&self, column: Column, lower: &[u8], upper: Option<Vec<u8>>) -> Rows<'_> {
-        self.rows_skipping(column, lower, upper, u64::MAX)
-    }
-
     fn rows_skipping(
         &self,
         column: Column,
@@ -285,10 +283,6 @@ impl Reads for View<'_> {
         }
         let column = self.database.column(column);
         found(self.snapshot.get_pinned_cf_opt(column, key, options), with)
-    }
-
-    fn rows(&self, column: Column, lower: &[u8], upper: Option<Vec<u8>>) -> Rows<'_> {
-        self.rows_skipping(column, lower, upper, u64::MAX)
     }
 
     fn rows_skipping(

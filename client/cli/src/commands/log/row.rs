@@ -131,7 +131,9 @@ mod tests {
         assert_eq!(piped.len(), COLUMNS.len());
         assert_eq!(
             piped.join(" "),
-            format!("1970-01-01T00:00:00Z lookup miss never_seen p d t 7 9 make 0.0015 2048 {key}")
+            format!(
+                "1970-01-01T00:00:00.000Z lookup miss never_seen p d t 7 9 make 0.0015 2048 {key}"
+            )
         );
         let shown = fields(&full(), true);
         assert_eq!((shown[10].as_str(), shown[11].as_str()), ("1.50ms", "2.0 KiB"));
@@ -142,7 +144,7 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_absent() {
-        let at = "1970-01-01T00:00:00Z";
+        let at = "1970-01-01T00:00:00.000Z";
         assert_eq!(
             as_json(&bare()),
             json!({

@@ -5,11 +5,12 @@
 
 use std::ffi::OsString;
 use std::io::{self, ErrorKind, PipeReader, PipeWriter, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::libc;
 use nix::sys::signal::SigSet;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
@@ -17,17 +18,23 @@ use tempfile::SpooledTempFile;
 
 use super::replay::SPOOL_MEMORY_BYTES;
 use super::signals::Watch;
-use super::spawn::spawn;
-use super::write;
+use super::{tether, write};
 use crate::args::Screen;
 use crate::exit::{self, Failure};
 
-/// A command that has ended.
-pub(super) struct Ran {
+/// How a command ended.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ended {
     /// How long it took.
     pub(super) took: Duration,
     /// Its exit code, as a shell says it.
     pub(super) code: u8,
+}
+
+/// A command that has ended, and what it wrote.
+pub(super) struct Ran {
+    /// How it ended.
+    pub(super) ended: Ended,
     /// What it wrote to its standard output.
     pub(super) stdout: Kept,
     /// What it wrote to its standard error.
@@ -46,46 +53,70 @@ pub(super) enum Kept {
     Lost(io::Error),
 }
 
-/// Runs the command to its end.
+/// Runs the command to its end, and keeps what it writes.
 ///
 /// # Errors
 /// If it cannot be started, or succeeds though we cannot write what it writes.
 pub(super) fn run(command: &[OsString], screen: Screen) -> Result<Ran, Failure> {
-    let watch = Watch::begin();
-    if let Err(error) = &watch {
-        screen.warn(&format!("signals will not reach the command: {error}"));
-    }
+    // Before the threads begin, which are not to get the command's signals.
+    let watch = watched(screen);
     let keepers = keep();
     if let Err(error) = &keepers {
         screen.warn(&format!("the command's output cannot be kept: {error}"));
     }
-    let streams = keepers.as_ref().ok().map(|[stdout, stderr]| {
-        let ends = [&stdout.writer, &stderr.writer];
-        ends.map(AsFd::as_fd)
+    let streams = keepers.as_ref().map(|[stdout, stderr]| {
+        let streams =
+            [(&stdout.writer, libc::STDOUT_FILENO), (&stderr.writer, libc::STDERR_FILENO)];
+        streams.map(|(writer, number)| (writer.as_fd(), number))
     });
-    let began = Instant::now();
-    let started = match &watch {
-        Ok(watch) => watch.start(|| spawn(command, streams, watch.original())),
-        Err(_) => spawn(command, streams, SigSet::empty()),
-    };
-    let child = started.map_err(|error| not_started(command, &error))?;
-    let threads = keepers.map(|keepers| keepers.map(Keeper::into_thread));
-    let ended = wait_without_reaping(child);
-    let took = began.elapsed();
-    drop(watch);
-    let (stdout, stderr) = match threads {
-        Ok([stdout, stderr]) => (joined(stdout), joined(stderr)),
+    let streams = streams.as_ref().map(<[_; 2]>::as_slice).unwrap_or_default();
+    let ended = to_end(command, streams, watch)?;
+    let (stdout, stderr) = match keepers {
+        Ok(keepers) => keepers.map(Keeper::into_thread).map(joined).into(),
         Err(error) => (Kept::Lost(error), Kept::ReaderGone),
     };
-    let status = ended.and_then(|()| Ok(waitpid(child, None)?)).map_err(|error| {
-        Failure::new(exit::FAILED, "io", format!("cannot wait for the command: {error}"))
-    })?;
-    match (exit_code(status), stdout, stderr) {
+    match (ended.code, stdout, stderr) {
         (exit::DONE, Kept::Unwritable(error), _) | (exit::DONE, _, Kept::Unwritable(error)) => {
             Err(error.into())
         }
-        (code, stdout, stderr) => Ok(Ran { took, code, stdout, stderr }),
+        (_, stdout, stderr) => Ok(Ran { ended, stdout, stderr }),
     }
+}
+
+/// Runs the command to its end with our own output, of which nothing is kept.
+///
+/// # Errors
+/// If it cannot be started.
+pub(super) fn run_unkept(command: &[OsString], screen: Screen) -> Result<Ended, Failure> {
+    to_end(command, &[], watched(screen))
+}
+
+fn watched(screen: Screen) -> Option<Watch> {
+    let watch = Watch::begin();
+    if let Err(error) = &watch {
+        screen.warn(&format!("signals will not reach the command: {error}"));
+    }
+    watch.ok()
+}
+
+fn to_end(
+    command: &[OsString],
+    files: &[(BorrowedFd<'_>, RawFd)],
+    watch: Option<Watch>,
+) -> Result<Ended, Failure> {
+    let began = Instant::now();
+    let started = match &watch {
+        Some(watch) => watch.start(|| tether::spawn(command, files, watch.original())),
+        None => tether::spawn(command, files, SigSet::empty()),
+    };
+    let child = started.map_err(|error| not_started(command, &error))?;
+    let ended = wait_without_reaping(child);
+    let took = began.elapsed();
+    drop(watch);
+    let status = ended.and_then(|()| Ok(waitpid(child, None)?)).map_err(|error| {
+        Failure::new(exit::FAILED, "io", format!("cannot wait for the command: {error}"))
+    })?;
+    Ok(Ended { took, code: exit_code(status) })
 }
 
 /// The exit code, as a shell says it.

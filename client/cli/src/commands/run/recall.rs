@@ -6,8 +6,8 @@
 use std::io;
 
 use memod_client::{
-    ClaimFound, ClaimOptions, Client, Error, HitSummary, Lease, LookupOptions, OutputDescription,
-    OutputSink, ReservationStatus, Wait,
+    CacheStatus, ClaimFound, ClaimOptions, Client, Error, HitSummary, Lease, LookupOptions, Mode,
+    OutputDescription, OutputSink, ReservationStatus, Wait,
 };
 use memod_protocol::{ErrorCode, Miss, MissReason, Pending};
 
@@ -35,6 +35,8 @@ pub(super) enum Answer {
 
 /// Why the command has to be run.
 pub(super) struct Missed {
+    /// What came of the lookup, in Flyte's words (semantics 25).
+    pub(super) status: CacheStatus,
     /// The stable name of the reason.
     pub(super) reason: &'static str,
     /// Whether the entry, if there is one, is of no use to anybody.
@@ -47,14 +49,14 @@ pub(super) struct Missed {
 }
 
 impl Missed {
-    fn because(reason: &'static str) -> Self {
-        Self { reason, is_worthless: false, is_told: false, lease: None }
+    fn because(status: CacheStatus, reason: &'static str) -> Self {
+        Self { status, reason, is_worthless: false, is_told: false, lease: None }
     }
 
     fn of(miss: &Miss) -> Self {
         Self {
             is_worthless: miss.reason == MissReason::Corrupt,
-            ..Self::because(miss.reason.name())
+            ..Self::because(CacheStatus::Miss, miss.reason.name())
         }
     }
 }
@@ -62,18 +64,19 @@ impl Missed {
 /// Asks, and waits if the flags say so.
 pub(super) fn recall(
     args: &RunArgs,
+    mode: Mode,
     subject: &Subject,
     client: &Client,
     screen: Screen,
 ) -> Recalled {
-    if args.overwrite {
+    if mode == Mode::Overwrite {
         let reservation = args.serialize.then_some(ReservationStatus::Disabled);
-        let answer = Answer::Miss(Missed::because("overwrite"));
+        let answer = Answer::Miss(Missed::because(CacheStatus::Skipped, "overwrite"));
         return Recalled { answer, reservation };
     }
     let mut sink = Sink { replay: Replay::new(subject), screen, has_waited: false };
-    let found = ask(args, subject, client, &mut sink);
-    let reservation = reservation(&found, sink.has_waited, args.read_only);
+    let found = ask(args, mode, subject, client, &mut sink);
+    let reservation = reservation(&found, sink.has_waited, !mode.writes());
     let missed = match found {
         Ok(ClaimFound::Hit(hit)) => match sink.replay.finish() {
             Ok(streams) => {
@@ -87,7 +90,7 @@ pub(super) fn recall(
             let missed = Missed::of(lease.miss());
             Missed { lease: Some(Box::new(lease)), ..missed }
         }
-        Ok(ClaimFound::Pending(_)) => Missed::because("pending"),
+        Ok(ClaimFound::Pending(_)) => Missed::because(CacheStatus::Miss, "pending"),
         Err(Error::Local { source, .. }) => unreplayed(&source, screen),
         Err(error) => unasked(&error, sink.has_waited, screen),
     };
@@ -96,6 +99,7 @@ pub(super) fn recall(
 
 fn ask(
     args: &RunArgs,
+    mode: Mode,
     subject: &Subject,
     client: &Client,
     sink: &mut Sink,
@@ -107,7 +111,7 @@ fn ask(
     let options = ClaimOptions {
         max_age: args.max_age,
         // Who remembers nothing has nothing for those who would wait.
-        take: !args.read_only,
+        take: mode.writes(),
         owner: None,
         wait: args.wait.map_or(Wait::Forever, connect::wait),
     };
@@ -136,7 +140,7 @@ fn reservation(
 
 fn unreplayed(error: &io::Error, screen: Screen) -> Missed {
     screen.warn(&format!("cannot replay, so the command runs: {error}"));
-    Missed::because("replay_failed")
+    Missed::because(CacheStatus::LookupFailure, "replay_failed")
 }
 
 fn unasked(error: &Error, has_waited: bool, screen: Screen) -> Missed {
@@ -144,7 +148,7 @@ fn unasked(error: &Error, has_waited: bool, screen: Screen) -> Missed {
     screen.warn(&format!("cannot {what}, so the command runs: {error}"));
     // One that is too busy to let us wait will still take what we have to store.
     let is_busy = matches!(error, Error::Daemon(wire) if wire.code == ErrorCode::Busy);
-    Missed { is_told: !is_busy, ..Missed::because(error.name()) }
+    Missed { is_told: !is_busy, ..Missed::because(CacheStatus::LookupFailure, error.name()) }
 }
 
 /// The replay, and a word when somebody else turns out to run the command.

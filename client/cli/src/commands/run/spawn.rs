@@ -1,27 +1,25 @@
-//! Starts the command with the signal mask that we were started with.
+//! Starts a program with the signal mask that we were started with.
 //!
 //! The standard library's `Command` hands down the mask of the thread that spawns, which here
 //! holds signals back; `posix_spawn` takes another.
 
 use std::ffi::{CString, OsString};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawnp};
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::Pid;
 
-/// The number of standard output, and that of standard error.
-const STREAMS: [i32; 2] = [1, 2];
-
-/// Starts the command, found by `$PATH`, in this process's environment.
+/// Starts the command, found by `$PATH`, in this process's environment. Of the files that are ours
+/// alone it gets those that are given, each under a number.
 ///
 /// # Errors
 /// If it cannot be started: not found, not executable.
 pub(super) fn spawn(
     command: &[OsString],
-    streams: Option<[BorrowedFd<'_>; 2]>,
+    files: &[(BorrowedFd<'_>, RawFd)],
     mask: SigSet,
 ) -> io::Result<Pid> {
     let arguments = command.iter().map(|argument| CString::new(argument.as_bytes()));
@@ -36,8 +34,8 @@ pub(super) fn spawn(
     });
     let variables = variables.collect::<Result<Vec<_>, _>>()?;
     let mut actions = PosixSpawnFileActions::init()?;
-    for (from, to) in streams.iter().flatten().zip(STREAMS) {
-        actions.add_dup2(from.as_raw_fd(), to)?;
+    for (from, to) in files {
+        actions.add_dup2(from.as_raw_fd(), *to)?;
     }
     let mut attributes = PosixSpawnAttr::init()?;
     let mut default = SigSet::empty();
@@ -62,8 +60,8 @@ mod tests {
     fn output_of(command: &[&str], mask: SigSet) -> (WaitStatus, String) {
         let (mut reader, writer) = io::pipe().expect("a pipe");
         let command: Vec<OsString> = command.iter().map(OsString::from).collect();
-        let streams = Some([writer.as_fd(), writer.as_fd()]);
-        let child = spawn(&command, streams, mask).expect("it can be started");
+        let streams = [(writer.as_fd(), 1), (writer.as_fd(), 2)];
+        let child = spawn(&command, &streams, mask).expect("it can be started");
         drop(writer);
         let mut text = String::new();
         reader.read_to_string(&mut text).expect("it is text");
@@ -94,7 +92,7 @@ mod tests {
     fn what_is_not_there_is_not_found() {
         let directory = tempfile::tempdir().expect("a directory");
         let command = [directory.path().join("absent").into_os_string()];
-        let error = spawn(&command, None, SigSet::empty()).expect_err("it is not there");
+        let error = spawn(&command, &[], SigSet::empty()).expect_err("it is not there");
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }
 }

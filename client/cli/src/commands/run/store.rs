@@ -70,7 +70,7 @@ pub(super) fn store(
     if let Some(changed) = subject.inputs.iter().find(|input| !input.is_unchanged()) {
         return Err(Unstored::InputChanged(changed.path.clone()));
     }
-    let compute_ns = Some(u64::try_from(ran.took.as_nanos()).unwrap_or(u64::MAX));
+    let compute_ns = Some(u64::try_from(ran.ended.took.as_nanos()).unwrap_or(u64::MAX));
     let run = RunClaim { compute_ns, ..RunClaim::default() };
     let options = PutOptions { overwrite, max_age, run };
     let stored = match writer {
