@@ -81,7 +81,7 @@ fn however_many_start_at_once_there_is_one_daemon() {
     assert_eq!(
         std::fs::read_to_string(arguments).unwrap(),
         format!(
-            "serve --socket {} --data {} --idle-exit 15m\n",
+            "serve --socket {} --data {} --idle-exit 15m --on-damage set_aside\n",
             socket.display(),
             environment.own_data().display()
         )
