@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use crate::disk::{self, FileSystem};
 use crate::error::StoreError;
+use crate::failpoint::{Failpoint, reach};
 use crate::group::Freed;
 use crate::limits::{
     BALANCE_INTERVAL, GARBAGE_BYTES_MIN, GRAVES_MIN, GRAVES_PER_ENTRY_MAX, PURGE_PATIENCE,
@@ -141,6 +142,7 @@ fn compact(shared: &Shared, column: Column) -> Result<(), RocksError> {
 fn compact_now(shared: &Shared, column: Column) -> Result<(), RocksError> {
     let began = Instant::now();
     shared.db.flush_column(column)?;
+    reach(Failpoint::CollectFlushed);
     if CONTENT.contains(&column) {
         let (total, _) = shared.db.blob_bytes(column)?;
         let free = FileSystem::under(&shared.path).map_or(u64::MAX, |of| of.free_bytes);
@@ -149,6 +151,7 @@ fn compact_now(shared: &Shared, column: Column) -> Result<(), RocksError> {
     } else {
         shared.db.compact(column);
     }
+    reach(Failpoint::Collected);
     tracing::debug!(column = column.name(), took = ?began.elapsed(), "collected garbage");
     Ok(())
 }

@@ -18,6 +18,7 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use crate::error::StoreError;
+use crate::failpoint::{Failpoint, reach};
 use crate::group::Group;
 use crate::heat::{Learned, SHARDS};
 use crate::limits::{
@@ -217,10 +218,15 @@ impl Writer {
                 }
             }
         }
+        if gone.is_empty() {
+            return 0;
+        }
         let before = shared.counters().evicted_entries;
+        reach(Failpoint::EvictionChosen);
         if let Err(error) = self.write(group) {
             tracing::warn!(%error, "nothing could be evicted");
         }
+        reach(Failpoint::Evicted);
         shared.counters().evicted_entries - before
     }
 
@@ -292,6 +298,7 @@ impl Writer {
             if let Err(error) = self.write(group) {
                 tracing::warn!(%error, "uses could not be written down");
             }
+            reach(Failpoint::BetweenFolds);
         }
         if self.evictor.reuse_written.elapsed() >= REUSE_INTERVAL {
             self.write_reuse();

@@ -11,6 +11,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::failpoint::{Failpoint, reach};
 use crate::store::now_ms;
 
 /// The name of the mark.
@@ -47,8 +48,10 @@ pub(crate) fn marked(store: &Path) -> Option<String> {
 /// If it cannot be moved.
 pub(crate) fn set_aside(store: &Path, database: &Path, reason: &str) -> io::Result<PathBuf> {
     let folder = make_folder(store)?;
+    reach(Failpoint::SetAsideFolder);
     let name = database.file_name().unwrap_or_default();
     fs::rename(database, folder.join(name))?;
+    reach(Failpoint::SetAsideMoved);
     match fs::rename(store.join(MARK), folder.join(MARK)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
