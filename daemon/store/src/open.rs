@@ -90,6 +90,11 @@ pub(crate) fn open(options: &Options) -> Result<(Arc<Shared>, JoinHandle<()>), O
 /// Opens the database. If it is damaged, that is the end of it, or it is set aside.
 fn open_or_set_aside(options: &Options, database: &Path) -> Result<(Database, Meta), OpenError> {
     let path = options.path.as_path();
+    set_aside::follow(path, database).map_err(|source| OpenError::Io {
+        path: path.to_owned(),
+        advice: "move its file `damaged` away by hand",
+        source,
+    })?;
     let opened = open_database(options, database);
     let reason = match (opened, set_aside::marked(path)) {
         (Ok(opened), None) => return Ok(opened),
