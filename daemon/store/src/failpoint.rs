@@ -96,7 +96,7 @@ mod armed {
     use nix::sys::signal::{Signal, kill};
     use nix::unistd::Pid;
 
-    use super::Failpoint;
+    use super::{Failpoint, parse};
 
     /// Says which place is armed.
     const VARIABLE: &str = "MEMOD_FAILPOINT";
@@ -106,16 +106,11 @@ mod armed {
         static ARMED: OnceLock<Option<(Failpoint, AtomicU64)>> = OnceLock::new();
         let read = || {
             let text = std::env::var(VARIABLE).ok()?;
-            Some(parse(&text).expect("MEMOD_FAILPOINT is a name, a colon and a number from 1 on"))
+            let (point, time) =
+                parse(&text).expect("MEMOD_FAILPOINT is a name, a colon and a number from 1 on");
+            Some((point, AtomicU64::new(time)))
         };
         ARMED.get_or_init(read).as_ref()
-    }
-
-    fn parse(text: &str) -> Option<(Failpoint, AtomicU64)> {
-        let (name, time) = text.split_once(':')?;
-        let point = Failpoint::ALL.iter().copied().find(|point| point.name() == name)?;
-        let time = time.parse().ok().filter(|time| *time > 0)?;
-        Some((point, AtomicU64::new(time)))
     }
 
     /// Whether this place is where the process is to die.
@@ -130,20 +125,27 @@ mod armed {
             kill(Pid::this(), Signal::SIGKILL).expect("a process may kill itself");
         }
     }
+}
 
-    #[cfg(test)]
-    mod tests {
-        use super::*;
+/// A place, and for what time it is to be reached.
+#[cfg(any(test, feature = "failpoints"))]
+fn parse(text: &str) -> Option<(Failpoint, u64)> {
+    let (name, time) = text.split_once(':')?;
+    let point = Failpoint::ALL.iter().copied().find(|point| point.name() == name)?;
+    Some((point, time.parse().ok().filter(|time| *time > 0)?))
+}
 
-        #[test]
-        fn a_place_and_a_time_are_read() {
-            for point in Failpoint::ALL {
-                let (parsed, left) = parse(&format!("{}:7", point.name())).unwrap();
-                assert_eq!((parsed, left.into_inner()), (*point, 7));
-            }
-            for wrong in ["", "evicted", "evicted:", "evicted:0", "evicted:x", "nowhere:1"] {
-                assert!(parse(wrong).is_none(), "{wrong}");
-            }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_and_a_time_are_read() {
+        for point in Failpoint::ALL {
+            assert_eq!(parse(&format!("{}:7", point.name())), Some((*point, 7)));
+        }
+        for wrong in ["", "evicted", "evicted:", "evicted:0", "evicted:x", "nowhere:1"] {
+            assert_eq!(parse(wrong), None, "{wrong}");
         }
     }
 }

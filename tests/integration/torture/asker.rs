@@ -3,7 +3,7 @@
 use std::io;
 
 use harness::{Random, Raw};
-use memod_protocol::{ErrorCode, Hit, Request, Response, WireError};
+use memod_protocol::{Delivery, ErrorCode, Hit, Output, Request, Response, WireError};
 
 use super::content::{self, KEYS, numbered};
 use super::load::{Shared, count};
@@ -65,12 +65,20 @@ impl<'a> Asker<'a> {
         Ok(())
     }
 
-    /// Looks a call up, with all its outputs.
-    pub(crate) fn look_up(&mut self, number: usize) -> io::Result<()> {
+    /// Looks a call up, with all its outputs. `removed`: while most of them are still to come, the
+    /// entry is removed; a reply that has begun stays whole.
+    fn look_up(&mut self, number: usize, removed: bool) -> io::Result<()> {
         let began = self.now();
-        let reply = self.raw.try_ask(numbered(number).lookup(), b"")?;
+        let reply = self.raw.try_ask(numbered(number).call.lookup(), b"")?;
         match reply.response {
-            Response::Hit(hit) => self.take_hit(number, began, (&hit, reply.payload), None),
+            Response::Hit(hit) => {
+                let streams = |of: &Output| of.delivery == Delivery::Stream;
+                if removed && hit.outputs.iter().any(streams) {
+                    let seed = self.random.number();
+                    Self::connect(self.shared, seed)?.remove_keys(vec![number])?;
+                }
+                self.take_hit(number, began, (&hit, reply.payload), None)
+            }
             Response::Miss(miss) => {
                 self.saw(number, began, Seen::from(&miss));
                 Ok(())
@@ -82,12 +90,12 @@ impl<'a> Asker<'a> {
 
     /// Reads one output of an entry.
     fn read_one(&mut self, number: usize) -> io::Result<()> {
-        let outputs = numbered(number).0.interface.outputs.len();
+        let outputs = numbered(number).call.0.interface.outputs.len();
         if outputs == 0 {
             return Ok(());
         }
         let (began, output) = (self.now(), self.random.below(outputs));
-        let key = numbered(number).identity().key();
+        let key = numbered(number).key;
         let reply = self.raw.try_ask(Request::Read { key, output: format!("o{output}") }, b"")?;
         match reply.response {
             Response::Hit(hit) => self.take_hit(number, began, (&hit, reply.payload), Some(output)),
@@ -100,6 +108,10 @@ impl<'a> Asker<'a> {
     /// Looks at any entry.
     pub(crate) fn read_something(&mut self) -> io::Result<()> {
         let number = self.random.below(KEYS);
-        if self.random.below(5) == 0 { self.read_one(number) } else { self.look_up(number) }
+        match self.random.below(20) {
+            0..4 => self.read_one(number),
+            4 => self.look_up(number, true),
+            _ => self.look_up(number, false),
+        }
     }
 }

@@ -12,7 +12,7 @@ use harness::{Daemon, Raw};
 use memod_protocol::{Digest, Key, MissReason, Request, Response};
 use memod_store::{Content, Counters, Found, GraveCause, Options, Store, StoredEntry, Tier};
 
-use super::content::{KEYS, numbered, outputs};
+use super::content::{self, KEYS, numbered, outputs};
 use super::model::{Model, Seen};
 use super::plan::SMALL_BYTES_MAX;
 
@@ -32,10 +32,10 @@ impl Inventory {
             Seen::Hit(version) => {
                 let outputs: Vec<_> = outputs(number, version)
                     .into_iter()
-                    .map(|output| output.description())
+                    .map(content::Content::description)
                     .collect();
                 let bytes = outputs.iter().map(|(_, bytes)| bytes).sum();
-                self.entries.insert(numbered(number).identity().key(), bytes);
+                self.entries.insert(numbered(number).key, bytes);
                 self.blobs.extend(outputs);
             }
             Seen::Miss(MissReason::NeverSeen, _) => {}
@@ -82,7 +82,7 @@ fn contents(entry: &StoredEntry) -> Vec<Bytes> {
 }
 
 fn look_up(store: &Store, number: usize) -> Seen {
-    let key = numbered(number).identity().key();
+    let key = numbered(number).key;
     match store.lookup(&key, Tier::Disk).unwrap() {
         Found::Entry(entry) => {
             let version = entry.provenance.run.attempt.expect("it was put with its version");
@@ -183,8 +183,8 @@ pub(crate) fn check_daemon(daemon: &Daemon, model: &mut Model) {
 
 fn ask(raw: &mut Raw, number: usize, model: &mut Model) -> Seen {
     let began = model.now();
-    let seen = match raw.lookup(&numbered(number)) {
-        Ok((hit, contents)) => Seen::Hit(super::content::version_of(number, &hit, &contents, None)),
+    let seen = match raw.lookup(&numbered(number).call) {
+        Ok((hit, contents)) => Seen::Hit(content::version_of(number, &hit, &contents, None)),
         Err(miss) => Seen::from(&miss),
     };
     model.look(number, began, seen).unwrap_or_else(|why| panic!("{why}"));

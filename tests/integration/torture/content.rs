@@ -4,15 +4,15 @@
 //! what each of its bytes must be.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use bytes::Bytes;
 use harness::{CallBuilder, Random, call};
 use memod_protocol::limits::CHUNK_BYTES;
-use memod_protocol::{Digest, Filter, Hit, LiteralType};
+use memod_protocol::{CallIdentity, Digest, Filter, Hit, Key, LiteralType};
 
 /// Keys that anybody writes at any time.
-pub(crate) const PLAIN_KEYS: usize = 77;
+pub(crate) const PLAIN_KEYS: usize = 125;
 /// Keys behind those, which only who holds their lease writes.
 pub(crate) const LEASE_KEYS: usize = 3;
 /// All keys.
@@ -79,8 +79,24 @@ pub(crate) fn outputs(number: usize, version: u32) -> Vec<Content> {
     (0..OUTPUTS[number % OUTPUTS.len()]).map(|_| Content::any(&mut random)).collect()
 }
 
+/// A call, with what follows from it.
+#[derive(Debug)]
+pub(crate) struct Numbered {
+    /// The call.
+    pub(crate) call: CallBuilder,
+    /// What goes into its key.
+    pub(crate) identity: CallIdentity,
+    /// Its key.
+    pub(crate) key: Key,
+}
+
 /// The call of this number.
-pub(crate) fn numbered(number: usize) -> CallBuilder {
+pub(crate) fn numbered(number: usize) -> &'static Numbered {
+    static ALL: LazyLock<Vec<Numbered>> = LazyLock::new(|| (0..KEYS).map(make).collect());
+    &ALL[number]
+}
+
+fn make(number: usize) -> Numbered {
     let mut of = call(&format!("torture {}", number % TASKS))
         .scope("torture", if number.is_multiple_of(3) { "narrow" } else { "wide" })
         .version(&(number % 2).to_string());
@@ -88,12 +104,13 @@ pub(crate) fn numbered(number: usize) -> CallBuilder {
     let outputs = 0..OUTPUTS[number % OUTPUTS.len()];
     of.0.interface.outputs =
         outputs.map(|output| (format!("o{output}"), LiteralType::Bytes)).collect();
-    of
+    let identity = of.identity();
+    Numbered { key: identity.key(), call: of, identity }
 }
 
 /// A condition, and the numbers of the calls that it selects.
 pub(crate) fn any_filter(random: &mut Random) -> (Filter, Vec<usize>) {
-    let of = numbered(random.below(KEYS)).identity();
+    let of = numbered(random.below(KEYS)).identity.clone();
     let mut filter = Filter::default();
     match random.below(32) {
         0 => {}
@@ -107,7 +124,7 @@ pub(crate) fn any_filter(random: &mut Random) -> (Filter, Vec<usize>) {
         }
     }
     let is_selected = |number: &usize| {
-        let of = numbered(*number).identity();
+        let of = &numbered(*number).identity;
         let is = |wanted: &Option<String>, of: &String| wanted.as_ref().is_none_or(|w| w == of);
         filter.scope.as_ref().is_none_or(|scope| *scope == of.scope)
             && is(&filter.task, &of.task)
@@ -120,7 +137,7 @@ pub(crate) fn any_filter(random: &mut Random) -> (Filter, Vec<usize>) {
 /// The version that a hit is of. Its outputs are exactly those of that version, as it says and as
 /// they have come; `only`: of one output that was asked for alone.
 pub(crate) fn version_of(number: usize, hit: &Hit, contents: &[Bytes], only: Option<usize>) -> u32 {
-    assert_eq!(hit.key, numbered(number).identity().key());
+    assert_eq!(hit.key, numbered(number).key);
     let version = hit.provenance.run.attempt.expect("it was put with its version");
     let mut expected = outputs(number, version);
     if let Some(only) = only {

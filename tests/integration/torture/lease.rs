@@ -23,7 +23,7 @@ impl Asker<'_> {
         let lease = self.random.below(LEASE_KEYS);
         let number = PLAIN_KEYS + lease;
         let owner = (self.random.below(3) == 0).then(|| format!("owner {}", self.random.number()));
-        let mut claim = numbered(number).claim();
+        let mut claim = numbered(number).call.claim();
         claim.take = self.random.below(8) > 0;
         claim.wait_ms = Some(self.random.below(WAIT_MS_MAX) as u64);
         claim.owner = owner.as_ref().map(|name| named(name, 10_000));
@@ -34,7 +34,11 @@ impl Asker<'_> {
             reply = self.raw.try_read_reply()?;
         }
         match reply.response {
-            Response::Hit(hit) => self.take_hit(number, began, (&hit, reply.payload), None),
+            Response::Hit(hit) => {
+                self.take_hit(number, began, (&hit, reply.payload), None)?;
+                // Or there would be nothing left to compute.
+                if self.random.below(2) == 0 { self.remove_keys(vec![number]) } else { Ok(()) }
+            }
             Response::Miss(miss) => {
                 self.saw(number, began, Seen::from(&miss));
                 Ok(())
@@ -57,7 +61,7 @@ impl Asker<'_> {
 
     /// Has a lease for a while: then commits, gives it back, or dies.
     fn hold(&mut self, lease: usize, owner: Option<&str>) -> io::Result<()> {
-        for _ in 0..self.random.below(3) {
+        for _ in 0..self.random.below(6) {
             self.read_something()?;
         }
         let number = PLAIN_KEYS + lease;
@@ -80,7 +84,7 @@ impl Asker<'_> {
 
     fn release(&mut self, number: usize, owner: Option<&str>) -> io::Result<bool> {
         let release =
-            Release { call: numbered(number).identity(), owner: owner.map(str::to_owned) };
+            Release { call: numbered(number).identity.clone(), owner: owner.map(str::to_owned) };
         match self.raw.try_ask(Request::Release(Box::new(release)), b"")?.response {
             Response::Released { released } => Ok(released),
             Response::Error(error) => Err(ending(error)),
@@ -91,7 +95,8 @@ impl Asker<'_> {
     /// Takes the lease of a named owner without a look, and gives it back.
     pub(crate) fn reserve(&mut self, number: usize) -> io::Result<()> {
         let name = format!("owner {}", self.random.number());
-        let reserve = Reserve { call: numbered(number).identity(), owner: named(&name, 10_000) };
+        let reserve =
+            Reserve { call: numbered(number).identity.clone(), owner: named(&name, 10_000) };
         match self.raw.try_ask(Request::Reserve(Box::new(reserve)), b"")?.response {
             Response::Reservation(told) if told.acquired => {
                 assert_eq!(told.holder.name.as_deref(), Some(name.as_str()));

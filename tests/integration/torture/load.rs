@@ -4,7 +4,7 @@ use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -17,7 +17,7 @@ use super::model::Model;
 use super::plan::{End, Plan};
 
 const WORKERS: usize = 4;
-const READERS: usize = 2;
+const READERS: usize = 1;
 
 /// How often what was done.
 #[derive(Debug, Default)]
@@ -93,7 +93,7 @@ impl Shared {
         assert!(self.may_end.load(Ordering::SeqCst), "the daemon broke off: {error}");
     }
 
-    fn write(&self, seed: u64, acknowledge: &Sender<()>) {
+    fn write(&self, seed: u64, acknowledge: &SyncSender<()>) {
         self.work(seed, |asker| {
             asker.write_something()?;
             count(&self.tally.acknowledged);
@@ -110,7 +110,7 @@ pub(crate) fn run(daemon: &mut Daemon, plan: &Plan, shared: &Shared, random: &mu
     shared.held.iter().for_each(|held| held.store(false, Ordering::SeqCst));
     shared.may_end.store(plan.armed().is_some(), Ordering::SeqCst);
     let died = thread::scope(|scope| {
-        let (acknowledge, acknowledged) = channel();
+        let (acknowledge, acknowledged) = sync_channel(WORKERS);
         for _ in 0..WORKERS {
             let (seed, acknowledge) = (random.number(), acknowledge.clone());
             scope.spawn(move || shared.write(seed, &acknowledge));
@@ -123,7 +123,7 @@ pub(crate) fn run(daemon: &mut Daemon, plan: &Plan, shared: &Shared, random: &mu
         let seed = random.number();
         scope.spawn(move || shared.work(seed, Asker::keep_count));
         // It ends early if all workers have: then the daemon is dead, or one of them says why.
-        let _ = acknowledged.iter().take(plan.load).count();
+        let _ = acknowledged.into_iter().take(plan.load).count();
         shared.may_end.store(true, Ordering::SeqCst);
         if plan.end == End::Kill {
             daemon.kill();

@@ -15,8 +15,8 @@ pub(crate) enum Budget {
 }
 
 /// Bytes of the small store, and of its user. An upload of each worker fits in besides.
-pub(crate) const SMALL_BYTES_MAX: u64 = 22 << 20;
-const SMALL_USER_BYTES_MAX: u64 = 20 << 20;
+pub(crate) const SMALL_BYTES_MAX: u64 = 20 << 20;
+const SMALL_USER_BYTES_MAX: u64 = 18 << 20;
 
 impl Budget {
     /// The configuration of a daemon.
@@ -26,9 +26,9 @@ impl Budget {
                 "store_bytes_max = {SMALL_BYTES_MAX}\nstore_bytes_high = {}\n\
                  store_bytes_low = {}\nuser_bytes_max = {SMALL_USER_BYTES_MAX}\n\
                  scope_bytes = {{ torture = {{ narrow = {} }} }}\n",
-                14 << 20,
-                12 << 20,
-                6 << 20,
+                9 << 20,
+                7 << 20,
+                4 << 20,
             ),
             Self::Ample => "store_bytes_max = 0\n".to_owned(),
         };
@@ -89,18 +89,19 @@ impl Plan {
 }
 
 /// Acknowledged requests of a cycle that ends at random: from none to this many.
-const RANDOM_LOAD_MAX: usize = 160;
+const RANDOM_LOAD_MAX: usize = 120;
 /// Acknowledged requests in which an armed place must be reached.
-const ARMED_LOAD: usize = 240;
-/// So many of these cycles end at a place of that name, the others at random.
-const ARMED_OF: (usize, usize) = (2, 3);
+const ARMED_LOAD: usize = 160;
+/// Of so many cycles one ends at random, the others at a place: until each place has been reached,
+/// and then.
+const RANDOM_ONE_OF: (usize, usize) = (6, 2);
 
 /// How often a place may be passed before the daemon dies there: about as often as it is in one
 /// cycle, or less.
 fn times_max(point: Failpoint) -> usize {
     match point {
-        Failpoint::BeforeWrite | Failpoint::AfterWrite | Failpoint::BetweenAnswers => 120,
-        Failpoint::UploadChunk => 40,
+        Failpoint::BeforeWrite | Failpoint::AfterWrite | Failpoint::BetweenAnswers => 80,
+        Failpoint::UploadChunk => 24,
         Failpoint::UploadFinished | Failpoint::BeforeReap => 12,
         Failpoint::EvictionChosen | Failpoint::Evicted => 8,
         Failpoint::RoomMade => 2,
@@ -123,6 +124,8 @@ pub(crate) struct Planner {
     random: Random,
     /// Places to be reached, in turn.
     due: VecDeque<Failpoint>,
+    /// How often in turn each place was not reached.
+    missed: BTreeMap<Failpoint, u32>,
     /// How often the daemon has died at each place.
     pub(crate) deaths: BTreeMap<Failpoint, usize>,
 }
@@ -132,14 +135,19 @@ impl Planner {
     pub(crate) fn new(budget: Budget, seed: u64) -> Self {
         let reached = Failpoint::ALL.iter().copied().filter(|point| budget.reaches(*point));
         let deaths = reached.map(|point| (point, 0)).collect();
-        Self { budget, random: Random::new(seed), due: VecDeque::new(), deaths }
+        let (random, due, missed) = (Random::new(seed), VecDeque::new(), BTreeMap::new());
+        Self { budget, random, due, missed, deaths }
     }
 
     /// The next cycle.
     pub(crate) fn next(&mut self) -> Plan {
-        let end = if self.random.below(ARMED_OF.1) < ARMED_OF.0 {
+        let all_reached = self.never_reached().is_empty();
+        let one_of = if all_reached { RANDOM_ONE_OF.1 } else { RANDOM_ONE_OF.0 };
+        let end = if self.random.below(one_of) > 0 {
             let point = self.next_point();
-            End::At(point, 1 + self.random.below(times_max(point)))
+            // If it was not reached in time, it is to be sooner.
+            let missed = self.missed.get(&point).copied().unwrap_or(0);
+            End::At(point, 1 + self.random.below((times_max(point) >> missed).max(1)))
         } else if self.random.below(5) == 0 {
             End::Stop
         } else {
@@ -175,7 +183,9 @@ impl Planner {
         if let End::At(point, _) = plan.end {
             if died {
                 *self.deaths.entry(point).or_default() += 1;
+                self.missed.remove(&point);
             } else {
+                *self.missed.entry(point).or_default() += 1;
                 self.due.push_back(point);
             }
         }

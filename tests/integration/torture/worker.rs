@@ -36,21 +36,25 @@ impl Asker<'_> {
     /// Does one thing that a worker does.
     pub(crate) fn write_something(&mut self) -> io::Result<()> {
         let number = self.random.below(PLAIN_KEYS);
-        match self.random.below(40) {
-            0..16 => self.put(number, false),
-            16..25 => self.put(number, true),
-            25..29 => self.read_something(),
-            29..31 => self.remove_keys(),
-            31 => self.remove_matching(),
-            32 => self.give_upload_up(),
-            33 => self.reserve(number),
+        match self.random.below(80) {
+            0..36 => self.put(number, false),
+            36..54 => self.put(number, true),
+            54..60 => self.read_something(),
+            60..63 => {
+                let numbers = 0..=self.random.below(REMOVED_MAX);
+                let numbers = numbers.map(|_| self.random.below(KEYS)).collect();
+                self.remove_keys(numbers)
+            }
+            63 => self.remove_matching(),
+            64..66 => self.give_upload_up(),
+            66 => self.reserve(number),
             _ => self.claim_something(),
         }
     }
 
     /// Puts a new version.
     pub(crate) fn put(&mut self, number: usize, overwrite: bool) -> io::Result<()> {
-        let (version, begun) = {
+        let (version, request) = {
             let mut model = self.shared.model();
             let version = model.new_version();
             (version, model.begin_put(number, version))
@@ -60,18 +64,18 @@ impl Asker<'_> {
         let mut model = self.shared.model();
         match outcome {
             Ok(PutOutcome::Populated) => {
-                model.end(begun, true);
+                model.end(request, true);
                 count(&self.shared.tally.puts);
             }
             Ok(PutOutcome::Exists(winner)) => {
                 assert!(!overwrite, "an overwrite was told that there is one");
-                model.refuse_put(&begun);
+                model.refuse_put(&request);
                 drop(model);
                 let winner = winner.run.attempt.expect("it was put with its version");
                 self.saw(number, began, Seen::Hit(winner));
             }
             Err(error) if error.code == ErrorCode::OverBudget => {
-                model.refuse_put(&begun);
+                model.refuse_put(&request);
                 count(&self.shared.tally.refused);
             }
             Err(error) => return Err(ending(error)),
@@ -85,7 +89,7 @@ impl Asker<'_> {
         version: u32,
         overwrite: bool,
     ) -> io::Result<Result<PutOutcome, WireError>> {
-        let (mut put, _) = numbered(number).put(&[]);
+        let (mut put, _) = numbered(number).call.put(&[]);
         put.overwrite = overwrite;
         put.run.attempt = Some(version);
         put.run.compute_ns = Some(self.random.number() % 10_000_000_000);
@@ -125,19 +129,18 @@ impl Asker<'_> {
     /// Sends half of an upload and takes it back, or goes.
     fn give_upload_up(&mut self) -> io::Result<()> {
         let chunk = vec![b'x'; CHUNK_BYTES as usize];
-        for _ in 0..1 + self.random.below(4) {
+        for _ in 0..=self.random.below(4) {
             self.raw.try_send(Request::UploadData { upload: 0 }, &chunk)?;
         }
         count(&self.shared.tally.cut_off);
         if self.random.below(2) == 0 { self.abort(0) } else { self.reconnect() }
     }
 
-    fn remove_keys(&mut self) -> io::Result<()> {
-        let mut numbers: Vec<usize> =
-            (0..=self.random.below(REMOVED_MAX)).map(|_| self.random.below(KEYS)).collect();
+    /// Removes these by name.
+    pub(crate) fn remove_keys(&mut self, mut numbers: Vec<usize>) -> io::Result<()> {
         numbers.sort_unstable();
         numbers.dedup();
-        let keys = numbers.iter().map(|number| numbered(*number).identity().key()).collect();
+        let keys = numbers.iter().map(|number| numbered(*number).key).collect();
         self.remove(Selector::Keys(keys), numbers, true)
     }
 
@@ -149,7 +152,8 @@ impl Asker<'_> {
     }
 
     fn remove(&mut self, selector: Selector, numbers: Vec<usize>, surely: bool) -> io::Result<()> {
-        let (most, begun) = (numbers.len() as u64, self.shared.model().begin_removal(numbers));
+        let most = numbers.len() as u64;
+        let begun = self.shared.model().begin_removal(numbers);
         let request = Request::Invalidate { selector, dry_run: false };
         match self.raw.try_ask(request, b"")?.response {
             Response::Invalidated { matched } => assert!(matched <= most, "{matched} of {most}"),
