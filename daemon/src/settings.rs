@@ -1,11 +1,13 @@
 //! The settings: what every component is given, checked, with where each value came from.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use memod_store::{Durability, OnDamage};
 
 use crate::budget_settings::BudgetSettings;
+use crate::grants::Grant;
 
 /// Everything that can be set.
 #[derive(Debug, Clone)]
@@ -48,6 +50,11 @@ pub(crate) struct Settings {
     pub(crate) idle_exit: Duration,
     /// What is logged, as a `tracing` filter.
     pub(crate) log: String,
+    /// Who may do what, beside root and the daemon's own user; none: whoever can connect may use
+    /// the cache.
+    pub(crate) grants: Vec<Grant>,
+    /// Users whose entries are not served, and who may not put.
+    pub(crate) quarantined_users: BTreeSet<u32>,
     /// Names of the settings that were not left at their defaults, and by what.
     pub(crate) origins: Vec<(&'static str, String)>,
 }
@@ -74,6 +81,8 @@ impl Default for Settings {
             log_requests: 10_000,
             idle_exit: Duration::ZERO,
             log: "info".to_owned(),
+            grants: Vec::new(),
+            quarantined_users: BTreeSet::new(),
             origins: Vec::new(),
         }
     }

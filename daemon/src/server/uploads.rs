@@ -15,6 +15,7 @@ use memod_store::{Prepared, Upload};
 use tokio::time::Instant;
 
 use super::budget::{Budget, PRESSED_PATIENCE, Pressure, Share};
+use super::peer::Peer;
 use crate::service::{Service, digest_mismatch};
 
 const CHUNK: usize = CHUNK_BYTES as usize;
@@ -83,7 +84,7 @@ impl Uploads {
     /// If so many uploads have failed that no more can be remembered.
     pub(crate) async fn data(
         &mut self,
-        service: &Service,
+        (service, peer): (&Service, &Peer),
         number: u32,
         payload: Bytes,
         budget: &Budget,
@@ -94,11 +95,13 @@ impl Uploads {
             }
             Some(State::Ended { .. }) => State::Failed(invalid("upload", "has been ended already")),
             Some(failed @ State::Failed(_)) => failed,
-            None => match self.open(budget).await {
-                Ok(share) => {
-                    let upload = service.begin_upload();
-                    append(service, upload, 0, payload, (Instant::now(), share)).await
-                }
+            None => match service.begin_upload(peer) {
+                Ok(upload) => match self.open(budget).await {
+                    Ok(share) => {
+                        append(service, upload, 0, payload, (Instant::now(), share)).await
+                    }
+                    Err(error) => State::Failed(error),
+                },
                 Err(error) => State::Failed(error),
             },
         };
@@ -136,7 +139,7 @@ impl Uploads {
     /// What went wrong since it was opened, or that the content has another digest.
     pub(crate) async fn end(
         &mut self,
-        service: &Service,
+        (service, peer): (&Service, &Peer),
         number: u32,
         claimed: Option<Digest>,
     ) -> Result<Response, WireError> {
@@ -146,7 +149,7 @@ impl Uploads {
             Some(State::Ended { .. }) => return Err(invalid("upload", "has been ended already")),
             None => {
                 self.check_count()?;
-                (service.begin_upload(), None)
+                (service.begin_upload(peer)?, None)
             }
         };
         let prepared = service.finish_upload(upload).await?;

@@ -16,8 +16,9 @@ use super::Service;
 use memod_store::Tier;
 
 use super::leases::{Asked, Grant, Lessee, Turn};
-use super::lookup::Wanted;
+use super::lookup::{Wanted, forbidden};
 use super::reply::Reply;
+use crate::grants::Right;
 use crate::server::Peer;
 
 /// How far a claim has come.
@@ -122,6 +123,9 @@ impl Service {
     /// Answers a claim from memory, or gives it its place in the table: in the order of the calls
     /// of this function, unless a disk has to be asked.
     pub(crate) fn claim_in_memory(&self, asker: Asker) -> Begun {
+        if let Some(reply) = self.refused(&asker) {
+            return Begun::Answer(Box::new(reply));
+        }
         match self.fetch_from(&asker.wanted, Tier::Memory) {
             None => Begun::Unknown(Box::new(asker)),
             Some(reply) if reply.is_miss() => Begun::Entered(Box::new(self.enter(asker))),
@@ -131,6 +135,9 @@ impl Service {
 
     /// Answers a claim, or lets it wait.
     pub(crate) async fn claim(self: &Arc<Self>, asker: Asker) -> Claimed {
+        if let Some(reply) = self.refused(&asker) {
+            return Claimed::answer(reply);
+        }
         let reply = self.fetch(&asker.wanted).await;
         if reply.is_miss() { self.entered(self.enter(asker)).await } else { Claimed::answer(reply) }
     }
@@ -146,8 +153,18 @@ impl Service {
         self.settle(&asker, grant, turn).await
     }
 
-    /// Asks for the lease of what was not there a moment ago.
+    /// The answer to who may not read where the claim is, not even that it waits.
+    fn refused(&self, asker: &Asker) -> Option<Reply> {
+        let scope = &asker.claim.lookup.call.scope;
+        let may = self.may_read(&asker.peer, scope);
+        (!may).then(|| forbidden(&asker.peer, scope, asker.wanted.key))
+    }
+
+    /// Asks for the lease of what was not there a moment ago. Who may read and take no lease waits
+    /// for what others compute, as if it had not asked for the lease.
     fn enter(&self, asker: Asker) -> Entered {
+        let scope = &asker.claim.lookup.call.scope;
+        let take = asker.claim.take && self.access.standing(&asker.peer).may(Right::Lease, scope);
         let wait = match (asker.claim.wait_ms, asker.deadline) {
             (Some(_), Some(deadline)) => Some(deadline.saturating_duration_since(Instant::now())),
             // For ever, or so long that it cannot be counted.
@@ -158,7 +175,7 @@ impl Service {
             &asker.lessee,
             asker.wanted.key,
             asker.claim.owner.as_ref(),
-            asker.claim.take,
+            take,
             wait,
         );
         Entered { asker, came_to }
@@ -184,6 +201,11 @@ impl Service {
     /// What a claim is told that waits no longer.
     async fn settle(self: &Arc<Self>, asker: &Asker, grant: Grant, turn: Turn) -> Claimed {
         let key = asker.wanted.key;
+        if let Some(reply) = self.refused(asker) {
+            // It was allowed when it began to wait.
+            self.hand_back(asker, &grant);
+            return Claimed::answer(reply);
+        }
         let response = match grant {
             Grant::Busy(error) => Response::Error(error),
             Grant::GaveUp => Response::Error(self.gave_up()),
@@ -201,12 +223,7 @@ impl Service {
             Grant::Leased(holder) => {
                 let reply = self.fetch(&asker.wanted).await;
                 let Response::Miss(miss) = reply.response else {
-                    // A hit or an error: the lease goes back; a connection's as the turn is
-                    // dropped.
-                    let name = asker.claim.owner.as_ref().map(|owner| owner.name.as_str());
-                    if name.is_some() {
-                        self.leases.release(&asker.peer, &asker.lessee, key, name);
-                    }
+                    self.hand_back(asker, &Grant::Leased(holder));
                     return Claimed::answer(reply);
                 };
                 turn.keep();
@@ -214,6 +231,15 @@ impl Service {
             }
         };
         Claimed::answer(Reply::from(response).about(key))
+    }
+
+    /// Gives back what was granted and is not wanted: a connection's lease goes back as the turn is
+    /// dropped.
+    fn hand_back(&self, asker: &Asker, grant: &Grant) {
+        let name = asker.claim.owner.as_ref().map(|owner| owner.name.as_str());
+        if matches!(grant, Grant::Leased(_)) && name.is_some() {
+            self.leases.release(&asker.peer, &asker.lessee, asker.wanted.key, name);
+        }
     }
 
     /// Takes or extends a named owner's lease (semantics 29).
@@ -228,6 +254,7 @@ impl Service {
     ) -> Result<Reply, WireError> {
         reserve.owner.check()?;
         let key = checked_key(&reserve.call)?;
+        self.access.standing(peer).check(Right::Lease, &reserve.call.scope)?;
         let now = Some(Duration::ZERO);
         let asked = self.leases.ask(peer, lessee, key, Some(&reserve.owner), true, now);
         let (grant, turn) = match asked {
@@ -262,6 +289,7 @@ impl Service {
             memod_protocol::name::check("owner", owner)?;
         }
         let key = checked_key(&release.call)?;
+        self.access.standing(peer).check(Right::Lease, &release.call.scope)?;
         let released = self.leases.release(peer, lessee, key, release.owner.as_deref());
         Ok(Reply::from(Response::Released { released }).about(key))
     }

@@ -17,7 +17,7 @@ fn service() -> (TempDir, Arc<Service>) {
 }
 
 fn peer() -> Arc<Peer> {
-    Arc::new(Peer { uid: 7, pid: Some(8), program: None })
+    Arc::new(Peer { uid: 7, groups: [].into(), pid: Some(8), program: None })
 }
 
 fn call() -> CallIdentity {

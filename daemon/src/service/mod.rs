@@ -17,13 +17,14 @@ mod leases;
 mod ledger;
 mod lookup;
 mod pool;
+mod probe;
 mod put;
 mod reply;
 mod request_log;
 mod verify;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use memod_store::Store;
@@ -53,7 +54,7 @@ const MUTATIONS_QUEUED_MAX: usize = 512;
 /// The service. One for the whole daemon.
 #[derive(Debug)]
 pub(crate) struct Service {
-    settings: Arc<Settings>,
+    settings: RwLock<Arc<Settings>>,
     store: Store,
     access: Access,
     ledger: Ledger,
@@ -84,11 +85,11 @@ impl Service {
         let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
         let leases = Leases::new(settings.waiters_max, settings.lease_heartbeat_max);
         Arc::new(Self {
-            access: Access::own(),
+            access: Access::new(&settings),
             ledger,
             leases,
             log: RequestLog::new(settings.log_requests),
-            settings,
+            settings: RwLock::new(settings),
             store,
             mutations: Arc::new(Semaphore::new(MUTATIONS_QUEUED_MAX)),
             verifying: Arc::new(Semaphore::new(1)),
@@ -99,6 +100,18 @@ impl Service {
             started_at_ms: clock::now_ms(),
             host,
         })
+    }
+
+    /// The settings in force.
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Goes over to other settings, as far as they can change while it runs.
+    pub(crate) fn set_settings(&self, settings: Arc<Settings>) {
+        self.access.set(&settings);
+        self.store.set_budgets(settings.budgets.resolve(&settings.data));
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
     }
 
     /// Tells how many connections are open.

@@ -10,13 +10,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use memod_protocol::name::{self, label};
 use memod_protocol::{
-    ErrorCode, Interface, InvalidArgument, Literal, LiteralType, NewOutput, Provenance, Put,
+    ErrorCode, Interface, InvalidArgument, Key, Literal, LiteralType, NewOutput, Provenance, Put,
     Response, RunClaim, WireError,
 };
 use memod_store::{NewEntry, Prepared, Replace, StoreError, Upload};
 
 use super::reply::{Reply, store_error};
 use super::{Service, clock, pool};
+use crate::grants::Right;
 use crate::server::Peer;
 
 /// Outputs that together are larger than this are hashed off the async threads.
@@ -44,8 +45,12 @@ pub(crate) enum OutputContent {
 
 impl Service {
     /// Opens an upload.
-    pub(crate) fn begin_upload(&self) -> Upload {
-        self.store.begin_upload()
+    ///
+    /// # Errors
+    /// If the peer may put nowhere.
+    pub(crate) fn begin_upload(&self, peer: &Peer) -> Result<Upload, WireError> {
+        self.access.standing(peer).check_somewhere(Right::Write)?;
+        Ok(self.store.begin_upload())
     }
 
     /// Appends to an upload.
@@ -79,8 +84,13 @@ impl Service {
     ) -> Result<Reply, WireError> {
         let GatheredPut { mut put, imported, contents } = gathered;
         put.call.check()?;
+        let right = if imported.is_some() { Right::Administer } else { Right::Write };
+        self.access.standing(peer).check(right, &put.call.scope)?;
+        if self.access.is_quarantined(peer.uid) {
+            let text = format!("user {} is quarantined and may not put", peer.uid);
+            return Err(WireError::new(ErrorCode::Forbidden, text));
+        }
         if let Some(provenance) = &imported {
-            self.access.check_administer(peer)?;
             check_provenance(provenance)?;
             // How old it may be is asked of who looks it up.
             put.max_age_ms = Some(0);
@@ -105,7 +115,7 @@ impl Service {
             key,
             interface: put.interface,
             outputs,
-            replace: self.replace(put.overwrite, put.max_age_ms),
+            replace: self.replacing(key, put.overwrite, put.max_age_ms).await?,
             provenance: imported.map_or_else(|| self.provenance(peer, put.run), |made| *made),
             identity: put.call,
         };
@@ -153,6 +163,31 @@ impl Service {
             Some(most) => Replace::IfCreatedBefore(clock::now_ms().saturating_sub(most)),
             None => Replace::Never,
         }
+    }
+
+    /// What becomes of an entry that is there: one that is not served because its writer is
+    /// quarantined is replaced.
+    async fn replacing(
+        self: &Arc<Self>,
+        key: Key,
+        overwrite: bool,
+        max_age_ms: Option<u64>,
+    ) -> Result<Replace, WireError> {
+        let replace = self.replace(overwrite, max_age_ms);
+        if replace == Replace::Always || !self.access.has_quarantine() {
+            return Ok(replace);
+        }
+        let service = Arc::clone(self);
+        let standing = pool::run(move || service.store.describe(&key)).await?;
+        let made = standing.map_err(store_error)?.map(|entry| entry.provenance);
+        let set_apart = made.filter(|made| self.access.is_quarantined(made.writer_uid));
+        Ok(match (set_apart, replace) {
+            (None, replace) => replace,
+            (Some(made), Replace::IfCreatedBefore(ms)) => {
+                Replace::IfCreatedBefore(ms.max(made.created_at_ms.saturating_add(1)))
+            }
+            (Some(made), _) => Replace::IfCreatedBefore(made.created_at_ms.saturating_add(1)),
+        })
     }
 
     fn prepare(

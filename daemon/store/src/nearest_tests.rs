@@ -194,7 +194,13 @@ impl Model {
     fn assert_nearest(&self, call: &Call, limit: usize) {
         let find = |sample_max| {
             let (call, interface) = (call.identity(), call.interface());
-            let found = nearest_sampling(self.store.shared(), &call, &interface, limit, sample_max);
+            let found = nearest_sampling(
+                self.store.shared(),
+                &call,
+                &interface,
+                limit,
+                (sample_max, &|_| true),
+            );
             found.unwrap().into_iter().map(sorted).collect::<Vec<_>>()
         };
         let mut expected = self.nearest(call);
