@@ -11,10 +11,11 @@ use memod_store::{Options, Store};
 use sd_notify::NotifyState;
 use tokio_util::sync::CancellationToken;
 
+use crate::reload::Reload;
 use crate::server::{BoundSocket, Server};
 use crate::service::Service;
 use crate::settings::Settings;
-use crate::shutdown::StopSignals;
+use crate::shutdown::{Heeded, Signals};
 use crate::systemd;
 
 /// Most threads that wait for the disk at a time.
@@ -24,7 +25,7 @@ const BLOCKING_THREADS_MAX: usize = 32;
 ///
 /// # Errors
 /// If the store cannot be opened or the socket not be bound; the message says what to do.
-pub(crate) fn run(settings: Settings) -> anyhow::Result<()> {
+pub(crate) fn run(settings: Settings, reload: Reload) -> anyhow::Result<()> {
     raise_descriptor_limit();
     let store = Store::open(&store_options(&settings))
         .with_context(|| format!("cannot open the store in {}", settings.data.display()))?;
@@ -38,15 +39,20 @@ pub(crate) fn run(settings: Settings) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the async runtime")?;
-    let outcome = runtime.block_on(serve(settings, store.clone(), socket));
+    let outcome = runtime.block_on(serve(settings, reload, store.clone(), socket));
     // Whatever outlived the drain has been told to stop; a blocking read may need a moment more.
     runtime.shutdown_timeout(Duration::from_secs(2));
     store.close();
     outcome
 }
 
-async fn serve(settings: Settings, store: Store, socket: BoundSocket) -> anyhow::Result<()> {
-    let mut signals = StopSignals::catch().context("cannot catch signals")?;
+async fn serve(
+    settings: Settings,
+    reload: Reload,
+    store: Store,
+    socket: BoundSocket,
+) -> anyhow::Result<()> {
+    let mut signals = Signals::catch().context("cannot catch signals")?;
     let settings = Arc::new(settings);
     let service = Service::new(Arc::clone(&settings), store);
     let ledger = service.keep_ledger();
@@ -60,9 +66,25 @@ async fn serve(settings: Settings, store: Store, socket: BoundSocket) -> anyhow:
     );
     systemd::notify(&[NotifyState::Ready]);
     let serving = tokio::spawn(Arc::clone(&server).run(listener));
-    tokio::select! {
-        name = signals.next() => tracing::info!("{name}: stopping"),
-        () = server.idle(settings.idle_exit) => tracing::info!("no client left: stopping"),
+    service.tell_idle_grants().await;
+    loop {
+        let heeded = tokio::select! {
+            heeded = signals.any() => heeded,
+            () = server.idle(settings.idle_exit) => {
+                tracing::info!("no client left: stopping");
+                break;
+            }
+        };
+        match heeded {
+            Heeded::Stop(name) => {
+                tracing::info!("{name}: stopping");
+                break;
+            }
+            Heeded::Reload => {
+                tracing::info!("SIGHUP: reading the configuration again");
+                reload.run(&service).await;
+            }
+        }
     }
     systemd::notify(&[NotifyState::Stopping]);
     // New clients are refused from here on, so they start their own way at once.

@@ -124,7 +124,8 @@ impl ScopeGlob {
         matches(&self.project, &scope.project) && matches(&self.domain, &scope.domain)
     }
 
-    fn is_everything(&self) -> bool {
+    /// Whether every scope is one of them.
+    pub(crate) fn is_everything(&self) -> bool {
         self.project == "*" && self.domain == "*"
     }
 }

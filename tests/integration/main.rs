@@ -20,6 +20,7 @@ mod client_async;
 mod connections;
 mod crash;
 mod eviction;
+mod grants;
 mod hostile;
 mod large;
 mod leases;

@@ -97,9 +97,7 @@ impl Uploads {
             Some(failed @ State::Failed(_)) => failed,
             None => match service.begin_upload(peer) {
                 Ok(upload) => match self.open(budget).await {
-                    Ok(share) => {
-                        append(service, upload, 0, payload, (Instant::now(), share)).await
-                    }
+                    Ok(share) => append(service, upload, 0, payload, (Instant::now(), share)).await,
                     Err(error) => State::Failed(error),
                 },
                 Err(error) => State::Failed(error),

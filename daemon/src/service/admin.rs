@@ -33,7 +33,8 @@ impl Service {
     /// A page of what is stored and may be read.
     ///
     /// # Errors
-    /// If a scope is named that the peer may not read, the cursor is not one of ours, or the store fails.
+    /// If a scope is named that the peer may not read, the cursor is not one of ours, or the store
+    /// fails.
     pub(crate) async fn list(
         self: &Arc<Self>,
         peer: &Peer,

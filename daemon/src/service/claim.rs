@@ -153,11 +153,18 @@ impl Service {
         self.settle(&asker, grant, turn).await
     }
 
-    /// The answer to who may not read where the claim is, not even that it waits.
+    /// The answer to who may not read where the claim is, not even that it waits; or who asks for a
+    /// lease by a name of its own and may not have it.
     fn refused(&self, asker: &Asker) -> Option<Reply> {
-        let scope = &asker.claim.lookup.call.scope;
-        let may = self.may_read(&asker.peer, scope);
-        (!may).then(|| forbidden(&asker.peer, scope, asker.wanted.key))
+        let Claim { lookup, take, owner, .. } = &*asker.claim;
+        let (scope, standing) = (&lookup.call.scope, self.access.standing(&asker.peer));
+        if !standing.may(Right::Read, scope) {
+            return Some(forbidden(&asker.peer, scope, asker.wanted.key));
+        }
+        if !(*take && owner.is_some()) {
+            return None;
+        }
+        standing.check(Right::Lease, scope).err().map(|error| Response::Error(error).into())
     }
 
     /// Asks for the lease of what was not there a moment ago. Who may read and take no lease waits

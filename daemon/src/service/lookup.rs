@@ -72,8 +72,8 @@ impl Service {
         }
     }
 
-    /// Whether the peer may learn what is in this scope. Asks nothing of the store, so that not even
-    /// the time that it takes tells what is there.
+    /// Whether the peer may learn what is in this scope. Asks nothing of the store, so that not
+    /// even the time that it takes tells what is there.
     pub(crate) fn may_read(&self, peer: &Peer, scope: &Scope) -> bool {
         self.access.standing(peer).may(Right::Read, scope)
     }

@@ -27,6 +27,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use memod_protocol::Scope;
 use memod_store::Store;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
@@ -112,6 +113,26 @@ impl Service {
         self.access.set(&settings);
         self.store.set_budgets(settings.budgets.resolve(&settings.data));
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
+    }
+
+    /// Logs which grants are for no scope in which anything is stored.
+    pub(crate) async fn tell_idle_grants(self: &Arc<Self>) {
+        let settings = self.settings();
+        if settings.grants.is_empty() {
+            return;
+        }
+        let service = Arc::clone(self);
+        let usages = pool::run(move || service.store.usage(usize::MAX)).await;
+        let Ok(Ok(usages)) = usages else {
+            return tracing::warn!("whether grants match anything cannot be read");
+        };
+        for glob in settings.grants.iter().flat_map(|grant| &grant.scopes) {
+            let matches = |(scope, _): &(Scope, _)| glob.matches(scope);
+            if !glob.is_everything() && !usages.scopes.iter().any(matches) {
+                let glob = glob.to_string();
+                tracing::warn!("grants: {glob:?} matches no scope in which anything is stored");
+            }
+        }
     }
 
     /// Tells how many connections are open.

@@ -11,8 +11,7 @@ use crate::store::Shared;
 
 /// The scope of an entry.
 pub(crate) fn scope(shared: &Shared, key: &Key) -> Result<Option<Scope>, StoreError> {
-    let entry: Option<EntryRecord> =
-        record(&shared.db.view(), Column::Entries, key.as_bytes())?;
+    let entry: Option<EntryRecord> = record(&shared.db.view(), Column::Entries, key.as_bytes())?;
     Ok(entry.map(|entry| entry.scope))
 }
 

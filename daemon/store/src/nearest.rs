@@ -22,9 +22,7 @@ use std::cmp::Reverse;
 use std::collections::HashSet;
 
 use memod_protocol::limits::NEAREST_MAX;
-use memod_protocol::{
-    CallIdentity, Difference, Digest, InterfaceText, Key, Nearest, Scope, wire,
-};
+use memod_protocol::{CallIdentity, Difference, Digest, InterfaceText, Key, Nearest, Scope, wire};
 
 use crate::differences::GroupDifferences;
 use crate::error::StoreError;

@@ -82,8 +82,7 @@ pub(crate) fn list(
 }
 
 fn entry_row(key: Option<TaskKey>, value: &[u8]) -> Option<EntryRow> {
-    let (Some(key), Ok(record)) = (key, wire::decode_record::<TaskRecord>(value))
-    else {
+    let (Some(key), Ok(record)) = (key, wire::decode_record::<TaskRecord>(value)) else {
         tracing::warn!("a row of the listing cannot be read and is left out");
         return None;
     };

@@ -36,7 +36,7 @@ fn every_mistake_of_a_configuration_is_told_at_once_with_its_line() {
     assert_refused((code, said.clone()), 2, &[]);
     let wanted = [
         (2, "socket: a string is wanted, not integer"),
-        (4, "`durabilty` is no setting; there are socket, "),
+        (4, "`durabilty` is no setting; did you mean `durability`?"),
         (5, "max_age: a duration such as \"30s\" is wanted"),
         (6, "connections_max: a number from 1 to 1000000 is wanted"),
         (7, "socket_mode: permission bits such as \"0660\" are wanted"),
@@ -45,7 +45,7 @@ fn every_mistake_of_a_configuration_is_told_at_once_with_its_line() {
         (10, "stall_timeout: must lie between 100ms and 1h"),
         (11, "durability: `hope` is neither `process` nor `power`"),
         (12, "log: "),
-        (14, "`sharing` is no setting"),
+        (14, "`sharing` is no setting; there are socket, "),
     ];
     for (line, message) in wanted {
         let whole = format!("memod: error: {file}:{line}: {message}");

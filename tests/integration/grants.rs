@@ -1,0 +1,5 @@
+//! Two users and one daemon: neither learns of what the other has, unless it is granted.
+
+mod house;
+mod live;
+mod verbs;
