@@ -126,9 +126,16 @@ impl Service {
         let Ok(Ok(usages)) = usages else {
             return tracing::warn!("whether grants match anything cannot be read");
         };
+        if usages.scopes.is_empty() {
+            // Nothing can match yet.
+            return;
+        }
+        let mut told = Vec::new();
         for glob in settings.grants.iter().flat_map(|grant| &grant.scopes) {
             let matches = |(scope, _): &(Scope, _)| glob.matches(scope);
-            if !glob.is_everything() && !usages.scopes.iter().any(matches) {
+            let is_new = !glob.is_everything() && !told.contains(&glob);
+            if is_new && !usages.scopes.iter().any(matches) {
+                told.push(glob);
                 let glob = glob.to_string();
                 tracing::warn!("grants: {glob:?} matches no scope in which anything is stored");
             }
