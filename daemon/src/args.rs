@@ -10,9 +10,9 @@ use clap::{Parser, Subcommand, ValueEnum};
 /// Runs in the foreground and logs to standard error. SIGTERM and SIGINT let requests in flight
 /// finish; a second one ends at once. SIGHUP has it read its configuration again.
 ///
-/// Without --config it reads the file that $MEMOD_CONFIG names (none if that is empty), else
-/// /etc/memod/memod.toml if that is there; with --data, which makes it somebody's own, it reads
-/// $XDG_CONFIG_HOME/memod/memod.toml instead.
+/// Without --config it reads the file that `$MEMOD_CONFIG` names (none if that is empty), else
+/// `/etc/memod/memod.toml` if that is there; with --data, which makes it somebody's own, it reads
+/// `$XDG_CONFIG_HOME/memod/memod.toml` instead.
 #[derive(Debug, Parser)]
 #[command(name = "memod", version, args_conflicts_with_subcommands = false)]
 pub(crate) struct Arguments {
