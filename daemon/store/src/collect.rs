@@ -2,9 +2,9 @@
 //!
 //! Removed content stays in blob files together with content that is still there. When a third of a
 //! column's blob files is garbage, and no less than [`GARBAGE_BYTES_MIN`], what is good in
-//! them is copied and the files are deleted, by a thread of its own. Each byte that is given back
-//! so costs two bytes copied at the most. Where the disk has no room for a copy of everything, the
-//! older quarter is done at a time.
+//! them is copied and the files are deleted, by a thread of its own: the oldest quarter, which has
+//! lost most, and then the next, until no more than a sixth is garbage. Each byte that is given
+//! back so costs two bytes copied at the most.
 //!
 //! Graves age out; if there are many more of them than entries, they age faster.
 //!
@@ -32,6 +32,11 @@ const CONTENT: [Column; 2] = [Column::Chunks, Column::Blobs];
 /// there is too little room on the disk.
 const GARBAGE_SHARE: u64 = 3;
 const SHORT_SHARE: u64 = 10;
+/// Then it is collected until it is no more than one part in so many.
+const LEFT_SHARE: u64 = 6;
+/// The oldest of a column's blob files, as a share.
+const QUARTER: &str = "0.25";
+const QUARTERS: usize = 4;
 
 /// Says who collects.
 #[derive(Default)]
@@ -94,7 +99,7 @@ impl Balance {
         let its = Arc::clone(shared);
         let work = move || {
             for column in columns {
-                if let Err(error) = compact(&its, column) {
+                if let Err(error) = clean(&its, column) {
                     tracing::warn!(column = column.name(), %error, "garbage cannot be collected");
                 }
             }
@@ -125,27 +130,40 @@ fn age_graves(shared: &Shared) -> Result<bool, RocksError> {
     Ok(shared.db.age_graves(graves, most))
 }
 
-/// Copies what is good in a column and deletes what it was copied from. Waits until that is done,
-/// or the store is closed.
-fn compact(shared: &Shared, column: Column) -> Result<(), RocksError> {
+/// Collects in a column until little garbage is left. Waits until that is done, or the store is
+/// closed.
+fn clean(shared: &Shared, column: Column) -> Result<(), RocksError> {
+    for _ in 0..QUARTERS {
+        compact(shared, column, QUARTER)?;
+        let (total, garbage) = shared.db.blob_bytes(column)?;
+        if garbage <= total / LEFT_SHARE {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Copies what is good in this share of a column's files, the oldest, and deletes them. Waits
+/// until that is done, or the store is closed.
+fn compact(shared: &Shared, column: Column, share: &str) -> Result<(), RocksError> {
     let collector = &shared.collector;
     let _turn = collector.turn.lock().unwrap_or_else(PoisonError::into_inner);
     collector.at_work.fetch_add(1, Ordering::SeqCst);
     // Whoever closes looks whether there is work after it has said so.
-    let outcome =
-        if collector.closing.load(Ordering::SeqCst) { Ok(()) } else { compact_now(shared, column) };
+    let outcome = if collector.closing.load(Ordering::SeqCst) {
+        Ok(())
+    } else {
+        compact_now(shared, column, share)
+    };
     collector.at_work.fetch_sub(1, Ordering::SeqCst);
     outcome
 }
 
-fn compact_now(shared: &Shared, column: Column) -> Result<(), RocksError> {
+fn compact_now(shared: &Shared, column: Column, share: &str) -> Result<(), RocksError> {
     let began = Instant::now();
     shared.db.flush_column(column)?;
     if CONTENT.contains(&column) {
-        let (total, _) = shared.db.blob_bytes(column)?;
-        let free = FileSystem::under(&shared.path).map_or(u64::MAX, |of| of.free_bytes);
-        let all = free > total.saturating_add(total / 4);
-        shared.db.compact_content(column, if all { "1.0" } else { "0.25" })?;
+        shared.db.compact_content(column, share)?;
     } else {
         shared.db.compact(column);
     }
@@ -167,7 +185,14 @@ pub(crate) fn collect(shared: &Shared) -> Result<Collected, StoreError> {
     let folder = shared.path.join("rocksdb");
     let disk_bytes_before = disk::used_bytes(&folder);
     for column in Column::ALL {
-        compact(shared, column)?;
+        let (total, _) = shared.db.blob_bytes(column)?;
+        let free = FileSystem::under(&shared.path).map_or(u64::MAX, |of| of.free_bytes);
+        // Where the disk has no room for a copy of everything, a part at a time.
+        if free > total.saturating_add(total / 4) {
+            compact(shared, column, "1.0")?;
+        } else {
+            clean(shared, column)?;
+        }
     }
     if shared.collector.closing.load(Ordering::SeqCst) {
         return Err(StoreError::Closed);

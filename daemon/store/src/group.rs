@@ -10,7 +10,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use memod_protocol::limits::CHUNK_BYTES;
-use memod_protocol::{Key, Provenance, PutOutcome};
+use memod_protocol::{Digest, Key, Provenance, PutOutcome};
 
 use crate::error::StoreError;
 use crate::heat::Learned;
@@ -21,6 +21,7 @@ use crate::record::{EntryRecord, Grave, GraveCause, Heat, Lost, OutputRecord, Ta
 use crate::rocks::Batch;
 use crate::room::{Full, Need, Room};
 use crate::row_bytes;
+use crate::sample::Drawn;
 use crate::schema::{Column, chunk_key, loose_key, note_key};
 use crate::store::Shared;
 use crate::upload::PreparedContent;
@@ -294,20 +295,26 @@ impl<'a> Group<'a> {
         Ok(())
     }
 
-    /// Removes an entry to make room. Whether there was one. A group that evicts does nothing else.
-    pub(crate) fn evict(
-        &mut self,
-        key: &Key,
-        last_use: Heat,
-        now_ms: u64,
-    ) -> Result<bool, StoreError> {
+    /// Removes an entry to make room, if it is still the one that was drawn. Whether it was. A
+    /// group that evicts does nothing else.
+    pub(crate) fn evict(&mut self, drawn: &Drawn, now_ms: u64) -> Result<bool, StoreError> {
+        let key = &drawn.key;
         let standing = self.overlay.load_entry(key)?;
         let Standing::Present(entry) = &standing.now else { return Ok(false) };
+        if entry.provenance.created_at_ms != drawn.created_at_ms {
+            return Ok(false);
+        }
         let (compute_ns, worth) = (entry.provenance.run.compute_ns, worth(entry));
+        let digests: Vec<Digest> = entry.outputs.iter().map(|output| output.digest).collect();
         self.overlay.load_rows(key, None)?;
         self.overlay.load_grave(key)?;
         self.overlay.clear_entry(key);
-        let Heat { last_use_ms, hits } = last_use;
+        for digest in digests.iter().filter(|_| drawn.alone) {
+            if let Some(refs) = self.overlay.refs.get_mut(digest) {
+                refs.alone = Some(*key);
+            }
+        }
+        let Heat { last_use_ms, hits } = drawn.uses(self.shared);
         let lost = Some(Lost { compute_ns, last_use_ms, hits, regretted: false });
         let grave = Grave { cause: GraveCause::Evicted, at_ms: now_ms, by_uid: None, lost };
         self.overlay.set_grave(key, GraveChange::Dig(grave));

@@ -1,6 +1,7 @@
 //! One client, one request at a time.
 
-use std::time::Instant;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use harness::{CallBuilder, Daemon, call};
@@ -17,7 +18,12 @@ const ROUNDS: usize = 30;
 
 /// A client of this daemon.
 pub(crate) fn client(daemon: &Daemon) -> Client {
-    Client::builder().socket(daemon.socket()).build()
+    patient(&daemon.socket())
+}
+
+/// A client that waits for a disk that is busy: it is to be measured, not to be given up.
+pub(crate) fn patient(socket: &Path) -> Client {
+    Client::builder().socket(socket).deadline(Duration::from_secs(60)).build()
 }
 
 /// Bytes that do not compress: Marsaglia's xorshift.

@@ -73,7 +73,7 @@ fn column(of: Column, cache: &Cache, grave_age_ms: &Arc<AtomicU64>) -> Options {
     table.set_cache_index_and_filter_blocks_with_high_priority(true);
     table.set_pin_l0_filter_and_index_blocks_in_cache(true);
     table.set_format_version(6);
-    table.set_block_size(if of == Column::Tasks { 16 * KIB } else { 4 * KIB });
+    table.set_block_size(4 * KIB);
     if matches!(of, Column::Entries | Column::Blobs | Column::Graves | Column::Heat) {
         // A miss is answered by the filter alone.
         table.set_bloom_filter(10.0, false);
