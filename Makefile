@@ -2,13 +2,14 @@
 #
 # CARGO_TARGET_DIR        where Cargo builds (default: target/)
 # MEMOD_BUILD_CACHE       what is built once per machine (default: ~/.cache/memod-build)
+# CYCLES                  cycles of each store in `make torture` (default: 100)
 # PREFIX, DESTDIR         for `make install` (default: /usr/local, and no staging folder)
 
 PREFIX ?= /usr/local
 export PREFIX DESTDIR
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench fmt release install clean
+.PHONY: help setup demo test torture check bench fmt release install clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile \
@@ -24,6 +25,10 @@ demo: ## Show what memod does: the Flyte guide's task, a slow command, the time 
 test: ## Run every test
 	@bash .ci/setup build test
 	@bash .ci/test
+
+torture: ## Kill daemons in CYCLES cycles, at random and at every failpoint, and read what is left
+	@bash .ci/setup build
+	@CYCLES=$(CYCLES) bash .ci/torture
 
 check: ## Formatting, clippy, documentation, tidy rules, units, scripts
 	@bash .ci/setup build check

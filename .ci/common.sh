@@ -42,6 +42,19 @@ build_binaries() { # [--release]
     (cd "$root" && cargo build --workspace --bins --locked "$@")
 }
 
+# Builds memod with failpoints as memod-failpoints, beside the ordinary programs, which are built
+# after it: under the name `memod` it is there for a moment only.
+build_failpoints() {
+    local built
+    built=$(binaries debug)
+    (cd "$root" && cargo build --workspace --bins --locked --features memod/failpoints)
+    cp "$built/memod" "$built/memod-failpoints.new"
+    build_binaries
+    mv "$built/memod-failpoints.new" "$built/memod-failpoints"
+    # A test refuses a memod-failpoints that is older than memod.
+    touch "$built/memod-failpoints"
+}
+
 # The folder of the compiled programs.
 binaries() { # debug|release
     local target=${CARGO_TARGET_DIR:-$root/target}

@@ -34,6 +34,7 @@ pub struct Setup {
     environment: Vec<(String, String)>,
     config: Option<String>,
     descriptors_max: Option<u32>,
+    program: Option<PathBuf>,
 }
 
 impl Setup {
@@ -68,6 +69,13 @@ impl Setup {
     #[must_use]
     pub fn descriptors_max(mut self, most: u32) -> Self {
         self.descriptors_max = Some(most);
+        self
+    }
+
+    /// That program instead of `memod`.
+    #[must_use]
+    pub fn program(mut self, program: impl Into<PathBuf>) -> Self {
+        self.program = Some(program.into());
         self
     }
 
@@ -139,6 +147,17 @@ impl Daemon {
         data.clone_into(&mut self.data);
     }
 
+    /// Sets a variable in its environment from the next start on, or takes it away.
+    pub fn set_variable(&mut self, name: &str, value: Option<String>) {
+        self.setup.environment.retain(|(given, _)| given != name);
+        self.setup.environment.extend(value.map(|value| (name.to_owned(), value)));
+    }
+
+    /// Gives it this configuration file from the next start on.
+    pub fn set_config(&mut self, toml: String) {
+        self.setup.config = Some(toml);
+    }
+
     /// What it has logged.
     #[must_use]
     pub fn log(&self) -> String {
@@ -160,12 +179,13 @@ impl Daemon {
     /// If its configuration cannot be written.
     #[must_use]
     pub fn command(&self) -> Command {
+        let program = self.setup.program.clone().unwrap_or_else(|| binary("memod"));
         let mut command = match self.setup.descriptors_max {
-            None => Command::new(binary("memod")),
+            None => Command::new(program),
             Some(most) => {
                 let mut shell = Command::new("sh");
                 let script = format!("ulimit -n {most} && exec \"$0\" \"$@\"");
-                shell.args(["-c", &script]).arg(binary("memod"));
+                shell.args(["-c", &script]).arg(program);
                 shell
             }
         };
@@ -186,12 +206,23 @@ impl Daemon {
     /// # Errors
     /// If it ends or stays silent instead of getting ready; with what it logged.
     pub fn start(&mut self) -> anyhow::Result<()> {
+        match self.start_or_end()? {
+            None => Ok(()),
+            Some(status) => bail!("memod ended, {status}:\n{}", self.log()),
+        }
+    }
+
+    /// Starts it again on the same store; gives how it ended if it did not get ready.
+    ///
+    /// # Errors
+    /// If it cannot be started, or stays silent; with what it logged.
+    pub fn start_or_end(&mut self) -> anyhow::Result<Option<ExitStatus>> {
         let (mut child, ready) = self.spawn()?;
         ready.set_read_timeout(Some(Duration::from_millis(50)))?;
         let deadline = Instant::now() + PATIENCE;
         while !says_ready(&ready) {
-            if child.try_wait()?.is_some() {
-                bail!("memod ended:\n{}", self.log());
+            if let Some(status) = child.try_wait()? {
+                return Ok(Some(status));
             }
             if Instant::now() > deadline {
                 let _ = child.kill();
@@ -199,7 +230,7 @@ impl Daemon {
             }
         }
         self.child = Some(child);
-        Ok(())
+        Ok(None)
     }
 
     /// Starts it and kills it with SIGKILL this much later, or when it is ready if that is sooner.

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use memod_protocol::frame::{PREFIX_BYTES, Prefix};
 use memod_protocol::handshake::{Hello, Welcome};
 use memod_protocol::{
-    Delivery, Digest, EntryRow, Filter, Frame, Hit, Miss, Put, PutOutcome, Request, RequestHeader,
-    Response, ResponseHeader, WireError, wire,
+    Delivery, Digest, EntryRow, ErrorCode, Filter, Frame, Hit, Miss, Put, PutOutcome, Request,
+    RequestHeader, Response, ResponseHeader, WireError, wire,
 };
 
 use crate::calls::CallBuilder;
@@ -268,7 +268,18 @@ impl Raw {
     ///
     /// # Panics
     /// If anything is not as the hit says.
-    pub fn contents(&mut self, hit: &Hit, mut payload: Bytes) -> Vec<Bytes> {
+    pub fn contents(&mut self, hit: &Hit, payload: Bytes) -> Vec<Bytes> {
+        self.try_contents(hit, payload).expect("all outputs come")
+    }
+
+    /// As [`Raw::contents`], of a daemon that may end meanwhile.
+    ///
+    /// # Errors
+    /// If the connection ends before all outputs have come, or the daemon says that it ends.
+    ///
+    /// # Panics
+    /// If anything is not as the hit says.
+    pub fn try_contents(&mut self, hit: &Hit, mut payload: Bytes) -> io::Result<Vec<Bytes>> {
         let mut contents = Vec::new();
         for (index, output) in hit.outputs.iter().enumerate() {
             let bytes = usize::try_from(output.bytes).expect("fits into memory");
@@ -277,9 +288,13 @@ impl Raw {
                 Delivery::Stream => {
                     let mut content = Vec::new();
                     while content.len() < bytes {
-                        let reply = self.read_reply().expect("a chunk");
-                        let Response::Chunk { output, offset } = reply.response else {
-                            panic!("a chunk was due, not {:?}", reply.response);
+                        let reply = self.try_read_reply()?;
+                        let (output, offset) = match reply.response {
+                            Response::Chunk { output, offset } => (output, offset),
+                            Response::Error(error) if error.code == ErrorCode::ShuttingDown => {
+                                return Err(io::Error::other(error));
+                            }
+                            other => panic!("a chunk was due, not {other:?}"),
                         };
                         assert_eq!((output as usize, offset), (index, content.len() as u64));
                         content.extend_from_slice(&reply.payload);
@@ -293,7 +308,7 @@ impl Raw {
             contents.push(content);
         }
         assert!(payload.is_empty(), "bytes are left over behind the inline outputs");
-        contents
+        Ok(contents)
     }
 
     /// Stores a run; the answer must be an outcome.

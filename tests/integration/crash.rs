@@ -1,5 +1,3 @@
-//! Processes that die: workers in the middle of a put, and the daemon at any moment.
+//! Processes that die: workers in the middle of a put. The daemon's own death is the torture's.
 
-mod daemon;
-mod load;
 mod worker;

@@ -39,5 +39,6 @@ mod semantics_why;
 mod setup;
 mod shop;
 mod tidy;
+mod torture;
 mod upkeep;
 mod upkeep_damage;

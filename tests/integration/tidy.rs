@@ -7,6 +7,7 @@
 
 mod crates;
 mod documents;
+mod failpoints;
 mod lexer;
 mod source;
 
@@ -73,6 +74,18 @@ fn rust_files_keep_the_rules() {
         .flat_map(|file| source::problems(&file.path, &file.text))
         .collect();
     assert_none(&problems);
+}
+
+#[test]
+fn each_failpoint_stands_in_the_code_once() {
+    let files = files();
+    let sources: Vec<&str> = with_extension(&files, "rs")
+        .filter(|file| file.path.starts_with("daemon/"))
+        .map(|file| file.text.as_str())
+        .collect();
+    let points: Vec<String> =
+        memod_store::Failpoint::ALL.iter().map(|point| format!("{point:?}")).collect();
+    assert_none(&failpoints::problems(&points, &sources));
 }
 
 #[test]

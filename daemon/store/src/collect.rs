@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use crate::disk::{self, FileSystem};
 use crate::error::StoreError;
+use crate::failpoint::{Failpoint, reach};
 use crate::group::Freed;
 use crate::limits::{
     BALANCE_INTERVAL, GARBAGE_BYTES_MIN, GRAVES_MIN, GRAVES_PER_ENTRY_MAX, PURGE_PATIENCE,
@@ -162,11 +163,13 @@ fn compact(shared: &Shared, column: Column, share: &str) -> Result<(), RocksErro
 fn compact_now(shared: &Shared, column: Column, share: &str) -> Result<(), RocksError> {
     let began = Instant::now();
     shared.db.flush_column(column)?;
+    reach(Failpoint::CollectFlushed);
     if CONTENT.contains(&column) {
         shared.db.compact_content(column, share)?;
     } else {
         shared.db.compact(column);
     }
+    reach(Failpoint::Collected);
     tracing::debug!(column = column.name(), took = ?began.elapsed(), "collected garbage");
     Ok(())
 }

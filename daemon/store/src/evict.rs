@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use memod_protocol::Key;
 
 use crate::error::StoreError;
+use crate::failpoint::{Failpoint, reach};
 use crate::group::Group;
 use crate::heat::{Learned, SHARDS};
 use crate::limits::{
@@ -258,10 +259,15 @@ impl Writer {
                 self.evictor.forget_drawn();
             }
         }
+        if gone.is_empty() {
+            return 0;
+        }
         let before = shared.counters().evicted_entries;
+        reach(Failpoint::EvictionChosen);
         if let Err(error) = self.write(group) {
             tracing::warn!(%error, "nothing could be evicted");
         }
+        reach(Failpoint::Evicted);
         shared.counters().evicted_entries - before
     }
 
@@ -334,6 +340,7 @@ impl Writer {
             if let Err(error) = self.write(group) {
                 tracing::warn!(%error, "uses could not be written down");
             }
+            reach(Failpoint::BetweenFolds);
         }
         if self.evictor.reuse_written.elapsed() >= REUSE_INTERVAL {
             self.write_reuse();

@@ -13,6 +13,7 @@ use memod_protocol::limits::CHUNK_BYTES;
 use memod_protocol::{Digest, Key, Provenance, PutOutcome};
 
 use crate::error::StoreError;
+use crate::failpoint::{Failpoint, reach};
 use crate::heat::Learned;
 use crate::mutation::{BlobFault, Burial, Done, Mutation, NewEntry, Replace};
 use crate::overlay::{GraveChange, Overlay, Owner, Standing, StoredBlob};
@@ -124,6 +125,7 @@ impl<'a> Group<'a> {
                 }));
             }
             Mutation::Reap { storage, chunks } => {
+                reach(Failpoint::BeforeReap);
                 for index in 0..chunks {
                     self.batch.delete(db, Column::Chunks, &chunk_key(storage, index));
                 }

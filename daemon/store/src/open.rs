@@ -19,6 +19,7 @@ use memod_protocol::wire;
 use crate::collect::Collector;
 use crate::disk::Disk;
 use crate::error::{OpenError, advice, ways_out};
+use crate::failpoint::{Failpoint, is_armed, reach};
 use crate::heat::Touches;
 use crate::hot::Hot;
 use crate::hot_entries::HotEntries;
@@ -73,6 +74,7 @@ pub(crate) fn open(options: &Options) -> Result<(Arc<Shared>, JoinHandle<()>), O
         _lock: lock,
     });
     queue_loose(&shared).map_err(|error| cannot_open(path, &error))?;
+    reach(Failpoint::OpenLoose);
     let writer = Writer::new(Arc::clone(&shared), options, meta.next_storage);
     let thread = thread::Builder::new()
         .name("memod-writer".to_owned())
@@ -88,6 +90,11 @@ pub(crate) fn open(options: &Options) -> Result<(Arc<Shared>, JoinHandle<()>), O
 /// Opens the database. If it is damaged, that is the end of it, or it is set aside.
 fn open_or_set_aside(options: &Options, database: &Path) -> Result<(Database, Meta), OpenError> {
     let path = options.path.as_path();
+    set_aside::follow(path, database).map_err(|source| OpenError::Io {
+        path: path.to_owned(),
+        advice: "move its file `damaged` away by hand",
+        source,
+    })?;
     let opened = open_database(options, database);
     let reason = match (opened, set_aside::marked(path)) {
         (Ok(opened), None) => return Ok(opened),
@@ -249,6 +256,7 @@ fn load_meta(path: &Path, db: &Database) -> Result<Meta, OpenError> {
         return create_meta(path, db);
     }
     check_format(path, format.as_deref())?;
+    doubt_if_armed(db).map_err(|error| cannot_open(path, &error))?;
     let id = row(META_ID)?
         .and_then(|id| String::from_utf8(id).ok())
         .ok_or_else(|| damaged(path, "its id is missing"))?;
@@ -276,6 +284,17 @@ fn load_meta(path: &Path, db: &Database) -> Result<Meta, OpenError> {
         .map(u64::from_le_bytes)
         .ok_or_else(|| damaged(path, "its next storage id is missing"))?;
     Ok(Meta { id, counters, next_storage })
+}
+
+/// Damage that puts charges in doubt is rare. Where the process is to die while they are made
+/// anew, they are put in doubt for it.
+fn doubt_if_armed(db: &Database) -> Result<(), RocksError> {
+    if !is_armed(Failpoint::Rebuild) {
+        return Ok(());
+    }
+    let mut batch = Batch::new(0);
+    batch.put(db, Column::Meta, META_DOUBT, &[]);
+    db.write(batch, true)
 }
 
 /// Makes a store one of the present format, and makes anew what is charged. What format 1 lacks
@@ -311,6 +330,7 @@ fn create_meta(path: &Path, db: &Database) -> Result<Meta, OpenError> {
     ] {
         batch.put(db, Column::Meta, key, value);
     }
+    reach(Failpoint::CreateDatabase);
     db.write(batch, true).map_err(|error| cannot_open(path, &error))?;
     Ok(meta)
 }

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 
 use memod_protocol::{Digest, Key, wire};
 
+use crate::failpoint::{Failpoint, reach};
 use crate::near;
 use crate::overlay::Owner;
 use crate::record::{BlobRecord, Counters, EntryRecord, TaskRecord, Usage, ref_pays, ref_value};
@@ -47,6 +48,7 @@ pub(crate) fn rebuild(db: &Database, counters: Counters) -> Result<(Batch, Count
     rebuild.entries()?;
     rebuild.references()?;
     rebuild.flush()?;
+    reach(Failpoint::Rebuild);
     let mut batch = Batch::new(0);
     let mut old = db.rows(Column::Meta, META_USAGE, prefix_end(META_USAGE));
     old.first();

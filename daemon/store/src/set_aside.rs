@@ -5,12 +5,15 @@
 //! it. What is set aside stands in `damaged-<date>/rocksdb`: that folder can be opened as a store
 //! of its own, if it can be opened at all.
 //!
-//! **Invariants.** Nothing is deleted.
+//! **Invariants.** Nothing that was stored is deleted. A mark is about the database beside it: one
+//! without a database goes where that was moved.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::failpoint::{Failpoint, reach};
 use crate::store::now_ms;
 
 /// The name of the mark.
@@ -47,8 +50,10 @@ pub(crate) fn marked(store: &Path) -> Option<String> {
 /// If it cannot be moved.
 pub(crate) fn set_aside(store: &Path, database: &Path, reason: &str) -> io::Result<PathBuf> {
     let folder = make_folder(store)?;
+    reach(Failpoint::SetAsideFolder);
     let name = database.file_name().unwrap_or_default();
     fs::rename(database, folder.join(name))?;
+    reach(Failpoint::SetAsideMoved);
     match fs::rename(store.join(MARK), folder.join(MARK)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -64,6 +69,33 @@ pub(crate) fn set_aside(store: &Path, database: &Path, reason: &str) -> io::Resu
         folder.display(),
     );
     Ok(folder)
+}
+
+/// Ends what a crash has cut off: if the database that a mark is about has been moved away, the
+/// mark follows it; if it has been removed, the mark goes.
+///
+/// # Errors
+/// If it cannot be moved.
+pub(crate) fn follow(store: &Path, database: &Path) -> io::Result<()> {
+    if database.exists() || !store.join(MARK).exists() {
+        return Ok(());
+    }
+    let name = database.file_name().unwrap_or_default();
+    let is_its = |folder: &PathBuf| {
+        let is_one = |of: &OsStr| of.as_encoded_bytes().starts_with(FOLDER.as_bytes());
+        folder.file_name().is_some_and(is_one)
+            && folder.join(name).exists()
+            && !folder.join(MARK).exists()
+    };
+    let mut folders = Vec::new();
+    for entry in fs::read_dir(store)? {
+        folders.push(entry?.path());
+    }
+    let changed = |folder: &PathBuf| fs::metadata(folder).and_then(|of| of.modified()).ok();
+    match folders.into_iter().filter(is_its).max_by_key(changed) {
+        Some(folder) => fs::rename(store.join(MARK), folder.join(MARK)),
+        None => fs::remove_file(store.join(MARK)),
+    }
 }
 
 fn make_folder(store: &Path) -> io::Result<PathBuf> {

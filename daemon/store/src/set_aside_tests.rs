@@ -101,3 +101,27 @@ fn a_store_that_took_no_changes_is_set_aside_at_the_next_start() {
     drop(store);
     assert_eq!(open(OnDamage::SetAside).id(), id);
 }
+
+/// The database is moved, then the mark: between the two the daemon may die.
+#[test]
+fn a_mark_whose_database_was_moved_follows_it() {
+    for on_damage in [OnDamage::SetAside, OnDamage::Refuse] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        let open = || Store::open(&Options { on_damage, ..Options::new(path) }).unwrap();
+        drop(open());
+        mark(path, "a reason");
+        let moved = path.join(format!("{FOLDER}2026-11-22"));
+        fs::create_dir(&moved).unwrap();
+        fs::rename(path.join("rocksdb"), moved.join("rocksdb")).unwrap();
+        let id = open().id().to_owned();
+        assert_eq!((marked(path), marked(&moved).as_deref()), (None, Some("a reason")));
+        assert_eq!(open().id(), id, "the new one is not moved");
+        // One that has been removed, and not moved, has no use for its mark.
+        mark(path, "another reason");
+        fs::remove_dir_all(path.join("rocksdb")).unwrap();
+        let id = open().id().to_owned();
+        assert_eq!((marked(path), marked(&moved).as_deref()), (None, Some("a reason")));
+        assert_eq!(open().id(), id);
+    }
+}

@@ -12,6 +12,7 @@ use memod_protocol::Digest;
 use memod_protocol::limits::{BLOB_BYTES_MAX, CHUNK_BYTES};
 
 use crate::error::StoreError;
+use crate::failpoint::{Failpoint, reach};
 use crate::hashing::{self, ChainingValue};
 use crate::limits::LOOSE_CHUNKS_MIN;
 use crate::mutation::{Failure, Mutation};
@@ -95,6 +96,9 @@ impl LooseStorage {
     fn write(&mut self, content: Bytes) -> Result<(), StoreError> {
         self.failure.check()?;
         let index = self.chunks;
+        if index > 0 {
+            reach(Failpoint::UploadChunk);
+        }
         let reserve = (index >= self.reserved).then(|| (index * 2).max(LOOSE_CHUNKS_MIN));
         self.reserved = reserve.unwrap_or(self.reserved);
         self.chunks += 1;
@@ -188,6 +192,7 @@ impl Upload {
         self.chaining.push(hashing::chaining_value(storage.chunks, &rest));
         storage.write(rest)?;
         storage.failure.check()?;
+        reach(Failpoint::UploadFinished);
         Ok(Prepared {
             digest: hashing::merge(&self.chaining),
             bytes: self.bytes,

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use crate::collect::Balance;
 use crate::error::StoreError;
 use crate::evict::Evictor;
+use crate::failpoint::{Failpoint, reach};
 use crate::group::{Freed, Group, Reply, Stuck};
 use crate::limits::{FOLD_INTERVAL, FREED_BYTES_FLUSH, ROOM_ATTEMPTS_MAX, SYNC_INTERVAL_MAX};
 use crate::mutation::{Done, Mutation};
@@ -107,10 +108,12 @@ impl Writer {
         }
         self.fold();
         self.write_reuse();
+        reach(Failpoint::CloseFolded);
         let db = &self.shared.db;
         if let Err(error) = db.flush().and_then(|()| db.sync()) {
             tracing::error!(%error, "the store could not be put on the disk when it was closed");
         }
+        reach(Failpoint::CloseFlushed);
         self.balance.end(&self.shared);
     }
 
@@ -176,6 +179,7 @@ impl Writer {
                     let Stuck { mutation, full } = *stuck;
                     attempts += 1;
                     if attempts <= ROOM_ATTEMPTS_MAX && self.make_room(&full) {
+                        reach(Failpoint::RoomMade);
                         next = Some(mutation);
                     } else {
                         attempts = 0;
@@ -194,7 +198,10 @@ impl Writer {
         let changes = !sealed.batch.is_empty();
         let sync = self.durability == Durability::Power;
         let written = if changes {
-            shared.db.write(sealed.batch, sync).map_err(StoreError::from)
+            reach(Failpoint::BeforeWrite);
+            let written = shared.db.write(sealed.batch, sync).map_err(StoreError::from);
+            reach(Failpoint::AfterWrite);
+            written
         } else {
             Ok(())
         };
@@ -231,6 +238,7 @@ impl Writer {
         }
         for reply in sealed.replies {
             answer(reply, written.clone());
+            reach(Failpoint::BetweenAnswers);
         }
         written
     }
@@ -264,6 +272,7 @@ impl Writer {
             return;
         }
         self.unsynced_since = None;
+        reach(Failpoint::BeforeSync);
         if let Err(error) = self.shared.db.sync() {
             tracing::error!(%error, "the log could not be synced; trying again");
             self.unsynced_since = Some(Instant::now());
