@@ -259,7 +259,7 @@ impl Writer {
                 self.evictor.forget_drawn();
             }
         }
-        if gone.is_empty() {
+        if fruitful == 0 {
             return 0;
         }
         let before = shared.counters().evicted_entries;

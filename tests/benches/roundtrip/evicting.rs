@@ -3,11 +3,11 @@
 use std::time::Instant;
 
 use harness::{CallBuilder, Daemon, Setup};
-use memod_client::{Client, Lookup, LookupOptions, PutOptions, PutOutput, Source};
-use memod_protocol::{LiteralType, RunClaim};
+use memod_client::{Client, Lookup, LookupOptions, PutOptions};
+use memod_protocol::RunClaim;
 use nix::sys::signal::Signal;
 
-use crate::latency::{client, noise, task};
+use crate::latency::{client, noise, store_with, task};
 use crate::measure::{Report, Target, microseconds, quantile, ratios};
 use crate::workers::{Kind, Workers};
 
@@ -72,14 +72,8 @@ fn dear() -> CallBuilder {
 }
 
 fn store_dear(client: &Client, call: &CallBuilder) {
-    let output = PutOutput {
-        name: "o0".to_owned(),
-        literal_type: LiteralType::Bytes,
-        source: Source::Bytes(noise(256, 1)),
-    };
     let run = RunClaim { compute_ns: Some(3_600_000_000_000), ..RunClaim::default() };
-    let options = PutOptions { run, ..PutOptions::default() };
-    client.put(&call.0, vec![output], &options).expect("stored");
+    store_with(client, call, noise(256, 1), &PutOptions { run, ..PutOptions::default() });
 }
 
 /// Puts and hits while the store evicts, beside puts and hits in a store that has room.

@@ -42,12 +42,22 @@ pub(crate) fn noise(bytes: usize, seed: u64) -> Bytes {
 
 /// Stores one run with one output of these bytes.
 pub(crate) fn store(client: &Client, call: &CallBuilder, content: Bytes) {
+    store_with(client, call, content, &PutOptions::default());
+}
+
+/// As [`store`], in this manner.
+pub(crate) fn store_with(
+    client: &Client,
+    call: &CallBuilder,
+    content: Bytes,
+    options: &PutOptions,
+) {
     let output = PutOutput {
         name: "o0".to_owned(),
         literal_type: LiteralType::Bytes,
         source: Source::Bytes(content),
     };
-    client.put(&call.0, vec![output], &PutOptions::default()).expect("stored");
+    client.put(&call.0, vec![output], options).expect("stored");
 }
 
 /// A call of a task with one output of bytes.
