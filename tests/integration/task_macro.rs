@@ -6,6 +6,7 @@ mod declared;
 mod keys;
 mod runs;
 mod serialized;
+mod surroundings;
 mod values;
 
 use std::fmt::Debug;

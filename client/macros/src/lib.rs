@@ -20,7 +20,7 @@ use proc_macro::TokenStream;
 /// The first call with certain inputs runs it; afterwards, in any process and any language, a call
 /// with the same inputs gets what it returned, for as long as that is stored.
 ///
-/// ```ignore
+/// ```text
 /// #[memod::task(cache_version = "1.0.0", serialize, ignore(verbose))]
 /// fn hash_string_task(original: String, verbose: bool) -> Result<String, MyError> { .. }
 /// ```
