@@ -17,7 +17,13 @@ use crate::outputs::{PutOutput, Source};
 
 /// A type with a type of literal.
 ///
-/// Implemented for what stands in the table of [`crate::task`], and by `#[derive(Literal)]`.
+/// Implemented for what stands in the table of [`crate::task`], and by `#[derive(Literal)]`. A type
+/// that has none cannot be an argument of a task, not even one that is ignored:
+///
+/// ```compile_fail,E0277
+/// #[memod_client::task(cache_version = "1")]
+/// fn is_there(path: std::path::PathBuf) -> bool { path.exists() }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no type that memod knows",
     label = "the signature of a task is made of types that memod knows",
@@ -124,7 +130,12 @@ pub trait FromLiteral: Typed + Sized {
 
 /// What a task's function may return: a value, or a `Result` with one.
 ///
-/// An error is passed on as it is and never stored.
+/// An error is passed on as it is and never stored. What borrows cannot be read back:
+///
+/// ```compile_fail,E0277
+/// #[memod_client::task(cache_version = "1")]
+/// fn name(n: i64) -> &'static str { if n > 0 { "yes" } else { "no" } }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "a task cannot return `{Self}`",
     label = "memod cannot store this and read it back",

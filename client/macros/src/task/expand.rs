@@ -161,6 +161,7 @@ fn with(function: &Function, krate: &TokenStream) -> TokenStream {
     let options = local("options");
     let memoized = awaited(function, &quote!(Self::memoize(#options, #(#names),*)));
     let outputs = local("memoized");
+    let of_returns = returned(function, krate);
     quote! {
         #[doc = "Calls the task with options that hold for this call."]
         #vis #asyncness fn with(
@@ -168,9 +169,7 @@ fn with(function: &Function, krate: &TokenStream) -> TokenStream {
             #(#arguments),*
         ) -> #returns {
             let #outputs = #memoized;
-            <#returns as #krate::Returned>::from_result(
-                #outputs.map(|#outputs| #outputs.outputs),
-            )
+            #of_returns::from_result(#outputs.map(|#outputs| #outputs.outputs))
         }
     }
 }
@@ -178,7 +177,7 @@ fn with(function: &Function, krate: &TokenStream) -> TokenStream {
 /// The call with its report, and the function's own body.
 fn memoize(function: &Function, options: &Options, krate: &TokenStream) -> TokenStream {
     let ItemFn { vis, sig, block, attrs, .. } = &function.item;
-    let (asyncness, returns) = (&sig.asyncness, &function.returns);
+    let (asyncness, of_returns) = (&sig.asyncness, returned(function, krate));
     let (arguments, names) = arguments(function);
     let (lints, inner, output) = (lints(attrs), &sig.inputs, &sig.output);
     let described = inputs(function, options);
@@ -218,8 +217,8 @@ fn memoize(function: &Function, options: &Options, krate: &TokenStream) -> Token
             #given: &#krate::TaskOptions,
             #(#arguments),*
         ) -> ::core::result::Result<
-            #krate::Memoized<<#returns as #krate::Returned>::Value>,
-            <#returns as #krate::Returned>::Error,
+            #krate::Memoized<#of_returns::Value>,
+            #of_returns::Error,
         > {
             #(#lints)*
             #asyncness fn __memod_body(#inner) #output #block
@@ -278,6 +277,17 @@ fn inputs(function: &Function, options: &Options) -> Vec<TokenStream> {
         }
     });
     described.collect()
+}
+
+/// What the function returns, as what a task can return; errors about it point there.
+fn returned(function: &Function, krate: &TokenStream) -> TokenStream {
+    let (returns, at) = (&function.returns, function.returns.span());
+    let here = krate.clone().into_iter().map(|mut token| {
+        token.set_span(at);
+        token
+    });
+    let here: TokenStream = here.collect();
+    quote_spanned!(at=> <#returns as #here::Returned>)
 }
 
 fn name_of(input: &Input) -> LitStr {
