@@ -25,7 +25,7 @@ fn expand(source: &str) -> TokenStream {
                     Meta::List(list) => list.tokens.clone(),
                     _ => TokenStream::new(),
                 };
-                crate::task::expand(options, quote!(#function), &root)
+                crate::task::expand(options, &quote!(#function), &root)
             }
             other => crate::literal::expand(quote!(#other), &root),
         });

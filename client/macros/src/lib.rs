@@ -62,7 +62,7 @@ use proc_macro::TokenStream;
 /// function runs, and the trouble is told to `memod_client::on_trouble`.
 #[proc_macro_attribute]
 pub fn task(options: TokenStream, item: TokenStream) -> TokenStream {
-    task::expand(options.into(), item.into(), &paths::root()).into()
+    task::expand(options.into(), &item.into(), &paths::root()).into()
 }
 
 /// Makes a struct or an enum into a type that tasks may take and return.

@@ -20,8 +20,5 @@ pub(crate) fn root() -> TokenStream {
 
 /// Where generated code finds what it names.
 pub(crate) fn generated(given: Option<&Path>, root: &TokenStream) -> TokenStream {
-    match given {
-        Some(path) => quote!(#path::task::generated),
-        None => quote!(#root::task::generated),
-    }
+    given.map_or_else(|| quote!(#root::task::generated), |path| quote!(#path::task::generated))
 }

@@ -1,5 +1,7 @@
 //! Semantics 13, 15, 20, 27 and 34 through the macro, for async tasks.
 
+#![allow(clippy::unused_async, reason = "what is tested is what the macro awaits")]
+
 use std::fs;
 use std::future::Future;
 use std::pin::pin;

@@ -88,6 +88,7 @@ fn s33_a_type_that_contains_itself_by_way_of_another() {
 }
 
 #[memod::task(cache_version = "1")]
+#[expect(clippy::option_option, reason = "that is what is wrong with it")]
 fn twice_optional(n: Option<Option<i64>>) -> i64 {
     n.flatten().unwrap_or(0)
 }

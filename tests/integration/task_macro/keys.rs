@@ -208,7 +208,7 @@ fn s03_s11_containers() {
 
 #[memod::task(cache_version = "1.0", project = "p", domain = "d")]
 fn derived(point: Point, length: Meters, color: Color, shape: Shape, number: Number) -> Point {
-    drop((length, color, shape, number));
+    let _ = (length, color, shape, number);
     point
 }
 
@@ -330,7 +330,7 @@ fn shape_of(values: &[f64]) -> String {
 #[memod::task(cache_version = "1.0", project = "p", domain = "d", ignore(verbose, r#type))]
 fn hashed(#[input(hash = shape_of)] frame: Vec<f64>, verbose: bool, r#type: &str) -> f64 {
     if verbose {
-        println!("summing {}", r#type);
+        println!("summing {type}");
     }
     frame.iter().sum()
 }

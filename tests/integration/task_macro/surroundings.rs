@@ -1,6 +1,8 @@
 //! Generated code does not depend on what surrounds it: on names that hide those of the standard
 //! library, on the names of arguments, or on the name under which the library is known.
 
+#![allow(clippy::unused_async, reason = "what is tested is what the macro awaits")]
+
 use harness::Daemon;
 
 use super::{HIT, MADE, statuses, to};

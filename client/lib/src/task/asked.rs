@@ -39,10 +39,9 @@ pub struct Asked<C = Client> {
 /// If the declaration or a value is wrong.
 pub fn describe(
     declaration: &'static Declaration,
-    declared: TaskOptions,
     inputs: impl FnOnce(Inputs) -> Inputs,
 ) -> Result<Call, InvalidArgument> {
-    declaration.call(&declared, inputs(Inputs::new()).end()?)
+    declaration.call(&TaskOptions::new(), inputs(Inputs::new()).end()?)
 }
 
 /// Before there is anything to say of the call.
@@ -84,10 +83,9 @@ impl Asked {
         task: impl FnOnce() -> R,
     ) -> Result<Memoized<R::Value>, R::Error> {
         let compute = || task().into_result();
-        let Some(client) = self.client.take() else { return self.run_alone(compute) };
-        let (call, options) = match self.way() {
-            Way::Alone => return self.run_alone(compute),
-            Way::Memoized(call, options) => (call, options),
+        let client = self.client.take();
+        let (Some(client), Way::Memoized(call, options)) = (client, self.way()) else {
+            return self.run_alone(compute);
         };
         let encode = |value: &R::Value| encode(&self.files, value);
         let report = client.memoize_value(call, &options, compute, encode, decode::<R::Value>)?;
@@ -241,14 +239,12 @@ mod of_async {
             task: impl FnOnce() -> F,
         ) -> Result<Memoized<R::Value>, R::Error> {
             let compute = || async { task().await.into_result() };
-            let (client, call, options) = match (self.client.take(), self.way()) {
-                (Some(client), Way::Memoized(call, options)) => (client, call, options),
-                _ => {
-                    self.before_alone();
-                    let begun = Instant::now();
-                    let value = compute().await?;
-                    return Ok(self.after_alone(value, begun.elapsed()));
-                }
+            let client = self.client.take();
+            let (Some(client), Way::Memoized(call, options)) = (client, self.way()) else {
+                self.before_alone();
+                let begun = Instant::now();
+                let value = compute().await?;
+                return Ok(self.after_alone(value, begun.elapsed()));
             };
             let encode = |value: &R::Value| encode(&self.files, value);
             let memoized =

@@ -221,17 +221,17 @@ pub(super) struct Files {
 
 impl Files {
     /// Makes inputs into literals, reading files as they come.
-    pub(super) fn while_reading<T>(&mut self, make: impl FnOnce() -> T) -> T {
-        let (made, reading) = within(Reading::Now(std::mem::take(&mut self.read)), make);
+    pub(super) fn while_reading<T>(&mut self, work: impl FnOnce() -> T) -> T {
+        let (made, reading) = within(Reading::Now(std::mem::take(&mut self.read)), work);
         self.take(reading);
         made
     }
 
     /// Makes inputs into literals without reading files; whether all had been read already.
     #[cfg(feature = "tokio")]
-    pub(super) fn while_known<T>(&mut self, make: impl FnOnce() -> T) -> (T, bool) {
+    pub(super) fn while_known<T>(&mut self, work: impl FnOnce() -> T) -> (T, bool) {
         let known = std::mem::take(&mut self.read);
-        let (made, reading) = within(Reading::Known { known, missing: Vec::new() }, make);
+        let (made, reading) = within(Reading::Known { known, missing: Vec::new() }, work);
         self.take(reading);
         let complete = self.missing.is_empty();
         (made, complete)
@@ -269,11 +269,11 @@ impl Files {
 }
 
 /// Does something with files read in this way; gives what has been read.
-fn within<T>(reading: Reading, make: impl FnOnce() -> T) -> (T, Reading) {
+fn within<T>(reading: Reading, work: impl FnOnce() -> T) -> (T, Reading) {
     let before = READING.replace(reading);
     // A panic in between must not leave this behind for the next call on this thread.
     let restore = Restore(Some(before));
-    let made = make();
+    let made = work();
     (made, restore.end())
 }
 

@@ -22,7 +22,7 @@ thread_local! {
 /// # Errors
 /// If one of them is `T` again, or has no type.
 pub fn named<T: ?Sized>(
-    make: impl FnOnce() -> Result<LiteralType, InvalidArgument>,
+    of: impl FnOnce() -> Result<LiteralType, InvalidArgument>,
 ) -> Result<LiteralType, InvalidArgument> {
     let name = std::any::type_name::<T>();
     let is_open = OPEN.with_borrow(|open| open.contains(&name));
@@ -30,7 +30,7 @@ pub fn named<T: ?Sized>(
         return Err(wrong(format!("{name} contains itself, so it has no type of bounded size")));
     }
     OPEN.with_borrow_mut(|open| open.push(name));
-    let made = make();
+    let made = of();
     OPEN.with_borrow_mut(Vec::pop);
     made
 }
@@ -273,11 +273,10 @@ pub fn holding(
 pub fn variant(literal: Literal) -> Result<(String, Option<Literal>), InvalidArgument> {
     match unhashed(literal)? {
         Literal::Enum(name) => Ok((name, None)),
-        Literal::Struct(fields) if fields.len() == 1 => {
-            let mut fields = fields.into_iter();
-            let (name, value) = fields.next().expect("its length is one");
-            Ok((name, Some(value)))
-        }
+        Literal::Struct(mut fields) => match (fields.pop_first(), fields.is_empty()) {
+            (Some((name, value)), true) => Ok((name, Some(value))),
+            _ => Err(wrong("is a struct, one with a single field is wanted")),
+        },
         other => Err(mismatch("a variant of an enum", &other)),
     }
 }

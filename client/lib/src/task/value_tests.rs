@@ -1,4 +1,5 @@
 #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
+#![allow(clippy::needless_pass_by_value, reason = "values read better where they are made")]
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::fmt::Debug;

@@ -99,7 +99,7 @@ fn payload_type(case: &Case<'_>, krate: &TokenStream) -> Option<TokenStream> {
 
 fn write(case: &Case<'_>, krate: &TokenStream) -> TokenStream {
     let Case { ident, name, fields, is_newtype } = case;
-    let held: Vec<_> = (0..fields.len()).map(|index| held(index)).collect();
+    let held: Vec<_> = (0..fields.len()).map(held).collect();
     let members = fields.iter().map(|field| &field.member);
     let value = match fields.as_slice() {
         [] => return quote!(Self::#ident => #krate::unit(#name),),

@@ -19,13 +19,12 @@ pub(super) struct Field<'a> {
 pub(super) fn fields(fields: &Fields) -> Result<Vec<Field<'_>>> {
     let mut found = Vec::new();
     for (position, field) in fields.iter().enumerate() {
-        let (member, name) = match &field.ident {
-            Some(ident) => (ident.to_token_stream(), attributes::name(&field.attrs, ident)?),
-            None => {
-                attributes::none(&field.attrs)?;
-                let name = LitStr::new(&position.to_string(), field.ty.span());
-                (Index::from(position).to_token_stream(), name)
-            }
+        let (member, name) = if let Some(ident) = &field.ident {
+            (ident.to_token_stream(), attributes::name(&field.attrs, ident)?)
+        } else {
+            attributes::none(&field.attrs)?;
+            let name = LitStr::new(&position.to_string(), field.ty.span());
+            (Index::from(position).to_token_stream(), name)
         };
         found.push(Field { member, name, ty: &field.ty });
     }

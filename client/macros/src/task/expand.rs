@@ -8,7 +8,7 @@ use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
-use syn::{Attribute, Ident, ItemFn, LitStr};
+use syn::{Attribute, Ident, ItemFn, LitStr, Meta, parse_quote};
 
 use super::function::{Function, Input};
 use super::options::Options;
@@ -24,6 +24,7 @@ pub(super) fn expand(function: &Function, options: &Options, root: &TokenStream)
     let (vis, name) = (&item.vis, &item.sig.ident);
     let conditions = item.attrs.iter().filter(|attribute| attribute.path().is_ident("cfg"));
     let conditions: Vec<_> = conditions.collect();
+    let allowed = lints(&item.attrs).map(beside_the_body);
     let front = front(function, &krate);
     let declaration = declaration(function, options, &krate);
     let settings = settings(function, options, &krate);
@@ -40,6 +41,7 @@ pub(super) fn expand(function: &Function, options: &Options, root: &TokenStream)
         #vis enum #name {}
 
         #(#conditions)*
+        #(#allowed)*
         #[allow(dead_code, clippy::too_many_arguments)]
         impl #name {
             #declaration
@@ -54,13 +56,13 @@ pub(super) fn expand(function: &Function, options: &Options, root: &TokenStream)
 /// The function by which the task is called.
 fn front(function: &Function, krate: &TokenStream) -> TokenStream {
     let ItemFn { attrs, vis, sig, .. } = &function.item;
-    // What is expected of the body is not expected of this.
-    let attributes = attrs.iter().filter(|attribute| !attribute.path().is_ident("expect"));
+    let attributes = attrs.iter().map(beside_the_body);
     let (asyncness, name, returns) = (&sig.asyncness, &sig.ident, &function.returns);
     let (arguments, names) = arguments(function);
     let result = awaited(function, &quote!(#name::with(&#krate::TaskOptions::new(), #(#names),*)));
     quote! {
         #(#attributes)*
+        #[allow(clippy::too_many_arguments)]
         #vis #asyncness fn #name(#(#arguments),*) -> #returns {
             #result
         }
@@ -250,7 +252,6 @@ fn describe(function: &Function, options: &Options, krate: &TokenStream) -> Toke
             #(#ignored)*
             #krate::describe(
                 Self::__memod_declaration(),
-                Self::__memod_settings(),
                 |#into| #into #(#described)*,
             )
         }
@@ -292,6 +293,18 @@ fn returned(function: &Function, krate: &TokenStream) -> TokenStream {
 
 fn name_of(input: &Input) -> LitStr {
     LitStr::new(&input.ident.unraw().to_string(), input.ident.span())
+}
+
+/// The attribute for a function that has the signature of the task, but not its body: what is
+/// expected of that is only allowed here.
+fn beside_the_body(attribute: &Attribute) -> Attribute {
+    let mut attribute = attribute.clone();
+    if attribute.path().is_ident("expect")
+        && let Meta::List(list) = &mut attribute.meta
+    {
+        list.path = parse_quote!(allow);
+    }
+    attribute
 }
 
 fn lints(attributes: &[Attribute]) -> impl Iterator<Item = &Attribute> {

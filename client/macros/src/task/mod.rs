@@ -13,7 +13,7 @@ use options::Options;
 
 /// The expansion. If something is wrong, all of it is said at once, and the function stays as it
 /// is, so that what calls it is not in error as well.
-pub(crate) fn expand(options: TokenStream, item: TokenStream, root: &TokenStream) -> TokenStream {
+pub(crate) fn expand(options: TokenStream, item: &TokenStream, root: &TokenStream) -> TokenStream {
     let item_fn = match syn::parse2::<ItemFn>(item.clone()) {
         Ok(item_fn) => item_fn,
         Err(error) => {
