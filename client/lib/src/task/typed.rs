@@ -17,8 +17,8 @@ use crate::outputs::{PutOutput, Source};
 
 /// A type with a type of literal.
 ///
-/// Implemented for what stands in the table of [`crate::task`], and by `#[derive(Literal)]`. A type
-/// that has none cannot be an argument of a task, not even one that is ignored:
+/// Implemented for what stands in the table of [`mod@crate::task`], and by `#[derive(Literal)]`. A
+/// type that has none cannot be an argument of a task, not even one that is ignored:
 ///
 /// ```compile_fail,E0277
 /// #[memod_client::task(cache_version = "1")]
