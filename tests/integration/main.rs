@@ -38,6 +38,7 @@ mod semantics_value;
 mod semantics_why;
 mod setup;
 mod shop;
+mod task_macro;
 mod tidy;
 mod torture;
 mod upkeep;
