@@ -42,7 +42,6 @@ class Declaration:
         self.where = where_of(function)
         self.unpickles = False
         """Whether a hit unpickles."""
-        _check_kind(function, self.where)
         self._ignored = ignored
         self._hints = hints_of(function, self.where)
         self._signature = inspect.signature(function)
@@ -138,7 +137,9 @@ def where_of(function: Any) -> str:
     return f"task `{getattr(function, '__qualname__', function)}`"
 
 
-def _check_kind(function: Any, where: str) -> None:
+def check_function(function: Any) -> None:
+    """Raises if this is no function that can be a task."""
+    where = where_of(function)
     if isinstance(function, classmethod | staticmethod | property):
         kind = type(function).__name__
         raise DeclarationError(f"{where}: @{kind} stands above @task, not below it")

@@ -18,12 +18,13 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
 from memod import waiting
 from memod._memod import Call, Plan, Recall
 from memod.client import Client, default_client
-from memod.declaration import Declaration, task_name
+from memod.declaration import Declaration, check_function, task_name
 from memod.errors import BreakerOpenError, DeclarationError, InvalidArgumentError
 from memod.options import Cache, Mode, Options, cache_options, checked_mode, checked_span
 from memod.report import Explanation, Report, report
 
 P = ParamSpec("P")
+Q = ParamSpec("Q")
 R = TypeVar("R")
 S = TypeVar("S")
 
@@ -38,6 +39,7 @@ class Task(Generic[P, R]):
     def __init__(
         self, function: Callable[P, R], options: Options, client: Client | None = None
     ) -> None:
+        check_function(function)
         self.options = options
         """What was declared."""
         self.name = options.name or task_name(function)
@@ -253,8 +255,8 @@ class Task(Generic[P, R]):
     def __get__(self, instance: None, owner: type | None = None) -> Task[P, R]: ...
     @overload
     def __get__(
-        self: Task[Concatenate[S, P], R], instance: S, owner: type | None = None
-    ) -> BoundTask[P, R]: ...
+        self: Task[Concatenate[S, Q], R], instance: S, owner: type | None = None
+    ) -> BoundTask[Q, R]: ...
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         """The task of an object, as a method is one's."""
         return self if instance is None else BoundTask(cast("Task[..., Any]", self), instance)
