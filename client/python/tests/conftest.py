@@ -62,9 +62,10 @@ class Daemon:
         self.process.wait()
 
     def pause(self) -> None:
-        """Makes it hang."""
+        """Makes it hang; comes back when it does."""
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)
 
     def stop(self) -> None:
         """Ends it."""
