@@ -55,6 +55,7 @@ def test_an_async_task_hits(daemon: Daemon) -> None:
         assert await slow.overwrite(1) == 2
 
     assert inspect.iscoroutinefunction(slow.function)
+    assert asyncio.iscoroutinefunction(slow)
     asyncio.run(program())
     assert RUNS == [1, 1]
 

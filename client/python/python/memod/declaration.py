@@ -157,7 +157,7 @@ def check_function(function: Any) -> None:
 
 def task_name(function: Callable[..., Any]) -> str:
     """The module's and the function's names; that of a program that is run is its own, too."""
-    module = function.__module__
+    module = getattr(function, "__module__", "")
     main = sys.modules.get("__main__")
     if module == "__main__" and main is not None:
         spec, path = getattr(main, "__spec__", None), getattr(main, "__file__", None)
@@ -165,7 +165,7 @@ def task_name(function: Callable[..., Any]) -> str:
             module = spec.name
         elif path is not None:
             module = Path(path).stem
-    return f"{module}.{function.__qualname__}"
+    return f"{module}.{getattr(function, '__qualname__', type(function).__qualname__)}"
 
 
 def receiver_spec(name: str) -> Spec:

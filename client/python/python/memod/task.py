@@ -6,9 +6,11 @@ logger `memod`. What the function raises is passed on, and nothing is stored.
 
 from __future__ import annotations
 
+import asyncio.coroutines
 import functools
 import inspect
 import logging
+import sys
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import replace
@@ -39,7 +41,8 @@ class Task(Generic[P, R]):
     def __init__(
         self, function: Callable[P, R], options: Options, client: Client | None = None
     ) -> None:
-        check_function(function)
+        if options.version is not None:
+            check_function(function)
         self.options = options
         """What was declared."""
         self.name = options.name or task_name(function)
@@ -50,9 +53,7 @@ class Task(Generic[P, R]):
         self._plan = None if options.version is None else self._planned(options.version)
         functools.update_wrapper(self, function)
         if self._is_async:
-            inspect.markcoroutinefunction(self) if hasattr(
-                inspect, "markcoroutinefunction"
-            ) else setattr(self, "_is_coroutine", _asyncio_marker())
+            _mark_as_coroutine_function(self)
 
     def _planned(self, version: str) -> Plan:
         declaration = Declaration(self._function, self.options.ignored)
@@ -308,10 +309,12 @@ def _report(value: Any, found: Recall | None, problems: list[BaseException]) -> 
     return report(value, told, tuple(problems))
 
 
-def _asyncio_marker() -> Any:
-    import asyncio.coroutines
-
-    return getattr(asyncio.coroutines, "_is_coroutine", True)
+def _mark_as_coroutine_function(of: Any) -> None:
+    """Makes `asyncio.iscoroutinefunction`, and from Python 3.12 on that of `inspect`, say yes."""
+    if sys.version_info >= (3, 12):
+        inspect.markcoroutinefunction(of)
+    else:
+        of._is_coroutine = getattr(asyncio.coroutines, "_is_coroutine", True)
 
 
 @overload
