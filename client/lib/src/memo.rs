@@ -311,6 +311,18 @@ impl<L> Recall<L> {
         self.report.map(|_| outputs)
     }
 
+    /// Of a hit, who made the outputs.
+    #[must_use]
+    pub const fn provenance(&self) -> Option<&Provenance> {
+        self.report.provenance.as_ref()
+    }
+
+    /// Why the lookup failed, if it did.
+    #[must_use]
+    pub const fn lookup_error(&self) -> Option<&Error> {
+        self.report.lookup_error.as_ref()
+    }
+
     /// The outputs of a hit.
     #[must_use]
     pub fn outputs(&self) -> Option<&[HitOutput]> {
