@@ -8,8 +8,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
-use harness::{Daemon, Fake};
+use harness::{Daemon, Fake, PATIENCE};
 use memod_client as memod;
 use memod_client::{CacheStatus, Client, File, TaskOptions, set_client};
 
@@ -86,7 +87,9 @@ static SLOW_RUNS: AtomicU32 = AtomicU32::new(0);
 #[memod::task(cache_version = "1", serialize, ignore(daemon))]
 async fn slow(n: i64, daemon: &Watcher) -> i64 {
     SLOW_RUNS.fetch_add(1, Ordering::SeqCst);
+    let begun = Instant::now();
     while daemon.0.stats().await.is_ok_and(|stats| stats.waiters < 7) {
+        assert!(begun.elapsed() < PATIENCE, "waited in vain until all others wait");
         tokio::task::yield_now().await;
     }
     n
