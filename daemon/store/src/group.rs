@@ -9,7 +9,6 @@ use std::collections::HashSet;
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use memod_protocol::limits::CHUNK_BYTES;
 use memod_protocol::{Digest, Key, Provenance, PutOutcome};
 
 use crate::error::StoreError;
@@ -34,7 +33,7 @@ pub(crate) type Reply = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 /// Bytes of content that have been removed and still take space in files.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Freed {
-    /// In `chunks`; counted as if all were full.
+    /// In `chunks`, but for what was uploaded and never stored.
     pub(crate) chunk_bytes: u64,
     /// In `blobs`.
     pub(crate) whole_bytes: u64,
@@ -131,7 +130,6 @@ impl<'a> Group<'a> {
                 }
                 self.batch.delete(db, Column::Meta, &loose_key(storage));
                 self.shared.hot.forget(storage, chunks);
-                self.freed.chunk_bytes += u64::from(chunks) * u64::from(CHUNK_BYTES);
                 self.room.note_reaped(storage);
             }
             Mutation::Regret(key) => {

@@ -148,6 +148,11 @@ impl Database {
         Ok((total, self.property(column, c"rocksdb.live-blob-file-garbage-size")?))
     }
 
+    /// Blob files of a column.
+    pub(crate) fn blob_files(&self, column: Column) -> Result<u64, RocksError> {
+        self.property(column, c"rocksdb.num-blob-files")
+    }
+
     /// Bytes of all files that hold anything that is there.
     pub(crate) fn live_bytes(&self) -> Result<u64, RocksError> {
         let mut bytes = 0;

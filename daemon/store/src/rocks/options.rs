@@ -33,7 +33,8 @@ pub(super) fn database(create: bool) -> Options {
     // The kernel writes behind evenly, so that a sync finds little left to do.
     options.set_wal_bytes_per_sync(MIB as u64);
     options.set_bytes_per_sync(MIB as u64);
-    options.set_max_background_jobs(2);
+    // One that flushes and two that compact: while garbage is collected, the other goes on.
+    options.set_max_background_jobs(3);
     // There is one writer, so nothing is gained by making its inserts safe for many.
     options.set_allow_concurrent_memtable_write(false);
     options.set_enable_write_thread_adaptive_yield(false);

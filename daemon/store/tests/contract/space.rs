@@ -52,7 +52,8 @@ fn files_become_smaller_by_themselves() {
     let began = Instant::now();
     let (mut before, mut after) = (0, u64::MAX);
     // What is still in memory when it is removed never comes to a file.
-    while after > 110 * MIB {
+    // A sixth of the files may stay garbage.
+    while after > 121 * MIB {
         assert!(began.elapsed() < Duration::from_secs(60), "{before} {after}");
         // tidy: sleeps because nobody is told when the database deletes files.
         std::thread::sleep(Duration::from_millis(50));
