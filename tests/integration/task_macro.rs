@@ -4,6 +4,7 @@ mod alone;
 mod asynchronous;
 mod declared;
 mod keys;
+mod names;
 mod runs;
 mod serialized;
 mod surroundings;

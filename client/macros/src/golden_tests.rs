@@ -1,6 +1,6 @@
 //! Expansions as they are, kept as files, and every mistake with the place that it is said at.
 //!
-//! `MEMOD_BLESS=1 cargo test -p memod-macros` writes the expansions anew.
+//! `MEMOD_BLESS=1 cargo test -p memod-macros --all-features` writes the expansions anew.
 
 use std::fs;
 use std::path::{Path, PathBuf};

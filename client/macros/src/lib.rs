@@ -32,7 +32,7 @@ use proc_macro::TokenStream;
 /// | `cache_version = ".."` | required: another version, another result. A literal or any expression that is a string, made once |
 /// | `serialize` | of all who ask for the same call at once, one computes and the others wait for it |
 /// | `ignore(a, b)` | the values of these arguments do not count; they stay in the signature |
-/// | `name = ".."` | the task's name, else the function's |
+/// | `name = ".."` | the task's name, else that of its module and function, `my_crate.tasks.hash_string_task` |
 /// | `project = ".."`, `domain = ".."` | the scope, else `$MEMOD_PROJECT` and `$MEMOD_DOMAIN`, else `default` and `development` |
 /// | `max_age = Duration` | older entries are computed again |
 /// | `wait = Duration` | how long to wait for another who computes, if serialized |
@@ -44,6 +44,10 @@ use proc_macro::TokenStream;
 ///
 /// `serialize`, `overwrite` and `read_only` can be given a value, `overwrite = refresh()`; such
 /// expressions, and `enabled`, `max_age`, `wait` and `client`, are evaluated for every call.
+///
+/// Give a task a `name` to share it with another program or language, or to rename or move the
+/// function without computing anew. Two functions of one name inside other functions of one module
+/// need names, too: the module's is all that they have.
 ///
 /// An argument with `#[input(hash = path::to::function)]` counts by what that function returns, a
 /// `String` made from a reference to it, in place of its content (Flyte's `HashMethod`).

@@ -2,8 +2,8 @@
 //!
 //! Keys are hashes, so a run of entries from a random key on is a fair sample of all; a run is long
 //! enough that a wide gap before an entry hardly matters. The entries of a scope are drawn from its
-//! listing, and those of a user from all, of which at most [`USER_LOOKS_MAX`] are looked at; both go
-//! on from where the last sample ended, so that each entry comes up once in a round.
+//! listing, and those of a user from all, of which at most [`USER_LOOKS_MAX`] are looked at; both
+//! go on from where the last sample ended, so that each entry comes up once in a round.
 //!
 //! **Invariants.** The work for a sample is bounded, whatever the store holds.
 

@@ -13,7 +13,7 @@ use crate::client::{DEADLINE, SLACK, client, to_daemon};
 
 static RUNS: AtomicU32 = AtomicU32::new(0);
 
-#[memod::task(cache_version = "1")]
+#[memod::task(cache_version = "1", name = "unhelped")]
 fn unhelped(n: i64) -> i64 {
     RUNS.fetch_add(1, Ordering::SeqCst);
     n + 1
@@ -45,7 +45,7 @@ fn s34_no_daemon_or_one_that_does_not_answer() {
     }
 }
 
-#[memod::task(cache_version = "1")]
+#[memod::task(cache_version = "1", name = "of_number")]
 fn of_number(n: u64, file: Option<File>) -> u64 {
     drop(file);
     n / 2
@@ -86,7 +86,7 @@ fn s34_inputs_that_have_no_literal() {
     assert_eq!(of_number::with(&options, fits, None), fits / 2);
 }
 
-#[memod::task(cache_version = "1", serialize)]
+#[memod::task(cache_version = "1", serialize, name = "too_large")]
 fn too_large(n: i64) -> u64 {
     u64::MAX - n.cast_unsigned()
 }
@@ -106,7 +106,7 @@ fn s34_outputs_that_have_no_literal() {
     assert_eq!((stats.entries, stats.leases), (0, 0), "the lease was given back");
 }
 
-#[memod::task(cache_version = "1", project = "p", domain = "d")]
+#[memod::task(cache_version = "1", project = "p", domain = "d", name = "small")]
 fn small(n: i64) -> i8 {
     i8::try_from(n).unwrap_or(0)
 }
@@ -136,7 +136,7 @@ fn s22_a_hit_that_cannot_be_read_is_computed_again_and_replaced() {
     assert_eq!(statuses(&small::memoize(&to(&daemon), 1)), HIT);
 }
 
-#[memod::task(cache_version = "1")]
+#[memod::task(cache_version = "1", name = "of_file")]
 fn of_file(data: File, then: &str) -> Result<String, String> {
     let path = data.path().ok_or("it has no path")?;
     match then {

@@ -50,7 +50,7 @@ async fn s15_s20_what_succeeds_is_stored_and_what_fails_is_not() {
     assert_eq!(to_daemon(&daemon).stats().unwrap().entries, 1);
 }
 
-#[memod::task(cache_version = "1")]
+#[memod::task(cache_version = "1", name = "lines")]
 async fn lines(data: File, others: Vec<File>) -> i64 {
     let all = others.iter().chain([&data]).map(|file| file.bytes().unwrap());
     all.map(|bytes| i64::try_from(bytes.len()).unwrap()).sum()
@@ -117,7 +117,7 @@ async fn s27_eight_at_once_run_it_once() {
     assert_eq!(SLOW_RUNS.load(Ordering::SeqCst), 1);
 }
 
-#[memod::task(cache_version = "1")]
+#[memod::task(cache_version = "1", name = "simple")]
 async fn simple(n: i64) -> i64 {
     n + 1
 }
@@ -132,7 +132,7 @@ async fn s34_a_daemon_that_never_answers() {
     assert_eq!(told_of("simple").len(), 1);
 }
 
-#[memod::task(cache_version = "1")]
+#[memod::task(cache_version = "1", name = "without_runtime")]
 async fn without_runtime(n: i64) -> i64 {
     n + 1
 }

@@ -28,7 +28,7 @@ fn blank() -> String {
     " \t".to_owned()
 }
 
-#[memod::task(cache_version = blank())]
+#[memod::task(cache_version = blank(), name = "unversioned")]
 fn unversioned(n: i64) -> i64 {
     n
 }
@@ -51,7 +51,7 @@ const LONG: &str = match std::str::from_utf8(&[b'v'; 1025]) {
     Err(_) => panic!(),
 };
 
-#[memod::task(cache_version = LONG)]
+#[memod::task(cache_version = LONG, name = "overlong")]
 fn overlong(n: i64) -> i64 {
     n
 }
@@ -73,7 +73,7 @@ struct Friend {
     person: Box<Person>,
 }
 
-#[memod::task(cache_version = "1")]
+#[memod::task(cache_version = "1", name = "recursive")]
 fn recursive(person: Person) -> i64 {
     let since =
         person.friends.iter().map(|friend| friend.since + i64::from(friend.person.name.is_empty()));
@@ -87,7 +87,7 @@ fn s33_a_type_that_contains_itself_by_way_of_another() {
     });
 }
 
-#[memod::task(cache_version = "1")]
+#[memod::task(cache_version = "1", name = "twice_optional")]
 #[expect(clippy::option_option, reason = "that is what is wrong with it")]
 fn twice_optional(n: Option<Option<i64>>) -> i64 {
     n.flatten().unwrap_or(0)
@@ -100,7 +100,7 @@ fn s33_a_type_that_memod_does_not_allow() {
     });
 }
 
-#[memod::task(cache_version = "1")]
+#[memod::task(cache_version = "1", name = "files_inside")]
 fn files_inside(n: i64) -> Vec<File> {
     vec![File::with_content(n.to_string())]
 }
@@ -119,7 +119,7 @@ enum Ambiguous {
     Other(i32),
 }
 
-#[memod::task(cache_version = "1")]
+#[memod::task(cache_version = "1", name = "ambiguous")]
 fn ambiguous(n: Ambiguous) -> i64 {
     match n {
         Ambiguous::One(n) => n,
@@ -138,7 +138,7 @@ fn s33_variants_that_cannot_be_told_apart() {
 mod one {
     use memod_client as memod;
 
-    #[memod::task(cache_version = "1")]
+    #[memod::task(cache_version = "1", name = "same_name")]
     pub(super) fn same_name(n: i64) -> i64 {
         n
     }
@@ -147,7 +147,7 @@ mod one {
 mod other {
     use memod_client as memod;
 
-    #[memod::task(cache_version = "1")]
+    #[memod::task(cache_version = "1", name = "same_name")]
     pub(super) fn same_name(n: i64) -> i64 {
         -n
     }

@@ -10,7 +10,7 @@ use memod_client::{Bytes, Call, File, Format, InvalidArgument, Opaque};
 
 /// The key that `memo` computes of a call in this scope.
 #[track_caller]
-fn of_memo(daemon: &Daemon, arguments: &[&str]) -> String {
+pub(super) fn of_memo(daemon: &Daemon, arguments: &[&str]) -> String {
     let mut memo = daemon.memo();
     memo.args(["--project", "p", "--domain", "d", "--format", "json", "key"]);
     let ran = run(memo.args(arguments));
@@ -19,7 +19,7 @@ fn of_memo(daemon: &Daemon, arguments: &[&str]) -> String {
 }
 
 #[track_caller]
-fn key(described: Result<Call, InvalidArgument>) -> String {
+pub(super) fn key(described: Result<Call, InvalidArgument>) -> String {
     described.unwrap().key().unwrap().to_string()
 }
 
@@ -60,7 +60,7 @@ impl Format for Npy {
     const NAME: &'static str = "npy";
 }
 
-#[memod::task(cache_version = "1.0", project = "p", domain = "d")]
+#[memod::task(cache_version = "1.0", project = "p", domain = "d", name = "scalars")]
 fn scalars(
     boolean: bool,
     integer: i64,
@@ -125,7 +125,7 @@ fn s03_scalars() {
     assert_eq!(float(f64::NAN), memo("0", "NaN", ""));
 }
 
-#[memod::task(cache_version = "1.0", project = "p", domain = "d")]
+#[memod::task(cache_version = "1.0", project = "p", domain = "d", name = "containers")]
 fn containers(
     bytes: Bytes,
     raw: Vec<u8>,
@@ -206,7 +206,7 @@ fn s03_s11_containers() {
     assert_eq!(distinct.len(), made.len(), "semantics 11");
 }
 
-#[memod::task(cache_version = "1.0", project = "p", domain = "d")]
+#[memod::task(cache_version = "1.0", project = "p", domain = "d", name = "derived")]
 fn derived(point: Point, length: Meters, color: Color, shape: Shape, number: Number) -> Point {
     let _ = (length, color, shape, number);
     point
@@ -254,7 +254,7 @@ fn s03_derived_structs_and_enums() {
     );
 }
 
-#[memod::task(cache_version = "1.0", project = "p", domain = "d")]
+#[memod::task(cache_version = "1.0", project = "p", domain = "d", name = "times")]
 fn times(
     at: std::time::SystemTime,
     span: Duration,
@@ -299,7 +299,7 @@ fn s03_times_and_opaque_values() {
     assert_eq!(key(here), there);
 }
 
-#[memod::task(cache_version = "1.0", project = "p", domain = "d")]
+#[memod::task(cache_version = "1.0", project = "p", domain = "d", name = "of_file")]
 fn of_file(data: File) -> i64 {
     i64::try_from(data.bytes().unwrap().len()).unwrap()
 }
@@ -327,7 +327,13 @@ fn shape_of(values: &[f64]) -> String {
     }
 }
 
-#[memod::task(cache_version = "1.0", project = "p", domain = "d", ignore(verbose, r#type))]
+#[memod::task(
+    cache_version = "1.0",
+    project = "p",
+    domain = "d",
+    ignore(verbose, r#type),
+    name = "hashed"
+)]
 fn hashed(#[input(hash = shape_of)] frame: Vec<f64>, verbose: bool, r#type: &str) -> f64 {
     if verbose {
         println!("summing {type}");
@@ -447,7 +453,7 @@ fn s01_to_s06_what_makes_another_key_and_what_does_not() {
     }
 }
 
-#[memod::task(cache_version = "1", project = "p", domain = "d")]
+#[memod::task(cache_version = "1", project = "p", domain = "d", name = "nothing")]
 fn nothing() {}
 
 #[test]

@@ -222,7 +222,7 @@ fn s36_the_time_of_the_spared_run_is_saved() {
     assert!(stats.time_saved_ns > 3_500_000_000_000, "{stats:?}");
 }
 
-#[memod::task(cache_version = "1", project = "p", domain = "d")]
+#[memod::task(cache_version = "1", project = "p", domain = "d", name = "shared")]
 fn shared(text: &str) -> (String, Vec<i64>) {
     (text.to_uppercase(), vec![1, 2, 3])
 }

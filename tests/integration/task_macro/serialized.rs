@@ -132,7 +132,8 @@ fn s34_the_daemon_is_killed_while_one_computes_and_seven_wait() {
     let begun = std::time::Instant::now();
     let warnings = results(workers);
     assert!(begun.elapsed() < PATIENCE / 2, "{:?}", begun.elapsed());
-    assert!(warnings.iter().all(|warned| warned.contains("memod: warning: task `slow`")));
+    let warning = "memod: warning: task `integration.task_macro.serialized.slow`";
+    assert!(warnings.iter().all(|warned| warned.contains(warning)), "{warnings:?}");
     assert_eq!(runs(folder.path()), 8, "each has computed for itself");
 }
 

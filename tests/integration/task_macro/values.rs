@@ -94,7 +94,7 @@ struct Report {
     best: Option<String>,
 }
 
-#[memod::task(cache_version = "1", project = "p", domain = "d")]
+#[memod::task(cache_version = "1", project = "p", domain = "d", name = "report")]
 fn report(folder: String, lines: i64) -> Result<Report, std::io::Error> {
     let path = std::path::Path::new(&folder).join("report");
     fs::write(&path, "line\n".repeat(usize::try_from(lines).unwrap_or(0)))?;

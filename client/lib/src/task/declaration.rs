@@ -23,6 +23,15 @@ static DECLARED: Mutex<BTreeMap<Identity, &str>> = Mutex::new(BTreeMap::new());
 /// What must not be declared twice: two functions would be served each other's results.
 type Identity = (Scope, String, String, Digest);
 
+/// The name of a task that is given none: its module's and its function's, as Python writes them.
+/// Programs of one project may have functions of one name, and no process sees both.
+#[must_use]
+pub fn qualified(module: &str, function: &str) -> String {
+    let parts = module.split("::").chain([function]);
+    let parts: Vec<_> = parts.map(|part| part.strip_prefix("r#").unwrap_or(part)).collect();
+    parts.join(".")
+}
+
 /// A task as it is declared.
 #[derive(Debug)]
 pub struct Declaration {

@@ -40,6 +40,10 @@
 //! | [`Opaque<F>`](Opaque) | `opaque(NAME)` |
 //! | `&T`, `Box<T>`, `Rc<T>`, `Arc<T>`, `Cow<T>` | as `T` |
 //!
+//! A task's name is that of its module and function, `my_crate.tasks.hash_string_task`, as in
+//! Python. Give it a `name = ".."` to share it with another program or language, or to move it
+//! without computing anew. What is declared inside a function is named by its module all the same.
+//!
 //! **Invariants.** The generated code only names what stands here; what can be a function is one,
 //! so that the macro stays thin. A task runs whatever happens to the daemon (semantics 34); what
 //! went wrong is told to [`on_trouble`].
@@ -76,7 +80,7 @@ pub mod generated {
     #[cfg(feature = "tokio")]
     pub use super::asked::AsyncAsked;
     pub use super::asked::{Asked, describe};
-    pub use super::declaration::Declaration;
+    pub use super::declaration::{Declaration, qualified};
     pub use super::inputs::Inputs;
     pub use super::options::TaskOptions;
     pub use super::structure::{

@@ -74,7 +74,8 @@ fn declaration(function: &Function, options: &Options, krate: &TokenStream) -> T
     let own = function.item.sig.ident.unraw().to_string();
     let own = LitStr::new(&own, function.item.sig.ident.span());
     let task = options.name.as_ref().map_or_else(
-        || quote!(#own),
+        // Where the task stands, not where the macro that may have written it does.
+        || quote!(#krate::qualified(::core::module_path!(), #own)),
         |given| {
             let value = &given.value;
             quote!(#value)
