@@ -17,7 +17,7 @@ use std::thread::{self, JoinHandle};
 use memod_protocol::wire;
 
 use crate::collect::Collector;
-use crate::disk::Disk;
+use crate::disk::{self, Disk};
 use crate::error::{OpenError, advice, ways_out};
 use crate::heat::Touches;
 use crate::hot::Hot;
@@ -127,20 +127,33 @@ fn open_database(options: &Options, database: &Path) -> Result<(Database, Meta),
     Ok((db, meta))
 }
 
+/// Makes a folder if it is not there, and sees to it that a power cut does not take its name away.
 fn create_folder(path: &Path) -> Result<(), OpenError> {
-    if path.is_dir() {
-        return Ok(());
-    }
-    if path.exists() {
-        return Err(OpenError::NotADirectory { path: path.to_owned() });
-    }
-    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|source| {
-        if source.kind() == io::ErrorKind::NotADirectory {
-            let file = path.ancestors().find(|above| above.is_file()).unwrap_or(path);
-            return OpenError::NotADirectory { path: file.to_owned() };
+    let cannot = |source| {
+        let path = path.to_owned();
+        OpenError::CannotCreate { path, advice: advice(&source), source }
+    };
+    let found = path.ancestors().skip(1).find(|above| above.is_dir());
+    if !path.is_dir() {
+        if path.exists() {
+            return Err(OpenError::NotADirectory { path: path.to_owned() });
         }
-        OpenError::CannotCreate { path: path.to_owned(), advice: advice(&source), source }
-    })
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|source| {
+            if source.kind() == io::ErrorKind::NotADirectory {
+                let file = path.ancestors().find(|above| above.is_file()).unwrap_or(path);
+                return OpenError::NotADirectory { path: file.to_owned() };
+            }
+            cannot(source)
+        })?;
+    }
+    // Also if it was there: who made it may have been killed before this.
+    for above in path.ancestors().skip(1) {
+        disk::sync_names(above).map_err(cannot)?;
+        if Some(above) == found {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Whether the folder holds a database already. Refuses a folder that holds something else, and a
