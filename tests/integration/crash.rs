@@ -1,5 +1,5 @@
 //! Processes that die: workers in the middle of a put, and the daemon at any moment.
 
 mod daemon;
-mod load;
+pub(crate) mod load;
 mod worker;

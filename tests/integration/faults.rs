@@ -1,3 +1,7 @@
 //! Disks that fail: power cuts, full disks, errors of reading and writing, no descriptors.
 
+mod history;
+mod journal;
+mod power;
 mod preloaded;
+mod remains;

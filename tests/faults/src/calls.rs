@@ -120,7 +120,11 @@ macro_rules! stand_before {
         /// # Safety
         /// As for the function of the C library.
         #[unsafe(no_mangle)]
-        #[allow(unused_unsafe, reason = "some only go on to a safe function")]
+        #[allow(
+            unused_unsafe,
+            clippy::macro_metavars_in_unsafe,
+            reason = "what stands in the list is all there is, and some of it is safe"
+        )]
         pub(crate) unsafe extern "C" fn $name($($argument: $kind),*) -> $result {
             // SAFETY: the caller answers for the arguments, which are handed on as they are.
             unsafe { $body }

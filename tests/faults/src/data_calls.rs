@@ -41,8 +41,8 @@ unsafe fn write_any(
     if state.fails(Call::Write, &of.path).is_some() {
         return -1;
     }
-    let wrote = write();
-    if let (Ok(bytes @ 1..), Some(file)) = (usize::try_from(wrote), of.file) {
+    let done = write();
+    if let (Ok(bytes @ 1..), Some(file)) = (usize::try_from(done), of.file) {
         let mut content = Vec::with_capacity(bytes);
         for piece in pieces {
             let more = piece.iov_len.min(bytes - content.len());
@@ -55,7 +55,7 @@ unsafe fn write_any(
         let what = format_args!("write {file} {at} {bytes}");
         locked(&state.journal).0.note(what, &content);
     }
-    wrote
+    done
 }
 
 /// Syncs by `sync`, and notes how that ended.

@@ -34,11 +34,12 @@ macro_rules! real {
                 Err(_) => panic!("a name without zeros"),
             };
             let found = find(NAME, &KNOWN);
-            // SAFETY: the C library's function of this name has this type.
-            let call: unsafe extern "C" fn($($kind),*) -> $result =
-                unsafe { transmute_copy(&found) };
-            // SAFETY: the caller answers for the arguments.
-            unsafe { call($($argument),*) }
+            // SAFETY: the C library's function of this name has this type, and the caller answers
+            // for the arguments.
+            unsafe {
+                let call: unsafe extern "C" fn($($kind),*) -> $result = transmute_copy(&found);
+                call($($argument),*)
+            }
         }
     )*};
 }

@@ -27,6 +27,9 @@ pub(crate) struct Watched {
 /// A file of the plan, told from the one before it.
 type PlanFile = (libc::ino_t, libc::off_t, i64, i64);
 
+/// The numbers of files, by device and inode. A number is given anew when a file is made.
+type Numbers = HashMap<(u64, u64), u64>;
+
 #[derive(Default)]
 struct Plans {
     file: Option<PlanFile>,
@@ -40,8 +43,7 @@ pub(crate) struct State {
     log: Option<c_int>,
     plans: Mutex<Plans>,
     by_fd: Mutex<HashMap<c_int, Watched>>,
-    /// The numbers of files, by device and inode. A number is given anew when a file is made.
-    pub(crate) journal: Mutex<(Journal, HashMap<(u64, u64), u64>)>,
+    pub(crate) journal: Mutex<(Journal, Numbers)>,
 }
 
 /// Locks; nobody leaves anything half done.
@@ -69,7 +71,7 @@ impl State {
             log: variable("MEMOD_FAULTS_LOG").map(|path| append_to(&path)),
             plans: Mutex::default(),
             by_fd: Mutex::default(),
-            journal: Mutex::new((journal, HashMap::new())),
+            journal: Mutex::new((journal, Numbers::new())),
         })
     }
 
@@ -144,8 +146,8 @@ fn read(path: &CStr) -> String {
     // descriptor is closed once.
     unsafe {
         let fd = real::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC, 0);
-        // Where no descriptor is left, the plan stays as it is told by an empty one.
-        while fd >= 0 {
+        assert!(fd >= 0, "{path:?} cannot be read");
+        loop {
             let bytes = real::read(fd, some.as_mut_ptr().cast(), some.len());
             match usize::try_from(bytes) {
                 Ok(bytes @ 1..) => text.extend_from_slice(some.get(..bytes).unwrap_or_default()),

@@ -47,13 +47,19 @@ pub(crate) struct Content {
 }
 
 impl Content {
+    /// One that no other number has.
+    pub(crate) fn new(bytes: usize, number: u64) -> Self {
+        Self { bytes, number }
+    }
+
     fn any(random: &mut Random) -> Self {
         // Two of three are small, or the disk would be all that is tested.
         let sizes = if random.below(3) > 0 { &SIZES[..8] } else { &SIZES[..] };
         Self { bytes: *random.pick(sizes), number: random.number() % CONTENTS }
     }
 
-    fn make(self) -> Vec<u8> {
+    /// Its bytes.
+    pub(crate) fn make(self) -> Vec<u8> {
         let block = Random::new(self.number).bytes(1000);
         let mut made = block.repeat(self.bytes / block.len() + 1);
         made.truncate(self.bytes);
@@ -213,7 +219,8 @@ impl Slot {
     }
 }
 
-fn upload(raw: &mut Raw, number: u32, content: &[u8]) -> io::Result<()> {
+/// Sends the content of an upload.
+pub(crate) fn upload(raw: &mut Raw, number: u32, content: &[u8]) -> io::Result<()> {
     for chunk in content.chunks(CHUNK_BYTES as usize) {
         raw.try_send(Request::UploadData { upload: number }, chunk)?;
     }
