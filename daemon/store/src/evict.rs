@@ -291,6 +291,7 @@ impl Writer {
             }
             if let Err(error) = self.write(group) {
                 tracing::warn!(%error, "uses could not be written down");
+                break;
             }
         }
         if self.evictor.reuse_written.elapsed() >= REUSE_INTERVAL {

@@ -19,6 +19,7 @@ use memod_protocol::wire;
 use crate::collect::Collector;
 use crate::disk::{self, Disk};
 use crate::error::{OpenError, advice, ways_out};
+use crate::halt::{self, Halt};
 use crate::heat::Touches;
 use crate::hot::Hot;
 use crate::hot_entries::HotEntries;
@@ -41,7 +42,8 @@ use crate::usage::Books;
 use crate::writer::Writer;
 
 /// What may stand in a folder that is to become a store.
-const HARMLESS: [&str; 6] = ["damaged", "lock", "lost+found", "memod.log", "rocksdb", "run"];
+const HARMLESS: [&str; 7] =
+    ["damaged", "lock", "lost+found", "memod.log", halt::PROBE, "rocksdb", "run"];
 
 /// Opens the store and starts its writer.
 pub(crate) fn open(options: &Options) -> Result<(Arc<Shared>, JoinHandle<()>), OpenError> {
@@ -67,6 +69,7 @@ pub(crate) fn open(options: &Options) -> Result<(Arc<Shared>, JoinHandle<()>), O
         disk: Disk::new(path, options.budgets.disk_reserve_bytes),
         counters: Mutex::new(meta.counters),
         next_storage: AtomicU64::new(meta.next_storage),
+        halt: Halt::default(),
         path: path.to_owned(),
         id: meta.id,
         db,
@@ -118,6 +121,7 @@ fn open_database(options: &Options, database: &Path) -> Result<(Database, Meta),
     let path = options.path.as_path();
     if check_folder(path, database)? {
         check_format_before_opening(path, database)?;
+        halt::give_back(path);
     } else {
         create_folder(database)?;
     }
