@@ -49,7 +49,11 @@ impl State {
                 files.remove(&identity);
             }
             let next = journal.records();
+            let is_new = !files.contains_key(&identity);
             let number = *files.entry(identity).or_insert(next);
+            if is_new && !makes {
+                journal.note(format_args!("found {number} {below}"), b"");
+            }
             if makes {
                 journal.note(format_args!("create {number} {below}"), b"");
             } else if flags & libc::O_TRUNC != 0 {

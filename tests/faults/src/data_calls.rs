@@ -1,6 +1,6 @@
 //! The calls that read, write and sync what is in files.
 
-use std::ffi::{c_int, c_uint, c_void};
+use std::ffi::{c_int, c_void};
 
 use libc::{FILE, iovec, off_t, size_t, ssize_t};
 
@@ -150,10 +150,6 @@ stand_before! {
     }
     fn fdatasync(fd: c_int) -> c_int {
         sync_any(fd, || real::fdatasync(fd))
-    }
-    // It promises nothing, so it is not in the journal.
-    fn sync_file_range(fd: c_int, offset: off_t, bytes: off_t, flags: c_uint) -> c_int {
-        if fails(fd, Call::Sync) { -1 } else { real::sync_file_range(fd, offset, bytes, flags) }
     }
     fn ftruncate(fd: c_int, bytes: off_t) -> c_int {
         truncate_any(fd, bytes)

@@ -11,8 +11,11 @@
 //! T sync FILE BEGAN OUTCOME   T syncdir PATH BEGAN OUTCOME
 //! ```
 //!
+//! A process begins with `T start`, and counts files and records from there on; `T found FILE PATH`
+//! is a file that was there before it.
+//!
 //! A sync is written down when it has ended, and covers the records before number BEGAN; OUTCOME is
-//! `done` or `failed`.
+//! `done` or `failed`. `sync_file_range` promises nothing and is not written down.
 //!
 //! **Invariants.** A change of folders is made under the journal's lock, so that their order here
 //! is theirs. A record is in the file before the call that it is about returns.
@@ -31,7 +34,9 @@ pub(crate) struct Journal {
 impl Journal {
     /// Begins a journal, or goes on with it.
     pub(crate) fn open(path: Option<CString>) -> Self {
-        Self { fd: path.map(|path| append_to(&path)), records: 0 }
+        let mut journal = Self { fd: path.map(|path| append_to(&path)), records: 0 };
+        journal.note(format_args!("start"), b"");
+        journal
     }
 
     /// How many records there are.

@@ -10,8 +10,8 @@
 //! | `MEMOD_FAULTS_LOG` | a line for each call that was made to fail, see [`state`] |
 //! | `MEMOD_FAULTS_JOURNAL` | every change and every sync, see [`journal`] |
 //!
-//! **Invariants.** A call that fails by plan has done nothing. What returned to its caller is in the
-//! journal, if there is one. Files elsewhere, and sockets, are left alone.
+//! **Invariants.** A call that fails by plan has done nothing. What returned to its caller is in
+//! the journal, if there is one. Files elsewhere, and sockets, are left alone.
 //!
 //! **Does not** see what reaches files by a mapping or by the C library's own buffers; a mapping
 //! that could write is told in the log.

@@ -1,6 +1,6 @@
 //! The functions of the C library that this library stands before.
 
-use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::mem::transmute_copy;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
@@ -58,7 +58,6 @@ real! {
     pwritev(fd: c_int, pieces: *const iovec, count: c_int, offset: off_t) -> ssize_t;
     fsync(fd: c_int) -> c_int;
     fdatasync(fd: c_int) -> c_int;
-    sync_file_range(fd: c_int, offset: off_t, bytes: off_t, flags: c_uint) -> c_int;
     ftruncate(fd: c_int, bytes: off_t) -> c_int;
     fallocate(fd: c_int, mode: c_int, offset: off_t, bytes: off_t) -> c_int;
     posix_fallocate(fd: c_int, offset: off_t, bytes: off_t) -> c_int;

@@ -6,6 +6,13 @@ use std::ops::Range;
 /// What a record is about. Folders and names go by their paths below the root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum What {
+    /// A process begins.
+    Start,
+    /// A file that an earlier process made.
+    Found {
+        file: u64,
+        path: String,
+    },
     Create {
         file: u64,
         path: String,
@@ -67,12 +74,15 @@ impl Journal {
     /// Reads a journal. The daemon may have been killed in the middle of the last record.
     pub(super) fn parse(bytes: Vec<u8>) -> Self {
         let mut records = Vec::new();
-        let mut at = 0;
+        let (mut at, mut base) = (0, 0);
         while let Some(length) = bytes[at..].iter().position(|byte| *byte == b'\n') {
             let line = std::str::from_utf8(&bytes[at..at + length]).expect("a line is text");
             at += length + 1;
             let (at_us, rest) = line.split_once(' ').expect("a time");
-            let what = what(rest, at).unwrap_or_else(|| panic!("{line} is no record"));
+            if rest == "start" {
+                base = records.len();
+            }
+            let what = what(rest, at, base).unwrap_or_else(|| panic!("{line} is no record"));
             if let What::Write { bytes: of, .. } = &what {
                 at = of.end;
             }
@@ -96,11 +106,13 @@ impl Journal {
     }
 }
 
-/// Reads what stands behind the time; the bytes of a write begin at `behind`.
-fn what(text: &str, behind: usize) -> Option<What> {
+/// Reads what stands behind the time; the bytes of a write begin at `behind`. `base`: the records
+/// before the process began, which numbers files and records anew.
+fn what(text: &str, behind: usize, base: usize) -> Option<What> {
     let words: Vec<&str> = text.split(' ').collect();
     let path = |index: usize| words.get(index).map(|path| (*path).to_owned());
-    let number = |index: usize| words.get(index)?.parse::<u64>().ok();
+    let number = |index: usize| Some(words.get(index)?.parse::<u64>().ok()? + base as u64);
+    let began = |index: usize| Some(words.get(index)?.parse::<usize>().ok()? + base);
     let size = |index: usize| words.get(index)?.parse::<usize>().ok();
     let done = || match *words.get(3)? {
         "done" => Some(true),
@@ -108,6 +120,8 @@ fn what(text: &str, behind: usize) -> Option<What> {
         _ => None,
     };
     Some(match *words.first()? {
+        "start" => What::Start,
+        "found" => What::Found { file: number(1)?, path: path(2)? },
         "create" => What::Create { file: number(1)?, path: path(2)? },
         "mkdir" => What::Mkdir { path: path(1)? },
         "rename" => What::Rename { from: path(1)?, to: path(2)? },
@@ -118,8 +132,8 @@ fn what(text: &str, behind: usize) -> Option<What> {
             What::Write { file: number(1)?, offset: size(2)?, bytes }
         }
         "truncate" => What::Truncate { file: number(1)?, bytes: size(2)? },
-        "sync" => What::Sync { file: number(1)?, began: size(2)?, done: done()? },
-        "syncdir" => What::SyncFolder { path: path(1)?, began: size(2)?, done: done()? },
+        "sync" => What::Sync { file: number(1)?, began: began(2)?, done: done()? },
+        "syncdir" => What::SyncFolder { path: path(1)?, began: began(2)?, done: done()? },
         _ => return None,
     })
 }

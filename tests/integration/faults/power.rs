@@ -16,7 +16,7 @@ use super::remains::leave;
 
 /// Of thousands of changes a failed test needs no log.
 const QUIET: &str = "log = \"warn\"\n";
-const CUTS: usize = 20;
+const CUTS: usize = 14;
 const WRITERS: usize = 2;
 /// How long the daemon is kept busy.
 const LOAD: Duration = Duration::from_millis(2500);

@@ -79,6 +79,8 @@ impl<T> History<T> {
 struct Disk<'a> {
     journal: &'a Journal,
     files: BTreeMap<u64, History<Change>>,
+    /// What later processes call files that were there before them.
+    same: BTreeMap<u64, u64>,
     folders: BTreeMap<String, History<Naming>>,
 }
 
@@ -89,10 +91,18 @@ fn split(path: &str) -> (String, String) {
 
 impl<'a> Disk<'a> {
     fn new(journal: &'a Journal, cut: usize) -> Self {
-        let mut disk = Self { journal, files: BTreeMap::new(), folders: BTreeMap::new() };
+        let (files, same, folders) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let mut disk = Self { journal, files, same, folders };
         let mut now: BTreeMap<String, Node> = BTreeMap::new();
         for (number, record) in journal.records[..cut].iter().enumerate() {
             match record.what.clone() {
+                What::Start => {}
+                What::Found { file, path } => {
+                    let Some(Node::File(first)) = now.get(&path) else {
+                        panic!("nobody has made {path}")
+                    };
+                    disk.same.insert(file, *first);
+                }
                 What::Create { file, path } => {
                     disk.name(number, &mut now, &path, Some(Node::File(file)));
                 }
@@ -128,6 +138,7 @@ impl<'a> Disk<'a> {
     }
 
     fn file(&mut self, number: u64) -> &mut History<Change> {
+        let number = self.same.get(&number).copied().unwrap_or(number);
         self.files.entry(number).or_default()
     }
 

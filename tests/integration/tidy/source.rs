@@ -197,6 +197,7 @@ mod tests {
             ("bincode", Some("protocol/src/wire.rs")),
             ("spawn_blocking", Some("daemon/src/service/pool.rs")),
             ("unsafe", Some("daemon/src/systemd.rs")),
+            ("unsafe", Some("tests/faults/src/calls.rs")),
             ("todo", None),
             ("unimplemented", None),
         ] {
