@@ -6,7 +6,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use harness::{CallBuilder, Faults, Random, Raw, call};
-use memod_protocol::{Digest, NewOutput, OutputSource, PutOutcome, Request, Response, Selector};
+use memod_protocol::{
+    Delivery, Digest, NewOutput, OutputSource, PutOutcome, Request, Response, Selector,
+};
 use nix::time::{ClockId, clock_gettime};
 
 use crate::crash::load::{Content, Stored, upload};
@@ -16,6 +18,8 @@ const KEYS: usize = 6;
 /// Sizes of what is written, large ones now and then; no two contents are alike.
 const SIZES: [usize; 7] = [20, 50, 100, 500, 1000, 4096, 4097];
 const LARGE_SIZES: [usize; 5] = [16 * 1024, 16 * 1024 + 1, 60_000, 250_000, (1 << 20) + 1];
+/// Lookups for each change, so that not all is flushed, and thereby synced, all the time.
+const LOOKUPS: usize = 4;
 /// What is larger is uploaded.
 const INLINE_MAX: usize = 200_000;
 
@@ -85,7 +89,7 @@ impl Writer {
             let slot = self.random.below(self.slots.len());
             let to = (self.random.below(8) > 0).then(|| {
                 // The second may be shared with others.
-                let large = self.random.below(100) == 0;
+                let large = self.random.below(400) == 0;
                 let sizes: &[usize] = if large { &LARGE_SIZES } else { &SIZES };
                 let [first, second] = [0; 2].map(|_| *self.random.pick(sizes));
                 let shared = self.random.number() % 4;
@@ -103,6 +107,12 @@ impl Writer {
             }
             let last = slot.changes.last_mut().expect("it was pushed just now");
             last.acknowledged = Some(Moment::now(faults));
+            for _ in 0..LOOKUPS {
+                let slot = self.random.below(self.slots.len());
+                if !self.slots[slot].look_up(&mut raw).unwrap_or(false) {
+                    return;
+                }
+            }
         }
     }
 
@@ -156,6 +166,25 @@ impl Slot {
                 .iter()
                 .find_map(|change| change.acknowledged),
         }
+    }
+
+    /// Whether it was answered, by what was stored last.
+    fn look_up(&self, raw: &mut Raw) -> io::Result<bool> {
+        let stored = self.changes.last().and_then(|change| change.to);
+        let found = match raw.try_ask(self.call.lookup(), b"")?.response {
+            Response::Hit(hit) => {
+                let streamed = hit.outputs.iter().filter(|of| of.delivery == Delivery::Stream);
+                let mut missing: u64 = streamed.map(|of| of.bytes).sum();
+                while missing > 0 {
+                    missing -= raw.try_read_reply()?.payload.len() as u64;
+                }
+                Some(hit.outputs.iter().map(|of| (of.digest, of.bytes)).collect::<Vec<_>>())
+            }
+            Response::Miss(_) => None,
+            other => panic!("a lookup was answered by {other:?}"),
+        };
+        assert_eq!(found, stored.map(|contents| contents.map(Content::description).to_vec()));
+        Ok(true)
     }
 
     fn forget(&self, raw: &mut Raw) -> io::Result<bool> {

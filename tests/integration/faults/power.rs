@@ -19,8 +19,11 @@ const QUIET: &str = "log = \"warn\"\n";
 const CUTS: usize = 14;
 const WRITERS: usize = 2;
 /// How long the daemon is kept busy.
-const LOAD: Duration = Duration::from_millis(2500);
-const LOAD_PARTS: u32 = 8;
+const LOAD: Duration = Duration::from_secs(4);
+/// Its beginning is cut into parts, at whose ends all is flushed and compacted. After that only the
+/// interval has the log synced.
+const PARTS: u32 = 16;
+const PARTS_FLUSHED: u32 = 5;
 /// What the log's sync may take beyond `sync_interval`, besides the sync itself: the writer's group
 /// before it, on a machine that has other work.
 const SLACK: Duration = Duration::from_millis(700);
@@ -40,11 +43,10 @@ fn load(daemon: &mut Daemon, writers: &mut [Writer]) -> Journal {
             let (socket, faults) = (&socket, daemon.faults());
             scope.spawn(move || writer.write(socket, faults));
         }
-        // Now and then it is all flushed and compacted.
-        for _ in 0..LOAD_PARTS {
+        for part in 0..PARTS {
             // tidy: sleeps because the load is to last so long, and has no end of its own.
-            thread::sleep(LOAD / LOAD_PARTS);
-            collect(&socket, 1);
+            thread::sleep(LOAD / PARTS);
+            collect(&socket, usize::from(part < PARTS_FLUSHED));
         }
         daemon.signal(nix::sys::signal::Signal::SIGKILL);
     });
