@@ -9,7 +9,7 @@ use memod_protocol::{MissReason, Request, Response};
 
 use super::journal::Journal;
 use super::patient::{LARGE, Patient, SMALL};
-use super::remains::leave;
+use super::remains::{Left, leave};
 
 const CONFIG: &str = "log = \"warn\"\ndisk_reserve_bytes = 0\n";
 
@@ -197,7 +197,7 @@ fn what_a_failed_sync_has_lost_is_not_taken_for_synced() {
     let mut random = Random::seeded();
     for _ in 0..5 {
         let left = patient.daemon.folder().join("left");
-        leave(&journal, journal.records.len(), &mut random, &left);
+        leave(&journal, journal.records.len(), Left::ByChance, &mut random, &left);
         patient.daemon.store_in(&left.join("data"));
         patient.daemon.start().expect("it starts on what is left");
         patient.serves();

@@ -12,7 +12,7 @@ use memod_protocol::PutOutcome;
 
 use super::history::{Moment, Writer, collect};
 use super::journal::{Journal, What};
-use super::remains::leave;
+use super::remains::{Left, leave};
 
 /// Of thousands of changes a failed test needs no log.
 const QUIET: &str = "log = \"warn\"\n";
@@ -66,6 +66,31 @@ fn slowest_sync(journal: &Journal) -> Duration {
     Duration::from_micros(journal.records.iter().map(took).max().unwrap_or(0))
 }
 
+/// Moments at which a log has content while the end of the one before it is not synced, which is
+/// what is lost of all there is.
+fn gaps(journal: &Journal, first: usize) -> Vec<(usize, Left)> {
+    let (mut now, mut before, mut is_dirty, mut was_dirty) = (None, None, false, false);
+    let mut gaps = Vec::new();
+    for (number, record) in journal.records.iter().enumerate() {
+        match &record.what {
+            What::Create { file, path } if path.ends_with(".log") => {
+                (before, was_dirty) = (now, is_dirty);
+                (now, is_dirty) = (Some(*file), false);
+            }
+            What::Write { file, .. } if Some(*file) == now => {
+                is_dirty = true;
+                if let Some(lost) = before.filter(|_| was_dirty && number >= first) {
+                    gaps.push((number + 1, Left::AllBut(lost)));
+                }
+            }
+            What::Sync { file, done: true, .. } if Some(*file) == before => was_dirty = false,
+            What::Sync { file, done: true, .. } if Some(*file) == now => is_dirty = false,
+            _ => {}
+        }
+    }
+    gaps
+}
+
 /// Starts a daemon on what is left after a cut, and gives how long it took.
 fn start_on(daemon: &mut Daemon) -> Duration {
     let began = Instant::now();
@@ -74,11 +99,17 @@ fn start_on(daemon: &mut Daemon) -> Duration {
 }
 
 /// A daemon, not started, on what is left if the power is cut before this record.
-fn left_after(journal: &Journal, cut: usize, random: &mut Random, config: &str) -> Daemon {
+fn left_after(
+    journal: &Journal,
+    cut: usize,
+    left: Left,
+    random: &mut Random,
+    config: &str,
+) -> Daemon {
     let mut after = Setup::new().config(config).prepare();
-    let left = after.folder().join("left");
-    leave(journal, cut, random, &left);
-    after.store_in(&left.join("data"));
+    let folder = after.folder().join("left");
+    leave(journal, cut, left, random, &folder);
+    after.store_in(&folder.join("data"));
     after
 }
 
@@ -99,10 +130,18 @@ fn survives(durability: &str) {
     };
 
     let (mut took, mut oldest_lost) = (Vec::new(), Duration::ZERO);
-    for _ in 0..cuts() {
-        let cut = first + random.below(journal.records.len() - first) + 1;
+    let gaps = gaps(&journal, first);
+    assert!(!gaps.is_empty() || durability == "power", "no log began before the last was synced");
+    for number in 0..cuts() {
+        let all = journal.records.len() - first;
+        let (cut, left) = match number % 3 {
+            0 if !gaps.is_empty() => *random.pick(&gaps),
+            // Towards the end nothing but the interval has had the log synced.
+            1 => (journal.records.len() - random.below(all / 8), Left::ByChance),
+            _ => (journal.records.len() - random.below(all), Left::ByChance),
+        };
         let at_us = journal.records[cut - 1].at_us;
-        let mut after = left_after(&journal, cut, &mut random, "");
+        let mut after = left_after(&journal, cut, left, &mut random, "");
         took.push(start_on(&mut after));
         let mut raw = after.connect();
         let must = |moment: &Moment| match bound {
@@ -155,7 +194,7 @@ fn a_power_cut_while_a_store_is_made_leaves_one_that_opens() {
     let journal = Journal::parse(daemon.faults().journal());
     for _ in 0..cuts() {
         let cut = random.below(journal.records.len() + 1);
-        let mut after = left_after(&journal, cut, &mut random, QUIET);
+        let mut after = left_after(&journal, cut, Left::ByChance, &mut random, QUIET);
         start_on(&mut after);
         let found = after.connect().lookup(&stored);
         match found {

@@ -82,6 +82,16 @@ struct Disk<'a> {
     /// What later processes call files that were there before them.
     same: BTreeMap<u64, u64>,
     folders: BTreeMap<String, History<Naming>>,
+    left: Left,
+}
+
+/// What is left of what was not synced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Left {
+    /// What chance leaves.
+    ByChance,
+    /// All but what is in this file.
+    AllBut(u64),
 }
 
 fn split(path: &str) -> (String, String) {
@@ -90,9 +100,9 @@ fn split(path: &str) -> (String, String) {
 }
 
 impl<'a> Disk<'a> {
-    fn new(journal: &'a Journal, cut: usize) -> Self {
+    fn new(journal: &'a Journal, cut: usize, left: Left) -> Self {
         let (files, same, folders) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        let mut disk = Self { journal, files, same, folders };
+        let mut disk = Self { journal, files, same, folders, left };
         let mut now: BTreeMap<String, Node> = BTreeMap::new();
         for (number, record) in journal.records[..cut].iter().enumerate() {
             match record.what.clone() {
@@ -161,7 +171,10 @@ impl<'a> Disk<'a> {
     fn leave(&self, folder: &str, to: &Path, random: &mut Random) {
         let Some(history) = self.folders.get(folder) else { return };
         let last = history.synced.iter().rposition(|synced| *synced).map_or(0, |last| last + 1);
-        let kept = last + random.below(history.changes.len() - last + 1);
+        let kept = match self.left {
+            Left::ByChance => last + random.below(history.changes.len() - last + 1),
+            Left::AllBut(_) => history.changes.len(),
+        };
         let mut names: BTreeMap<&str, &Node> = BTreeMap::new();
         for (name, node) in history.changes[..kept].iter().flat_map(|(_, naming)| naming) {
             match node {
@@ -179,15 +192,19 @@ impl<'a> Disk<'a> {
                 Node::File(number) => {
                     let nothing = History::default();
                     let history = self.files.get(number).unwrap_or(&nothing);
-                    fs::write(path, self.left_of(history, random)).unwrap();
+                    let chance = match self.left {
+                        Left::ByChance => random.below(5),
+                        Left::AllBut(lost) => 4 * usize::from(lost == *number),
+                    };
+                    fs::write(path, self.left_of(history, chance, random)).unwrap();
                 }
             }
         }
     }
 
-    /// What is left of a file.
-    fn left_of(&self, history: &History<Change>, random: &mut Random) -> Vec<u8> {
-        let chance = random.below(5);
+    /// What is left of a file: all (0), what came before some moment (1), some blocks (2), the
+    /// length (3), or what was synced (4).
+    fn left_of(&self, history: &History<Change>, chance: usize, random: &mut Random) -> Vec<u8> {
         let pending = history.synced.iter().filter(|synced| !**synced).count();
         let mut whole = random.below(pending + 1);
         let mut content = Vec::new();
@@ -255,9 +272,9 @@ fn apply_some(content: &mut Vec<u8>, change: &Change, bytes: &[u8], random: &mut
 
 /// Writes into the folder `to`, which is to be made, what is left of the root if the power is cut
 /// before this record.
-pub(super) fn leave(journal: &Journal, cut: usize, random: &mut Random, to: &Path) {
+pub(super) fn leave(journal: &Journal, cut: usize, left: Left, random: &mut Random, to: &Path) {
     fs::create_dir(to).unwrap();
-    Disk::new(journal, cut).leave("", to, random);
+    Disk::new(journal, cut, left).leave("", to, random);
 }
 
 #[test]
@@ -272,7 +289,7 @@ fn only_what_was_synced_is_sure_to_last() {
     for _ in 0..200 {
         let folder = tempfile::tempdir().unwrap();
         let to = folder.path().join("left");
-        leave(&journal, journal.records.len(), &mut random, &to);
+        leave(&journal, journal.records.len(), Left::ByChance, &mut random, &to);
         let left = fs::read(to.join("data/a")).expect("its name was synced");
         assert!(left.starts_with(b"kept"), "{left:?}");
         *ends.entry(left[4..].to_vec()).or_insert(0) += 1;
