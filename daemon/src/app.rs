@@ -1,7 +1,8 @@
 //! The process: open the store, bind, say READY, serve, drain, close.
 //!
 //! **Invariants.** The store's lock is taken before the socket is touched, so two daemons on one
-//! store never share a socket either. What was acknowledged is on disk before the process ends.
+//! store never share a socket either. What was acknowledged is on disk before the process ends,
+//! unless the disk refuses it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,12 +21,26 @@ use crate::systemd;
 /// Most threads that wait for the disk at a time.
 const BLOCKING_THREADS_MAX: usize = 32;
 
-/// Runs the daemon until a signal or its idle time ends it.
+/// Descriptors that are not for connections: the database has up to 256 files open to read, some to
+/// write, and the daemon some of its own.
+const DESCRIPTORS_KEPT: u64 = 320;
+
+/// Why the daemon has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// It was asked to, or nobody needs it.
+    Asked,
+    /// Its store has to be opened again, which a new process does.
+    Stuck,
+}
+
+/// Runs the daemon until a signal, its idle time, or a store that is stuck ends it.
 ///
 /// # Errors
 /// If the store cannot be opened or the socket not be bound; the message says what to do.
-pub(crate) fn run(settings: Settings) -> anyhow::Result<()> {
+pub(crate) fn run(mut settings: Settings) -> anyhow::Result<Ended> {
     raise_descriptor_limit();
+    leave_descriptors(&mut settings);
     let store = Store::open(&store_options(&settings))
         .with_context(|| format!("cannot open the store in {}", settings.data.display()))?;
     let socket = match systemd::inherited_listener()? {
@@ -45,7 +60,7 @@ pub(crate) fn run(settings: Settings) -> anyhow::Result<()> {
     outcome
 }
 
-async fn serve(settings: Settings, store: Store, socket: BoundSocket) -> anyhow::Result<()> {
+async fn serve(settings: Settings, store: Store, socket: BoundSocket) -> anyhow::Result<Ended> {
     let mut signals = StopSignals::catch().context("cannot catch signals")?;
     let settings = Arc::new(settings);
     let service = Service::new(Arc::clone(&settings), store);
@@ -60,10 +75,20 @@ async fn serve(settings: Settings, store: Store, socket: BoundSocket) -> anyhow:
     );
     systemd::notify(&[NotifyState::Ready]);
     let serving = tokio::spawn(Arc::clone(&server).run(listener));
-    tokio::select! {
-        name = signals.next() => tracing::info!("{name}: stopping"),
-        () = server.idle(settings.idle_exit) => tracing::info!("no client left: stopping"),
-    }
+    let ended = tokio::select! {
+        name = signals.next() => {
+            tracing::info!("{name}: stopping");
+            Ended::Asked
+        }
+        () = server.idle(settings.idle_exit) => {
+            tracing::info!("no client left: stopping");
+            Ended::Asked
+        }
+        () = service.until_stuck() => {
+            tracing::error!("the disk can be written again, and the store cannot: stopping");
+            Ended::Stuck
+        }
+    };
     systemd::notify(&[NotifyState::Stopping]);
     // New clients are refused from here on, so they start their own way at once.
     drop(socket);
@@ -81,7 +106,7 @@ async fn serve(settings: Settings, store: Store, socket: BoundSocket) -> anyhow:
     ledger.abort();
     leases.abort();
     service.save_ledger().await;
-    Ok(())
+    Ok(ended)
 }
 
 fn store_options(settings: &Settings) -> Options {
@@ -103,5 +128,38 @@ fn raise_descriptor_limit() {
         && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
     {
         tracing::warn!("the limit of open files stays at {soft}: {error}");
+    }
+}
+
+/// Lets there be no more connections than leave descriptors for the database: without one it can
+/// neither flush nor compact, and takes no changes any more.
+fn leave_descriptors(settings: &mut Settings) {
+    use nix::sys::resource::{Resource, getrlimit};
+    let Ok((limit, _)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
+    let most = usize::try_from(connections_max(limit)).unwrap_or(usize::MAX);
+    if settings.connections_max > most {
+        tracing::warn!(
+            "this process may open {limit} files: it serves {most} connections at a time, not {}",
+            settings.connections_max
+        );
+        settings.connections_max = most;
+    }
+}
+
+/// How many connections leave enough of so many descriptors. One that waits to write has two.
+fn connections_max(descriptors: u64) -> u64 {
+    ((descriptors - DESCRIPTORS_KEPT.min(descriptors / 2)) / 2).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::connections_max;
+
+    #[test]
+    fn connections_leave_descriptors() {
+        assert_eq!(connections_max(1024), 352);
+        assert_eq!(connections_max(128), 32);
+        assert_eq!(connections_max(1), 1);
+        assert!(connections_max(u64::MAX) > 1 << 62);
     }
 }

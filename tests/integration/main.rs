@@ -20,6 +20,7 @@ mod client_async;
 mod connections;
 mod crash;
 mod eviction;
+mod faults;
 mod hostile;
 mod large;
 mod leases;

@@ -339,6 +339,7 @@ impl Writer {
             }
             if let Err(error) = self.write(group) {
                 tracing::warn!(%error, "uses could not be written down");
+                break;
             }
             reach(Failpoint::BetweenFolds);
         }

@@ -205,6 +205,9 @@ impl Writer {
         } else {
             Ok(())
         };
+        if changes {
+            shared.halt.note(&written);
+        }
         // Before anybody is told; also after a failure, which may have come too late.
         shared.hot_entries.forget(&sealed.replaced);
         match &written {
@@ -229,12 +232,12 @@ impl Writer {
                     self.unsynced_since.get_or_insert_with(Instant::now);
                 }
             }
-            Err(error) => {
-                tracing::error!(%error, "a group of changes could not be written");
-                if let StoreError::Damaged { what } = error {
-                    set_aside::mark(&shared.path, what);
-                }
+            Err(StoreError::Damaged { what }) => {
+                tracing::error!("a group of changes could not be written: {what}");
+                set_aside::mark(&shared.path, what);
             }
+            // Everybody in it is told, and the log has been told once.
+            Err(error) => tracing::debug!(%error, "a group of changes could not be written"),
         }
         for reply in sealed.replies {
             answer(reply, written.clone());
@@ -273,9 +276,10 @@ impl Writer {
         }
         self.unsynced_since = None;
         reach(Failpoint::BeforeSync);
+        // What was not synced cannot be synced by trying again: the kernel may have given it up.
+        // The database takes no changes then; opening it again puts what its log has on the disk.
         if let Err(error) = self.shared.db.sync() {
-            tracing::error!(%error, "the log could not be synced; trying again");
-            self.unsynced_since = Some(Instant::now());
+            self.shared.halt.note(&Err(error.into()));
         }
     }
 }

@@ -46,6 +46,11 @@ const LAYERS: &[Layer] = &[
         never: &["rocksdb", "bincode", "memod-store", "memod"],
         optional: &[],
     },
+    Layer {
+        manifest: "tests/faults/Cargo.toml",
+        never: &["rocksdb", "bincode", "memod-store", "memod", "nix", "tokio"],
+        optional: &[],
+    },
 ];
 
 /// The folders of the workspace's crates, from the root manifest.

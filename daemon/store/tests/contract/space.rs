@@ -27,7 +27,8 @@ fn a_collection_gives_back_what_was_removed() {
         let collected = store.collect().unwrap();
         let (before, after) = (collected.disk_bytes_before, collected.disk_bytes_after);
         assert!(before > 80 * MIB, "{bytes}: {before}");
-        assert!(after < 50 * MIB, "{bytes}: {before} {after}");
+        // The log that has just begun has taken some room for what is to come.
+        assert!(after < 70 * MIB, "{bytes}: {before} {after}");
         let stay = present(&store, 0..entries);
         assert_hit(&store, stay[0], &[content(stay[0], bytes)]);
         assert_sound(&store);
