@@ -18,6 +18,7 @@ pub struct Faults {
     plan: PathBuf,
     log: PathBuf,
     journal: PathBuf,
+    clock: PathBuf,
     plans: AtomicUsize,
 }
 
@@ -26,8 +27,9 @@ impl Faults {
     pub(crate) fn new(folder: &Path) -> Self {
         let root = folder.join("disk");
         fs::create_dir(&root).expect("a folder");
-        let [plan, log, journal] = ["plan", "faults", "journal"].map(|name| folder.join(name));
-        Self { root, plan, log, journal, plans: AtomicUsize::new(0) }
+        let names = ["plan", "faults", "journal", "clock"];
+        let [plan, log, journal, clock] = names.map(|name| folder.join(name));
+        Self { root, plan, log, journal, clock, plans: AtomicUsize::new(0) }
     }
 
     /// The folder below which calls fail and are written down.
@@ -37,13 +39,14 @@ impl Faults {
     }
 
     /// What the daemon's environment must have.
-    pub(crate) fn variables(&self) -> [(&'static str, PathBuf); 5] {
+    pub(crate) fn variables(&self) -> [(&'static str, PathBuf); 6] {
         [
             ("LD_PRELOAD", built("libmemod_faults.so")),
             ("MEMOD_FAULTS_ROOT", self.root.clone()),
             ("MEMOD_FAULTS_PLAN", self.plan.clone()),
             ("MEMOD_FAULTS_LOG", self.log.clone()),
             ("MEMOD_FAULTS_JOURNAL", self.journal.clone()),
+            ("MEMOD_FAULTS_CLOCK", self.clock.clone()),
         ]
     }
 
@@ -58,6 +61,16 @@ impl Faults {
         let new = self.plan.with_extension("new");
         fs::write(&new, text).expect("the plan is written");
         fs::rename(&new, &self.plan).expect("the plan is put in place");
+    }
+
+    /// From now on, the daemon's wall clock is so many seconds ahead of this machine's.
+    ///
+    /// # Panics
+    /// If that cannot be written down.
+    pub fn set_clock(&self, seconds: i64) {
+        let new = self.clock.with_extension("new");
+        fs::write(&new, seconds.to_string()).expect("the clock is written");
+        fs::rename(&new, &self.clock).expect("the clock is put in place");
     }
 
     /// From now on, no call fails.

@@ -9,6 +9,7 @@
 //! | `MEMOD_FAULTS_PLAN` | which calls fail; looked at before each call, see [`plan`] |
 //! | `MEMOD_FAULTS_LOG` | a line for each call that was made to fail, see [`state`] |
 //! | `MEMOD_FAULTS_JOURNAL` | every change and every sync, see [`journal`] |
+//! | `MEMOD_FAULTS_CLOCK` | by how much the wall clock is set, see [`clock`] |
 //!
 //! **Invariants.** A call that fails by plan has done nothing. What returned to its caller is in
 //! the journal, if there is one. Files elsewhere, and sockets, are left alone.
@@ -19,6 +20,7 @@
 #![allow(unsafe_code, reason = "it takes the place of functions of the C library")]
 
 mod calls;
+mod clock;
 mod data_calls;
 mod journal;
 mod plan;

@@ -4,7 +4,7 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 use std::mem::transmute_copy;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-use libc::{FILE, iovec, mode_t, off_t, size_t, ssize_t};
+use libc::{FILE, clockid_t, iovec, mode_t, off_t, size_t, ssize_t, timespec};
 
 /// Finds the next function of this name behind the one that this library defines.
 fn find(name: &CStr, known: &AtomicPtr<c_void>) -> *mut c_void {
@@ -56,6 +56,7 @@ real! {
     pwrite(fd: c_int, from: *const c_void, bytes: size_t, offset: off_t) -> ssize_t;
     writev(fd: c_int, pieces: *const iovec, count: c_int) -> ssize_t;
     pwritev(fd: c_int, pieces: *const iovec, count: c_int, offset: off_t) -> ssize_t;
+    clock_gettime(clock: clockid_t, time: *mut timespec) -> c_int;
     fsync(fd: c_int) -> c_int;
     fdatasync(fd: c_int) -> c_int;
     ftruncate(fd: c_int, bytes: off_t) -> c_int;

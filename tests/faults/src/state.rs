@@ -139,7 +139,8 @@ impl State {
     }
 }
 
-fn read(path: &CStr) -> String {
+/// The text of a file.
+pub(crate) fn read(path: &CStr) -> String {
     let mut text = Vec::new();
     let mut some = [0_u8; 4096];
     // SAFETY: the path is a C string; what is read goes into a buffer of this length; the
