@@ -14,7 +14,7 @@ import functools
 import logging
 import typing
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +45,8 @@ class Call:
         from flytekit.models.literals import Literal, LiteralMap
 
         run = self._begun()
-        if run is None:
-            return None
-        found = run.look_up(_protocol_buffers(inputs))
+        given = self._given(inputs)
+        found = None if run is None or given is None else run.look_up(given)
         if found is None:
             return None
         literals = {name: Literal.from_flyte_idl(found[name]) for name in found}
@@ -56,8 +55,9 @@ class Call:
     def set(self, inputs: Any, outputs: Any) -> None:
         """Stores the outputs."""
         run = self._run or self._begun()
-        if run is not None:
-            run.store(_protocol_buffers(inputs), _protocol_buffers(outputs))
+        given, returned = self._given(inputs), self._protocol_buffers(outputs)
+        if run is not None and given is not None and returned is not None:
+            run.store(given, returned)
 
     def end(self) -> None:
         """Gives back what is held."""
@@ -68,10 +68,30 @@ class Call:
         try:
             memo = memo_of(self.task)
         except Exception as error:
-            logger.warning("task %s is run, and not cached: %s", self.task.name, error)
-            return None
+            return self._warn(error)
         self._run = Run(memo)
         return self._run
+
+    def _given(self, inputs: Any) -> dict[str, Any] | None:
+        """The inputs, with the defaults of those that were left out."""
+        given = self._protocol_buffers(inputs)
+        if given is None:
+            return None
+        left_out = self.task.interface.inputs.keys() - given.keys()
+        try:
+            return given | _defaults(self.task, left_out) if left_out else given
+        except Exception as error:
+            return self._warn(error)
+
+    def _protocol_buffers(self, literals: Any) -> dict[str, Any] | None:
+        try:
+            return {name: one.to_flyte_idl() for name, one in literals.literals.items()}
+        except Exception as error:
+            # An integer beyond 64 bits, for example.
+            return self._warn(error)
+
+    def _warn(self, error: Exception) -> None:
+        logger.warning("task %s is run, and not cached: %s", self.task.name, error)
 
 
 _current: contextvars.ContextVar[Call | None] = contextvars.ContextVar("memod_call", default=None)
@@ -151,8 +171,20 @@ def sdk() -> Sdk:
     return Sdk(execution=EXECUTION, literal=Literal, directory=_directory)
 
 
-def _protocol_buffers(literals: Any) -> dict[str, Any]:
-    return {name: literal.to_flyte_idl() for name, literal in literals.literals.items()}
+def _defaults(task: Any, names: Iterable[str]) -> dict[str, Any]:
+    """The literals of declared defaults. Of None there is one only for what may be None."""
+    from flytekit.core.context_manager import FlyteContextManager
+    from flytekit.core.type_engine import TypeEngine
+
+    interface, ctx = task.python_interface, FlyteContextManager.current_context()
+    native = {} if interface is None else interface.default_inputs_as_kwargs
+    found = {}
+    for name in names:
+        if native.get(name) is not None:
+            of = task.interface.inputs[name].type
+            literal = TypeEngine.to_literal(ctx, native[name], interface.inputs[name], of)
+            found[name] = literal.to_flyte_idl()
+    return found
 
 
 def install() -> None:

@@ -60,6 +60,11 @@ def value_of(literal: Any, of: Any, spec: Spec) -> Any:
     return _primitive(scalar.primitive, kind, of)
 
 
+def left_out(spec: Spec) -> Any:
+    """What counts for an input without a literal: its default is None, or it would have one."""
+    return None if spec[0] in ("none", "optional") else Hashed("flyte left out")
+
+
 def _member(literal: Any, of: Any, spec: Spec) -> Any:
     if literal.hash:
         return Hashed(literal.hash)

@@ -141,11 +141,11 @@ class Memo:
         """The values of the inputs that count."""
         found = {}
         for name, spec in self._specs.items():
+            if name not in given:
+                found[name] = inputs.left_out(spec)
+                continue
             try:
-                literal = given[name]
-                found[name] = inputs.value_of(literal, self.declared.inputs[name], spec)
-            except KeyError:
-                raise InvalidArgumentError(f"input `{name}` has no value") from None
+                found[name] = inputs.value_of(given[name], self.declared.inputs[name], spec)
             except MemodError as error:
                 raise InvalidArgumentError(f"input `{name}` {error}") from error
         return found
