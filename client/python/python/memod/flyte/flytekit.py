@@ -68,7 +68,8 @@ class Call:
         try:
             memo = memo_of(self.task)
         except Exception as error:
-            return self._warn(error)
+            self._warn(error)
+            return None
         self._run = Run(memo)
         return self._run
 
@@ -81,14 +82,16 @@ class Call:
         try:
             return given | _defaults(self.task, left_out) if left_out else given
         except Exception as error:
-            return self._warn(error)
+            self._warn(error)
+            return None
 
     def _protocol_buffers(self, literals: Any) -> dict[str, Any] | None:
         try:
             return {name: one.to_flyte_idl() for name, one in literals.literals.items()}
         except Exception as error:
             # An integer beyond 64 bits, for example.
-            return self._warn(error)
+            self._warn(error)
+            return None
 
     def _warn(self, error: Exception) -> None:
         logger.warning("task %s is run, and not cached: %s", self.task.name, error)
