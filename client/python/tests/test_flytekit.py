@@ -373,14 +373,17 @@ def test_one_key_and_one_value_with_every_other_client(daemon: Daemon) -> None:
     assert RUNS == [2]
 
 
-def test_project_and_domain_of_the_execution_count(daemon: Daemon) -> None:
+@pytest.mark.parametrize(("project", "domain"), [("theirs", "local"), ("local", "staging")])
+def test_project_and_domain_of_the_execution_count(
+    daemon: Daemon, project: str, domain: str
+) -> None:
     """Semantics 4."""
     from flytekit.core.context_manager import FlyteContextManager
     from flytekit.models.core.identifier import WorkflowExecutionIdentifier
 
     is_even(n=1)
     ctx = FlyteContextManager.current_context()
-    named = WorkflowExecutionIdentifier(project="theirs", domain="staging", name="x")
+    named = WorkflowExecutionIdentifier(project=project, domain=domain, name="x")
     state = ctx.new_execution_state()
     parameters = ctx.user_space_params.builder()
     parameters.execution_id = named
