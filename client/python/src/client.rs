@@ -19,6 +19,7 @@ use pyo3::types::{PyBytes, PyDict, PyList};
 use crate::blob::Blob;
 use crate::call::{Call, by_hand};
 use crate::errors;
+use crate::listing;
 use crate::plan::seconds;
 use crate::report;
 
@@ -83,6 +84,17 @@ impl Client {
         }
         let Scope { project, domain } = scope;
         Ok(Self { inner: builder.build(), project, domain, own_uid })
+    }
+
+    /// The mode of calls that name none.
+    #[getter]
+    fn mode(&self) -> &'static str {
+        match self.inner.mode() {
+            Mode::Enabled => "enabled",
+            Mode::Disabled => "disabled",
+            Mode::ReadOnly => "read-only",
+            Mode::Overwrite => "overwrite",
+        }
     }
 
     /// The sockets at which a daemon is looked for, in order.
@@ -212,6 +224,12 @@ impl Client {
             older_than_ms: older_than.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
         };
         self.forget(py, &Selector::Matching(filter), dry_run)
+    }
+
+    /// The keys of this user's entries that were made in this execution.
+    fn keys_of_execution(&self, py: Python<'_>, execution: &str) -> PyResult<Vec<String>> {
+        let keys = self.ask(py, |client| listing::of_execution(client, self.own_uid, execution))?;
+        Ok(keys.iter().map(Key::to_string).collect())
     }
 
     /// The daemon's counters.

@@ -31,7 +31,7 @@ pub(crate) struct Encoding {
     pub(crate) stamps: Vec<Stamp>,
     /// Whether an integer is no float: first of all when a member of a union is chosen.
     pub(crate) exact: bool,
-    /// Whether a value may be given as [`Hashed`], as in a call by hand.
+    /// Whether a value may be given as [`Hashed`], as in a call by hand and in Flyte's literals.
     pub(crate) by_hand: bool,
 }
 

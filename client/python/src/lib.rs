@@ -16,6 +16,7 @@ mod decode;
 mod encode;
 mod errors;
 mod file;
+mod listing;
 mod moment;
 mod node;
 mod plan;

@@ -40,6 +40,8 @@ pub(crate) struct Plan {
     options: MemoizeOptions,
     /// Whether only what this user wrote is read.
     own_only: bool,
+    /// Whether a value may be given as its user's own hash, at any depth.
+    by_hand: bool,
     spare: Mutex<Vec<memod_client::Call>>,
 }
 
@@ -63,7 +65,8 @@ enum Shape {
 impl Plan {
     #[new]
     #[pyo3(signature = (task, cache_version, parameters, outputs, *, project=None, domain=None,
-        serialize=false, mode=None, max_age=None, task_version=None, own_only=false))]
+        serialize=false, mode=None, max_age=None, task_version=None, execution=None, own_only=false,
+        by_hand=false))]
     fn new(
         py: Python<'_>,
         task: String,
@@ -76,7 +79,9 @@ impl Plan {
         mode: Option<&str>,
         max_age: Option<f64>,
         task_version: Option<String>,
+        execution: Option<String>,
         own_only: bool,
+        by_hand: bool,
     ) -> PyResult<Self> {
         let parameters = Parameters::from_specs(parameters)?;
         let outputs = Outputs::from_spec(outputs)?;
@@ -95,13 +100,23 @@ impl Plan {
         let options = MemoizeOptions {
             mode: mode.map(|mode| mode_named(py, mode)).transpose()?,
             max_age: max_age.map(|age| seconds(py, "max_age", age)).transpose()?,
-            run: RunClaim { task_version, ..RunClaim::default() },
+            run: RunClaim { task_version, execution, ..RunClaim::default() },
             serialize,
             wait: Wait::No,
         };
         options.run.check().map_err(|error| errors::from_argument(py, &error))?;
         let spare = Mutex::default();
-        Ok(Self { parameters, outputs, template, project, domain, options, own_only, spare })
+        Ok(Self {
+            parameters,
+            outputs,
+            template,
+            project,
+            domain,
+            options,
+            own_only,
+            by_hand,
+            spare,
+        })
     }
 
     /// The types of the inputs, by name.
@@ -138,7 +153,7 @@ impl Plan {
         let Some(values) = plan.parameters.bind(args, kwargs)? else {
             return Recall::aside(py, "LOOKUP_FAILURE", None);
         };
-        let mut to = Encoding::default();
+        let mut to = plan.encoding();
         let mut call = plan.call_of(client.get());
         if let Err(error) = plan.parameters.encode(&values, &mut call.inputs, &mut to) {
             return Recall::aside(py, "LOOKUP_FAILURE", Some(only_exceptions(py, error)?));
@@ -167,12 +182,16 @@ impl Plan {
     ) -> PyResult<Option<Call>> {
         let Some(values) = self.parameters.bind(args, kwargs)? else { return Ok(None) };
         let mut call = self.call_of(client.get());
-        self.parameters.encode(&values, &mut call.inputs, &mut Encoding::default())?;
+        self.parameters.encode(&values, &mut call.inputs, &mut self.encoding())?;
         Ok(Some(Call { call }))
     }
 }
 
 impl Plan {
+    fn encoding(&self) -> Encoding {
+        Encoding { by_hand: self.by_hand, ..Encoding::default() }
+    }
+
     /// A call without inputs in the scope of the task or of the client.
     fn call_of(&self, client: &Client) -> memod_client::Call {
         let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
