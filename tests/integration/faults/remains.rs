@@ -194,7 +194,7 @@ impl<'a> Disk<'a> {
                     let history = self.files.get(number).unwrap_or(&nothing);
                     let chance = match self.left {
                         Left::ByChance => random.below(5),
-                        Left::AllBut(lost) => 4 * usize::from(lost == *number),
+                        Left::AllBut(gone) => 4 * usize::from(gone == *number),
                     };
                     fs::write(path, self.left_of(history, chance, random)).unwrap();
                 }
