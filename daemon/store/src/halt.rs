@@ -5,6 +5,10 @@
 //! such as an error of the disk, an exhausted quota or a lack of descriptors, only by being opened
 //! again, whatever has become of the cause.
 //!
+//! While it recovers by itself it cannot be closed: it may wait for a flush that does not begin any
+//! more. So a store that is halted when it is closed keeps its database, and its lock, until the
+//! process ends, as if it had been killed.
+//!
 //! **Does not** know damage: see [`crate::set_aside`].
 
 use std::fs::{self, OpenOptions};

@@ -1,6 +1,7 @@
 //! The store as its user sees it.
 
 use std::fmt;
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -109,8 +110,17 @@ impl Handle {
             if writer.thread().id() != thread::current().id() && writer.join().is_err() {
                 tracing::error!("the writer panicked");
             }
+            if self.shared.halt.error().is_some() {
+                // Closing a database that tries to recover may never end: see [`crate::halt`].
+                keep_for_ever(Arc::clone(&self.shared));
+            }
         }
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "its lock and its database are to stay")]
+fn keep_for_ever(shared: Arc<Shared>) {
+    mem::forget(shared);
 }
 
 impl Drop for Handle {
