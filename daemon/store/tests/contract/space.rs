@@ -29,6 +29,7 @@ fn a_collection_gives_back_what_was_removed() {
         assert!(before > 80 * MIB, "{bytes}: {before}");
         // The log that has just begun has taken some room for what is to come.
         assert!(after < 70 * MIB, "{bytes}: {before} {after}");
+        assert!(content_bytes(&store) < 50 * MIB, "{bytes}: {}", content_bytes(&store));
         let stay = present(&store, 0..entries);
         assert_hit(&store, stay[0], &[content(stay[0], bytes)]);
         assert_sound(&store);
