@@ -1,8 +1,10 @@
 //! The process: open the store, bind, say READY, serve, drain, close.
 //!
 //! **Invariants.** The store's lock is taken before the socket is touched, so two daemons on one
-//! store never share a socket either. What was acknowledged is on disk before the process ends.
+//! store never share a socket either. What was acknowledged is on disk before the process ends,
+//! unless the disk refuses it.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,12 +23,26 @@ use crate::systemd;
 /// Most threads that wait for the disk at a time.
 const BLOCKING_THREADS_MAX: usize = 32;
 
-/// Runs the daemon until a signal or its idle time ends it.
+/// Descriptors that are not for connections: the database has up to 256 files open to read, some to
+/// write, and the daemon some of its own.
+const DESCRIPTORS_KEPT: u64 = 320;
+
+/// Why the daemon has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// It was asked to, or nobody needs it.
+    Asked,
+    /// Its store has to be opened again, which a new process does.
+    Stuck,
+}
+
+/// Runs the daemon until a signal, its idle time, or a store that is stuck ends it.
 ///
 /// # Errors
 /// If the store cannot be opened or the socket not be bound; the message says what to do.
-pub(crate) fn run(settings: Settings, reload: Reload) -> anyhow::Result<()> {
+pub(crate) fn run(mut settings: Settings, reload: Reload) -> anyhow::Result<Ended> {
     raise_descriptor_limit();
+    leave_descriptors(&mut settings);
     let store = Store::open(&store_options(&settings))
         .with_context(|| format!("cannot open the store in {}", settings.data.display()))?;
     let socket = match systemd::inherited_listener()? {
@@ -51,7 +67,7 @@ async fn serve(
     reload: Reload,
     store: Store,
     socket: BoundSocket,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Ended> {
     let mut signals = Signals::catch().context("cannot catch signals")?;
     let settings = Arc::new(settings);
     let service = Service::new(Arc::clone(&settings), store);
@@ -66,26 +82,7 @@ async fn serve(
     );
     systemd::notify(&[NotifyState::Ready]);
     let serving = tokio::spawn(Arc::clone(&server).run(listener));
-    service.tell_idle_grants().await;
-    loop {
-        let heeded = tokio::select! {
-            heeded = signals.any() => heeded,
-            () = server.idle(settings.idle_exit) => {
-                tracing::info!("no client left: stopping");
-                break;
-            }
-        };
-        match heeded {
-            Heeded::Stop(name) => {
-                tracing::info!("{name}: stopping");
-                break;
-            }
-            Heeded::Reload => {
-                tracing::info!("SIGHUP: reading the configuration again");
-                reload.run(&service).await;
-            }
-        }
-    }
+    let ended = until_ended(&mut signals, &reload, &server, &service).await;
     systemd::notify(&[NotifyState::Stopping]);
     // New clients are refused from here on, so they start their own way at once.
     drop(socket);
@@ -103,7 +100,42 @@ async fn serve(
     ledger.abort();
     leases.abort();
     service.save_ledger().await;
-    Ok(())
+    Ok(ended)
+}
+
+/// Serves until something ends it, and reads the configuration again as often as it is told to.
+async fn until_ended(
+    signals: &mut Signals,
+    reload: &Reload,
+    server: &Server,
+    service: &Arc<Service>,
+) -> Ended {
+    // These two go on with their own clocks, whatever is read meanwhile.
+    let mut idle = pin!(server.idle(service.settings().idle_exit));
+    let mut stuck = pin!(service.until_stuck());
+    service.tell_idle_grants().await;
+    loop {
+        tokio::select! {
+            heeded = signals.any() => match heeded {
+                Heeded::Stop(name) => {
+                    tracing::info!("{name}: stopping");
+                    return Ended::Asked;
+                }
+                Heeded::Reload => {
+                    tracing::info!("SIGHUP: reading the configuration again");
+                    reload.run(service).await;
+                }
+            },
+            () = &mut idle => {
+                tracing::info!("no client left: stopping");
+                return Ended::Asked;
+            }
+            () = &mut stuck => {
+                tracing::error!("the disk can be written again, and the store cannot: stopping");
+                return Ended::Stuck;
+            }
+        }
+    }
 }
 
 fn store_options(settings: &Settings) -> Options {
@@ -125,5 +157,38 @@ fn raise_descriptor_limit() {
         && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
     {
         tracing::warn!("the limit of open files stays at {soft}: {error}");
+    }
+}
+
+/// Lets there be no more connections than leave descriptors for the database: without one it can
+/// neither flush nor compact, and takes no changes any more.
+fn leave_descriptors(settings: &mut Settings) {
+    use nix::sys::resource::{Resource, getrlimit};
+    let Ok((limit, _)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
+    let most = usize::try_from(connections_max(limit)).unwrap_or(usize::MAX);
+    if settings.connections_max > most {
+        tracing::warn!(
+            "this process may open {limit} files: it serves {most} connections at a time, not {}",
+            settings.connections_max
+        );
+        settings.connections_max = most;
+    }
+}
+
+/// How many connections leave enough of so many descriptors. One that waits to write has two.
+fn connections_max(descriptors: u64) -> u64 {
+    ((descriptors - DESCRIPTORS_KEPT.min(descriptors / 2)) / 2).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::connections_max;
+
+    #[test]
+    fn connections_leave_descriptors() {
+        assert_eq!(connections_max(1024), 352);
+        assert_eq!(connections_max(128), 32);
+        assert_eq!(connections_max(1), 1);
+        assert!(connections_max(u64::MAX) > 1 << 62);
     }
 }

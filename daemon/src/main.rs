@@ -13,8 +13,11 @@ mod settings;
 mod shutdown;
 mod systemd;
 
-use std::process::ExitCode;
+use std::env;
+use std::os::unix::process::CommandExt;
+use std::process::{self, ExitCode};
 
+use app::Ended;
 use args::{Command, Format};
 use config::Problem;
 use reload::Reload;
@@ -86,10 +89,27 @@ fn serve(arguments: args::Arguments) -> ExitCode {
     };
     let log = log::start(&settings);
     match app::run(settings, Reload { arguments, log }) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(Ended::Asked) => ExitCode::SUCCESS,
+        Ok(Ended::Stuck) => start_anew(),
         Err(error) => {
             tracing::error!("{error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Makes this process a new daemon, with the same arguments. One that was given its socket leaves
+/// that to whoever did, who gives it to the next one.
+fn start_anew() -> ExitCode {
+    if systemd::gives_sockets() {
+        tracing::error!("ending with a failure, to be started again");
+        return ExitCode::FAILURE;
+    }
+    tracing::error!("starting anew");
+    let mut arguments = env::args_os();
+    let mut command = process::Command::new("/proc/self/exe");
+    command.arg0(arguments.next().unwrap_or_default()).args(arguments);
+    let error = command.exec();
+    tracing::error!("memod cannot start itself anew: {error}; start it again");
+    ExitCode::FAILURE
 }

@@ -18,6 +18,11 @@ pub(crate) fn notify(states: &[NotifyState<'_>]) {
     }
 }
 
+/// Whether this process was given a socket to listen on.
+pub(crate) fn gives_sockets() -> bool {
+    std::env::var_os("LISTEN_FDS").is_some()
+}
+
 /// The listening socket that systemd passed to this process, if it did.
 ///
 /// # Errors

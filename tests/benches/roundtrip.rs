@@ -14,6 +14,8 @@
 
 #[path = "roundtrip/echo.rs"]
 mod echo;
+#[path = "roundtrip/evicting.rs"]
+mod evicting;
 #[path = "roundtrip/explaining.rs"]
 mod explaining;
 #[path = "roundtrip/latency.rs"]
@@ -22,6 +24,8 @@ mod latency;
 mod leases;
 #[path = "roundtrip/measure.rs"]
 mod measure;
+#[path = "roundtrip/million.rs"]
+mod million;
 #[path = "roundtrip/throughput.rs"]
 mod throughput;
 #[path = "roundtrip/workers.rs"]
@@ -47,7 +51,7 @@ fn main() {
     }
     // `cargo bench` passes flags of its own; words choose parts by name.
     let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
-    let parts: [(&str, Part); 7] = [
+    let parts: [(&str, Part); 9] = [
         ("hits", latency::hits),
         ("streams", latency::streams),
         ("puts", throughput::puts),
@@ -55,6 +59,8 @@ fn main() {
         ("waking", leases::waking),
         ("taking-over", leases::taking_over),
         ("why", explaining::explanations),
+        ("evicting", evicting::evicting),
+        ("million", million::million),
     ];
     let mut report = Report::begin();
     for (name, part) in parts {

@@ -1,5 +1,6 @@
 //! A daemon process of a test's own.
 
+use std::ffi::OsString;
 use std::io::Read;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
+use crate::faults::Faults;
 use crate::patience::{self, PATIENCE};
 use crate::raw::Raw;
 
@@ -21,6 +23,11 @@ use crate::raw::Raw;
 /// If it has not been built: `make test` builds it, and so does `cargo build --workspace`.
 #[must_use]
 pub fn binary(name: &str) -> PathBuf {
+    built(name)
+}
+
+/// The path of something that was built beside the running test.
+pub(crate) fn built(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("the running test has a path");
     let beside = test.ancestors().skip(1).take(2).map(|folder| folder.join(name));
     let found = beside.into_iter().find(|path| path.is_file());
@@ -35,6 +42,9 @@ pub struct Setup {
     config: Option<String>,
     descriptors_max: Option<u32>,
     program: Option<PathBuf>,
+    /// What the command begins with.
+    within: Vec<String>,
+    faults: bool,
 }
 
 impl Setup {
@@ -79,6 +89,20 @@ impl Setup {
         self
     }
 
+    /// Started by these words, such as those of `nsenter`.
+    #[must_use]
+    pub fn within(mut self, words: impl IntoIterator<Item = String>) -> Self {
+        self.within.extend(words);
+        self
+    }
+
+    /// On a disk whose faults the test decides: see [`Faults`].
+    #[must_use]
+    pub fn faults(mut self) -> Self {
+        self.faults = true;
+        self
+    }
+
     /// Starts it in a new temporary directory.
     ///
     /// # Panics
@@ -97,8 +121,10 @@ impl Setup {
     #[must_use]
     pub fn prepare(self) -> Daemon {
         let folder = tempfile::Builder::new().prefix("memod-").tempdir().expect("a folder");
-        let (socket, data) = (folder.path().join("memod.sock"), folder.path().join("data"));
-        Daemon { folder, socket, data, setup: self, child: None }
+        let socket = folder.path().join("memod.sock");
+        let faults = self.faults.then(|| Faults::new(folder.path()));
+        let data = faults.as_ref().map_or(folder.path(), Faults::root).join("data");
+        Daemon { folder, socket, data, setup: self, faults, child: None }
     }
 }
 
@@ -109,6 +135,7 @@ pub struct Daemon {
     socket: PathBuf,
     data: PathBuf,
     setup: Setup,
+    faults: Option<Faults>,
     child: Option<Child>,
 }
 
@@ -158,6 +185,15 @@ impl Daemon {
         self.setup.config = Some(toml);
     }
 
+    /// The faults of its disk.
+    ///
+    /// # Panics
+    /// If it was not set up with any.
+    #[must_use]
+    pub fn faults(&self) -> &Faults {
+        self.faults.as_ref().expect("it was set up with faults")
+    }
+
     /// What it has logged.
     #[must_use]
     pub fn log(&self) -> String {
@@ -179,16 +215,14 @@ impl Daemon {
     /// If its configuration cannot be written.
     #[must_use]
     pub fn command(&self) -> Command {
-        let program = self.setup.program.clone().unwrap_or_else(|| binary("memod"));
-        let mut command = match self.setup.descriptors_max {
-            None => Command::new(program),
-            Some(most) => {
-                let mut shell = Command::new("sh");
-                let script = format!("ulimit -n {most} && exec \"$0\" \"$@\"");
-                shell.args(["-c", &script]).arg(program);
-                shell
-            }
-        };
+        let mut words: Vec<OsString> = self.setup.within.iter().map(OsString::from).collect();
+        if let Some(most) = self.setup.descriptors_max {
+            let script = format!("ulimit -n {most} && exec \"$0\" \"$@\"");
+            words.extend(["sh", "-c", &script].map(OsString::from));
+        }
+        words.push(self.setup.program.clone().unwrap_or_else(|| binary("memod")).into());
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]);
         command.arg("--socket").arg(&self.socket).arg("--data").arg(&self.data);
         if let Some(toml) = &self.setup.config {
             let file = self.folder().join("memod.toml");
@@ -199,6 +233,9 @@ impl Daemon {
         command.env("MEMOD_CONFIG", "").env_remove("MEMOD_LOG");
         command.args(&self.setup.arguments);
         command.envs(self.setup.environment.iter().map(|(name, value)| (name, value)));
+        if let Some(faults) = &self.faults {
+            command.envs(faults.variables());
+        }
         command.stdin(Stdio::null());
         command
     }

@@ -69,6 +69,36 @@ fn a_full_store_makes_room_and_says_what_that_cost() {
     assert!(daemon.connect().stats().evicted_entries >= stats.evicted_entries);
 }
 
+/// Semantics 14 and 35.
+#[test]
+fn why_says_that_an_entry_was_evicted_and_when() {
+    let daemon = small("eviction = \"lru\"");
+    let mut raw = daemon.connect();
+    for number in 0..40 {
+        try_put(&mut raw, number, 50_000).unwrap();
+    }
+    let first = [
+        "why",
+        "--project",
+        "flytesnacks",
+        "--domain",
+        "development",
+        "--task",
+        "full",
+        "--cache-version",
+        "1.0.0",
+        "--input",
+        "number:string=0",
+        "--output",
+        "o0:bytes",
+    ];
+    let told = json_of(&daemon, 1, &first);
+    assert_eq!((&told["status"], &told["reason"]), (&"MISS".into(), &"evicted".into()), "{told}");
+    assert!(told["at"].is_string() && told["nearest"][0]["differs"][0]["name"] == "number");
+    let text = ends(&daemon, 1, &first);
+    assert!(text.text().contains("s ago to make room"), "{text:?}");
+}
+
 #[test]
 fn what_is_larger_than_the_budget_is_refused_at_once() {
     let daemon = small("");

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod chaos;
+mod clock;
 mod crowd;
 mod hold;
 mod library;

@@ -17,7 +17,16 @@ use std::{
 };
 
 /// Folders that hold what was made, not what was written.
-const SKIPPED: &[&str] = &[".git", "target", ".venv", "corpus", "artifacts", "__pycache__"];
+const SKIPPED: &[&str] = &[
+    ".git",
+    "target",
+    ".venv",
+    "corpus",
+    "artifacts",
+    "__pycache__",
+    ".mypy_cache",
+    ".pytest_cache",
+];
 /// Texts that are kept as others wrote them.
 const FOREIGN: &[&str] = &["LICENSE-APACHE", "LICENSE-MIT", "Cargo.lock"];
 

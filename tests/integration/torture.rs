@@ -12,7 +12,7 @@
 
 mod asker;
 mod at_rest;
-mod content;
+pub(crate) mod content;
 mod keeper;
 mod lease;
 mod load;

@@ -22,6 +22,9 @@
 //!
 //! **Does not** keep what it has read: every lookup asks the daemon.
 
+// So that the macros find the library by its name in the library's own tests, too.
+extern crate self as memod_client;
+
 pub mod address;
 #[cfg(feature = "tokio")]
 pub mod aio;
@@ -36,6 +39,7 @@ mod connection;
 mod content;
 mod error;
 mod exchange;
+mod input_file;
 mod lease;
 mod memo;
 mod memoize;
@@ -47,6 +51,7 @@ mod pool;
 mod spool;
 pub mod start;
 mod status;
+pub mod task;
 #[cfg(test)]
 mod testing;
 mod upkeep;
@@ -57,6 +62,7 @@ pub use content::{Content, ContentReader, Hit, HitOutput};
 pub use error::Error;
 pub use exchange::ask::Page;
 pub use exchange::hit::{HitSummary, OutputDescription};
+pub use input_file::InputFile;
 pub use lease::Lease;
 pub use memo::{MemoizeError, Memoized, Recall};
 pub use mode::Mode;
@@ -66,8 +72,16 @@ pub use options::{
 };
 pub use outputs::{PutOutput, Source};
 pub use status::{CacheStatus, ReservationStatus};
+pub use task::{
+    Doing, File, Format, FromLiteral, Opaque, Returned, TaskOptions, ToLiteral, Trouble, Typed,
+    on_trouble, set_client,
+};
 pub use upkeep::{ImportedRun, WholeEntry};
 
+#[cfg(feature = "macros")]
+pub use memod_macros::{Literal, task};
+
+pub use bytes::Bytes;
 pub use memod_protocol::{
     BudgetOf, BudgetReport, BudgetRow, Call, CallIdentity, CollectReport, Difference,
     DifferenceKind, Digest, EntryDetail, EntryRow, ErrorCode, Explanation, Filter, Holder,

@@ -59,6 +59,33 @@ impl<T> Memoized<T> {
         Some(compute_time.saturating_sub(self.lookup_time))
     }
 
+    /// The report of a run that had nothing to do with a daemon: none was wanted, or the call is
+    /// wrong.
+    pub(crate) fn alone(outputs: T, took: Duration, mode: Mode, wrong: Option<Error>) -> Self {
+        let disabled = mode == Mode::Disabled;
+        let (status, store) = if disabled {
+            (CacheStatus::Disabled, CacheStatus::Disabled)
+        } else {
+            (CacheStatus::LookupFailure, CacheStatus::PutFailure)
+        };
+        Self {
+            outputs,
+            status,
+            store,
+            reservation: ReservationStatus::Disabled,
+            key: None,
+            compute_time: Some(took),
+            lookup_time: Duration::ZERO,
+            age: None,
+            provenance: None,
+            miss: None,
+            pending: None,
+            put: None,
+            lookup_error: wrong.filter(|_| !disabled),
+            store_error: None,
+        }
+    }
+
     /// The same report with other outputs.
     pub fn map<U>(self, outputs: impl FnOnce(T) -> U) -> Memoized<U> {
         Memoized {
@@ -282,6 +309,18 @@ impl<L> Recall<L> {
     /// The report of a hit whose outputs have been made into this.
     pub(crate) fn into_hit_with<T>(self, outputs: T) -> Memoized<T> {
         self.report.map(|_| outputs)
+    }
+
+    /// Of a hit, who made the outputs.
+    #[must_use]
+    pub const fn provenance(&self) -> Option<&Provenance> {
+        self.report.provenance.as_ref()
+    }
+
+    /// Why the lookup failed, if it did.
+    #[must_use]
+    pub const fn lookup_error(&self) -> Option<&Error> {
+        self.report.lookup_error.as_ref()
     }
 
     /// The outputs of a hit.

@@ -70,6 +70,12 @@ pub enum Wait {
     Forever,
 }
 
+impl From<Duration> for Wait {
+    fn from(most: Duration) -> Self {
+        Self::AtMost(most)
+    }
+}
+
 /// How to memoize.
 #[derive(Debug, Clone, Default)]
 pub struct MemoizeOptions {

@@ -10,6 +10,7 @@ mod admin;
 mod budgets;
 mod claim;
 mod clock;
+mod disk_watch;
 mod explain;
 mod invalidation;
 mod lease_table;

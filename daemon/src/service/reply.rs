@@ -1,10 +1,16 @@
 //! What the service answers with: a message, bytes that go with it, and bytes that follow it.
 
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 use memod_protocol::{ErrorCode, Key, Response, WireError};
 use memod_store::{ChunkReader, StoreError, Tier};
 
 use super::pool;
+
+/// Failures of the store are logged no more often than this.
+const LOG_INTERVAL: Duration = Duration::from_secs(1);
 
 /// An answer.
 #[derive(Debug)]
@@ -88,6 +94,18 @@ fn over_budget(error: &StoreError) -> WireError {
     WireError::new(ErrorCode::OverBudget, error.to_string())
 }
 
+/// Writes a failure of the store into the log, but not each of thousands: that would fill a disk.
+fn log_failure(error: &StoreError) {
+    static LOGGED: Mutex<Option<Instant>> = Mutex::new(None);
+    let mut logged = LOGGED.lock().unwrap_or_else(PoisonError::into_inner);
+    if logged.is_none_or(|at| at.elapsed() >= LOG_INTERVAL) {
+        *logged = Some(Instant::now());
+        tracing::error!("the store failed: {error}");
+    } else {
+        tracing::debug!("the store failed: {error}");
+    }
+}
+
 /// What a peer is told of an error of the store.
 pub(crate) fn store_error(error: StoreError) -> WireError {
     match error {
@@ -108,7 +126,7 @@ pub(crate) fn store_error(error: StoreError) -> WireError {
         StoreError::Closed => WireError::new(ErrorCode::ShuttingDown, "the daemon is stopping"),
         StoreError::InvalidCursor => WireError::new(ErrorCode::InvalidArgument, error.to_string()),
         other => {
-            tracing::error!("the store failed: {other}");
+            log_failure(&other);
             WireError::new(ErrorCode::Internal, format!("the store failed: {other}"))
         }
     }

@@ -2,9 +2,10 @@
 //!
 //! Removed content stays in blob files together with content that is still there. When a third of a
 //! column's blob files is garbage, and no less than [`GARBAGE_BYTES_MIN`], what is good in
-//! them is copied and the files are deleted, by a thread of its own. Each byte that is given back
-//! so costs two bytes copied at the most. Where the disk has no room for a copy of everything, the
-//! older quarter is done at a time.
+//! them is copied and the files are deleted, by a thread of its own: the oldest, which have lost
+//! most, and then the next, until no more than a sixth is garbage. Each byte that is given back so
+//! costs two bytes copied at the most. A pass is short, because what is put meanwhile cannot be
+//! compacted, and too much of that would have puts wait.
 //!
 //! Graves age out; if there are many more of them than entries, they age faster.
 //!
@@ -15,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::disk::{self, FileSystem};
+use crate::disk;
 use crate::error::StoreError;
 use crate::failpoint::{Failpoint, reach};
 use crate::group::Freed;
@@ -33,6 +34,15 @@ const CONTENT: [Column; 2] = [Column::Chunks, Column::Blobs];
 /// there is too little room on the disk.
 const GARBAGE_SHARE: u64 = 3;
 const SHORT_SHARE: u64 = 10;
+/// Then it is collected until so many bytes in a thousand are garbage.
+const LEFT: u64 = 167;
+/// The same, if somebody asks for it.
+const LEFT_ASKED: u64 = 0;
+/// A pass looks at about so many bytes of files, the oldest ..
+const PASS_BYTES: u64 = 512 * 1024 * 1024;
+/// .. so that there are about as many passes, if all has to be looked at.
+const PASSES_MIN: u64 = 4;
+const PASSES_MAX: u64 = 1000;
 
 /// Says who collects.
 #[derive(Default)]
@@ -95,7 +105,7 @@ impl Balance {
         let its = Arc::clone(shared);
         let work = move || {
             for column in columns {
-                if let Err(error) = compact(&its, column) {
+                if let Err(error) = clean(&its, column, LEFT) {
                     tracing::warn!(column = column.name(), %error, "garbage cannot be collected");
                 }
             }
@@ -126,28 +136,46 @@ fn age_graves(shared: &Shared) -> Result<bool, RocksError> {
     Ok(shared.db.age_graves(graves, most))
 }
 
-/// Copies what is good in a column and deletes what it was copied from. Waits until that is done,
-/// or the store is closed.
-fn compact(shared: &Shared, column: Column) -> Result<(), RocksError> {
+/// Collects in a column until no more than this many bytes in a thousand are garbage. Waits until
+/// that is done, or the store is closed.
+fn clean(shared: &Shared, column: Column, left: u64) -> Result<(), RocksError> {
+    let (total, _) = shared.db.blob_bytes(column)?;
+    let passes = (total / PASS_BYTES).clamp(PASSES_MIN, PASSES_MAX);
+    for _ in 0..passes {
+        let files = shared.db.blob_files(column)?.max(1);
+        // So much that at least one file is as old as that.
+        let share = (files.div_ceil(passes) * 1000 / files + 1).min(1000);
+        compact(shared, column, &format!("{}.{:03}", share / 1000, share % 1000))?;
+        let (total, garbage) = shared.db.blob_bytes(column)?;
+        if garbage <= total / 1000 * left || shared.collector.closing.load(Ordering::SeqCst) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Copies what is good in this share of a column's files, the oldest, and deletes them. Waits
+/// until that is done, or the store is closed.
+fn compact(shared: &Shared, column: Column, share: &str) -> Result<(), RocksError> {
     let collector = &shared.collector;
     let _turn = collector.turn.lock().unwrap_or_else(PoisonError::into_inner);
     collector.at_work.fetch_add(1, Ordering::SeqCst);
     // Whoever closes looks whether there is work after it has said so.
-    let outcome =
-        if collector.closing.load(Ordering::SeqCst) { Ok(()) } else { compact_now(shared, column) };
+    let outcome = if collector.closing.load(Ordering::SeqCst) {
+        Ok(())
+    } else {
+        compact_now(shared, column, share)
+    };
     collector.at_work.fetch_sub(1, Ordering::SeqCst);
     outcome
 }
 
-fn compact_now(shared: &Shared, column: Column) -> Result<(), RocksError> {
+fn compact_now(shared: &Shared, column: Column, share: &str) -> Result<(), RocksError> {
     let began = Instant::now();
     shared.db.flush_column(column)?;
     reach(Failpoint::CollectFlushed);
     if CONTENT.contains(&column) {
-        let (total, _) = shared.db.blob_bytes(column)?;
-        let free = FileSystem::under(&shared.path).map_or(u64::MAX, |of| of.free_bytes);
-        let all = free > total.saturating_add(total / 4);
-        shared.db.compact_content(column, if all { "1.0" } else { "0.25" })?;
+        shared.db.compact_content(column, share)?;
     } else {
         shared.db.compact(column);
     }
@@ -170,7 +198,7 @@ pub(crate) fn collect(shared: &Shared) -> Result<Collected, StoreError> {
     let folder = shared.path.join("rocksdb");
     let disk_bytes_before = disk::used_bytes(&folder);
     for column in Column::ALL {
-        compact(shared, column)?;
+        clean(shared, column, LEFT_ASKED)?;
     }
     if shared.collector.closing.load(Ordering::SeqCst) {
         return Err(StoreError::Closed);

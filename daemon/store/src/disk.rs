@@ -1,6 +1,7 @@
 //! The disk under the store: how much room it has, and how much of it the store's files take.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -51,6 +52,23 @@ pub(crate) fn used_bytes(folder: &Path) -> u64 {
         }
     }
     bytes
+}
+
+/// Puts the names in a folder on the disk. A folder that this process may not read, and a file
+/// system that knows no such thing, are left to what they do by themselves.
+pub(crate) fn sync_names(folder: &Path) -> io::Result<()> {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    match fs::File::open(folder).and_then(|folder| folder.sync_all()) {
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput
+            ) =>
+        {
+            Ok(())
+        }
+        synced => synced,
+    }
 }
 
 /// Watches the free space.

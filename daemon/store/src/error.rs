@@ -110,7 +110,7 @@ pub(crate) fn advice(error: &io::Error) -> &'static str {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// The database failed.
-    #[error("the database failed: {0}; if this goes on, restart the daemon")]
+    #[error("the database failed: {0}; if this goes on, look at the disk, see the daemon's log")]
     Rocks(#[source] RocksError),
     /// There is no room on the disk. Nothing of the change was kept.
     #[error("the disk is full: {0}; make room, then try again")]

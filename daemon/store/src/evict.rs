@@ -14,16 +14,18 @@
 //! **Does not** know how much may be stored ([`crate::budgets`]), nor what an entry is worth
 //! ([`crate::policy`]).
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
+
+use memod_protocol::Key;
 
 use crate::error::StoreError;
 use crate::failpoint::{Failpoint, reach};
 use crate::group::Group;
 use crate::heat::{Learned, SHARDS};
 use crate::limits::{
-    EVICT_FOR_PUT_MAX, EVICT_OF_SAMPLE_MAX, EVICT_SAMPLES_MAX, FOLD_INTERVAL, GARBAGE_BYTES_MIN,
-    REUSE_INTERVAL,
+    EVICT_FOR_PUT_MAX, EVICT_OF_SAMPLE, EVICT_POOL, EVICT_SAMPLES_MAX, FOLD_INTERVAL,
+    GARBAGE_BYTES_MIN, REUSE_INTERVAL,
 };
 use crate::policy::{ENTRY_BYTES, Reuse};
 use crate::rocks::{Database, Read, Reads, Tier};
@@ -51,6 +53,10 @@ struct Shortage {
 /// What only eviction knows.
 pub(crate) struct Evictor {
     sampler: Sampler,
+    /// What was drawn from all entries and was worth least.
+    pool: Vec<Drawn>,
+    /// So many may be chosen from the pool before others are drawn.
+    credit: usize,
     pub(crate) reuse: Reuse,
     /// Evict until the store has no more bytes than this.
     goal: Option<u64>,
@@ -73,6 +79,8 @@ impl Evictor {
         };
         Self {
             sampler: Sampler::new(),
+            pool: Vec::new(),
+            credit: 0,
             reuse,
             goal: None,
             shortage: None,
@@ -86,45 +94,71 @@ impl Evictor {
         self.goal.is_some()
     }
 
+    fn forget_drawn(&mut self) {
+        (self.pool, self.credit) = (Vec::new(), 0);
+    }
+
     pub(crate) fn learn(&mut self, learned: Vec<Learned>) {
         for event in learned {
             event.teach(&mut self.reuse);
         }
     }
 
-    /// Draws a sample and chooses those that are worth least, no more than `most`.
+    /// Chooses those that are worth least: of one account from a sample of its own, of all from
+    /// what has been drawn so far. No more than give about so many bytes back.
     fn choose(
         &mut self,
         shared: &Shared,
         of: Option<&Account>,
-        most: u64,
+        bytes: u64,
     ) -> Result<Vec<Drawn>, StoreError> {
-        let drawn = self.sampler.draw(shared, of, now_ms())?;
+        if of.is_some() {
+            let mut drawn = self.sampler.draw(shared, of)?;
+            return self.take_lowest(shared, &mut drawn, EVICT_OF_SAMPLE, bytes);
+        }
+        let mut pool = std::mem::take(&mut self.pool);
+        if self.credit == 0 || pool.is_empty() {
+            let known: HashSet<Key> = pool.iter().map(|drawn| drawn.key).collect();
+            let drawn = self.sampler.draw(shared, None)?;
+            pool.extend(drawn.into_iter().filter(|drawn| !known.contains(&drawn.key)));
+            self.credit = EVICT_OF_SAMPLE;
+        }
+        let chosen = self.take_lowest(shared, &mut pool, self.credit, bytes)?;
+        self.credit = if chosen.is_empty() { 0 } else { self.credit - chosen.len() };
+        pool.truncate(EVICT_POOL + self.credit);
+        self.pool = pool;
+        Ok(chosen)
+    }
+
+    /// Takes those that are worth least, and leaves the others in their order.
+    fn take_lowest(
+        &mut self,
+        shared: &Shared,
+        pool: &mut Vec<Drawn>,
+        count: usize,
+        bytes: u64,
+    ) -> Result<Vec<Drawn>, StoreError> {
         self.reuse.refresh();
-        let policy = shared.budgets().policy;
-        let mut valued: Vec<(f64, bool, Drawn)> = drawn
-            .into_iter()
-            .map(|drawn| (policy.value(&drawn.candidate, &self.reuse), false, drawn))
-            .collect();
-        let mut chosen = Vec::new();
-        while (chosen.len() as u64) < most {
-            let lowest = valued.iter().enumerate().min_by(|(_, a), (_, b)| a.0.total_cmp(&b.0));
-            let Some((index, _)) = lowest else { break };
-            let (value, looked, mut drawn) = valued.swap_remove(index);
-            if looked {
-                chosen.push(drawn);
+        let (policy, now_ms) = (shared.budgets().policy, now_ms());
+        let value = |drawn: &Drawn| policy.value(&drawn.candidate(shared, now_ms), &self.reuse);
+        let mut valued: VecDeque<(f64, Drawn)> =
+            pool.drain(..).map(|drawn| (value(&drawn), drawn)).collect();
+        valued.make_contiguous().sort_by(|(one, _), (other, _)| one.total_cmp(other));
+        let (mut chosen, mut freed) = (Vec::new(), 0);
+        while chosen.len() < count && freed < bytes {
+            let Some((_, mut lowest)) = valued.pop_front() else { break };
+            // It is worth more than it seemed if it shares its content with others. That it does
+            // not is true for this batch only.
+            if lowest.look(&shared.db)? {
+                let value = value(&lowest);
+                let at = valued.partition_point(|(other, _)| *other < value);
+                valued.insert(at, (value, lowest));
                 continue;
             }
-            // It is worth more than it seemed if it shares its content with others.
-            let own = drawn.own_bytes(&shared.db)?;
-            let value = if own == drawn.candidate.bytes {
-                value
-            } else {
-                drawn.candidate.bytes = own;
-                policy.value(&drawn.candidate, &self.reuse)
-            };
-            valued.push((value, true, drawn));
+            freed += lowest.freed_bytes().saturating_add(ENTRY_BYTES);
+            chosen.push(lowest);
         }
+        pool.extend(valued.into_iter().map(|(_, drawn)| drawn));
         Ok(chosen)
     }
 }
@@ -145,12 +179,11 @@ impl Writer {
         let limit = limit.max(goal.saturating_add(1));
         let way = u128::from(before.saturating_sub(goal)) * 1000 / u128::from(limit - goal);
         let pressure = u64::try_from(way).unwrap_or(u64::MAX).min(1000);
-        let of_sample = 1 + pressure * (EVICT_OF_SAMPLE_MAX - 1) / 1000;
         let wanted = added.saturating_mul(2).saturating_mul(pressure) / 1000;
         loop {
             let used = self.shared.counters().total_bytes();
             let beyond = used.saturating_sub(goal);
-            let evicted = self.evict(None, EVICT_SAMPLES_MAX, of_sample, beyond);
+            let evicted = self.evict(None, EVICT_SAMPLES_MAX, beyond);
             let now = self.shared.counters().total_bytes();
             if evicted == 0 || now <= goal {
                 self.evictor.goal = None;
@@ -188,18 +221,16 @@ impl Writer {
         }
     }
 
-    /// Evicts the worst `of_each` of each of so many samples, in one batch, but no more than gives
-    /// about so many bytes back. Says how many went.
-    fn evict(&mut self, of: Option<&Account>, samples: usize, of_each: u64, bytes: u64) -> u64 {
+    /// Evicts what is worth least in so many samples, in one batch, but no more than gives about
+    /// so many bytes back. Says how many went.
+    fn evict(&mut self, of: Option<&Account>, samples: usize, bytes: u64) -> u64 {
         let shared = self.share();
         let mut group = Group::new(&shared, 0, self.loose.bytes());
-        let mut gone = HashSet::new();
-        let mut freed = 0;
-        for _ in 0..samples {
-            if freed >= bytes {
-                break;
-            }
-            let chosen = match self.evictor.choose(&shared, of, of_each) {
+        let mut freed: u64 = 0;
+        let (mut fruitful, mut in_vain) = (0, false);
+        while fruitful < samples && freed < bytes {
+            let wanted = bytes - freed;
+            let chosen = match self.evictor.choose(&shared, of, wanted) {
                 Ok(chosen) => chosen,
                 Err(error) => {
                     tracing::warn!(%error, "what is to be evicted cannot be chosen");
@@ -209,17 +240,27 @@ impl Writer {
             if chosen.is_empty() {
                 break;
             }
+            let before = freed;
             for drawn in chosen {
-                if freed >= bytes || !gone.insert(drawn.key) {
-                    continue;
-                }
-                freed += drawn.candidate.bytes.saturating_add(ENTRY_BYTES);
-                if let Err(error) = group.evict(&drawn.key, drawn.heat, now_ms()) {
-                    tracing::warn!(key = %drawn.key, %error, "an entry cannot be evicted");
+                match group.evict(&drawn, now_ms()) {
+                    Ok(true) => freed += drawn.freed_bytes().saturating_add(ENTRY_BYTES),
+                    // It went by itself, or in this batch.
+                    Ok(false) => {}
+                    Err(error) => {
+                        tracing::warn!(key = %drawn.key, %error, "an entry cannot be evicted");
+                    }
                 }
             }
+            if freed > before {
+                fruitful += 1;
+            } else if std::mem::replace(&mut in_vain, true) {
+                break;
+            } else {
+                // What is in the pool is gone; what is drawn anew is not, but for this batch.
+                self.evictor.forget_drawn();
+            }
         }
-        if gone.is_empty() {
+        if fruitful == 0 {
             return 0;
         }
         let before = shared.counters().evicted_entries;
@@ -252,7 +293,7 @@ impl Writer {
             if used <= aim {
                 return true;
             }
-            let now = self.evict(of.as_ref(), 1, EVICT_OF_SAMPLE_MAX, used - aim);
+            let now = self.evict(of.as_ref(), 1, used - aim);
             evicted += now;
             if now == 0 || evicted >= EVICT_FOR_PUT_MAX {
                 return used.saturating_add(*need) <= *limit;
@@ -266,8 +307,7 @@ impl Writer {
         let before = self.shared.counters().evicted_entries;
         loop {
             let beyond = self.shared.counters().total_bytes().saturating_sub(low);
-            let of_each = EVICT_OF_SAMPLE_MAX / 2;
-            if beyond == 0 || self.evict(None, EVICT_SAMPLES_MAX, of_each, beyond) == 0 {
+            if beyond == 0 || self.evict(None, EVICT_SAMPLES_MAX, beyond) == 0 {
                 break;
             }
         }
@@ -284,6 +324,8 @@ impl Writer {
     /// Writes all uses down.
     pub(crate) fn fold(&mut self) {
         self.evictor.folded = Instant::now();
+        // What is in the pool knows only what was written down when it was drawn.
+        self.evictor.forget_drawn();
         let shared = self.share();
         for shard in 0..SHARDS {
             let touched = shared.touches.take(shard);
@@ -298,6 +340,7 @@ impl Writer {
             }
             if let Err(error) = self.write(group) {
                 tracing::warn!(%error, "uses could not be written down");
+                break;
             }
             reach(Failpoint::BetweenFolds);
         }

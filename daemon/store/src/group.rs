@@ -9,8 +9,7 @@ use std::collections::HashSet;
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use memod_protocol::limits::CHUNK_BYTES;
-use memod_protocol::{Key, Provenance, PutOutcome};
+use memod_protocol::{Digest, Key, Provenance, PutOutcome};
 
 use crate::error::StoreError;
 use crate::failpoint::{Failpoint, reach};
@@ -22,6 +21,7 @@ use crate::record::{EntryRecord, Grave, GraveCause, Heat, Lost, OutputRecord, Ta
 use crate::rocks::Batch;
 use crate::room::{Full, Need, Room};
 use crate::row_bytes;
+use crate::sample::Drawn;
 use crate::schema::{Column, chunk_key, loose_key, note_key};
 use crate::store::Shared;
 use crate::upload::PreparedContent;
@@ -33,7 +33,7 @@ pub(crate) type Reply = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 /// Bytes of content that have been removed and still take space in files.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Freed {
-    /// In `chunks`; counted as if all were full.
+    /// In `chunks`, but for what was uploaded and never stored.
     pub(crate) chunk_bytes: u64,
     /// In `blobs`.
     pub(crate) whole_bytes: u64,
@@ -130,7 +130,6 @@ impl<'a> Group<'a> {
                 }
                 self.batch.delete(db, Column::Meta, &loose_key(storage));
                 self.shared.hot.forget(storage, chunks);
-                self.freed.chunk_bytes += u64::from(chunks) * u64::from(CHUNK_BYTES);
                 self.room.note_reaped(storage);
             }
             Mutation::Regret(key) => {
@@ -296,20 +295,26 @@ impl<'a> Group<'a> {
         Ok(())
     }
 
-    /// Removes an entry to make room. Whether there was one. A group that evicts does nothing else.
-    pub(crate) fn evict(
-        &mut self,
-        key: &Key,
-        last_use: Heat,
-        now_ms: u64,
-    ) -> Result<bool, StoreError> {
+    /// Removes an entry to make room, if it is still the one that was drawn. Whether it was. A
+    /// group that evicts does nothing else.
+    pub(crate) fn evict(&mut self, drawn: &Drawn, now_ms: u64) -> Result<bool, StoreError> {
+        let key = &drawn.key;
         let standing = self.overlay.load_entry(key)?;
         let Standing::Present(entry) = &standing.now else { return Ok(false) };
+        if entry.provenance.created_at_ms != drawn.created_at_ms {
+            return Ok(false);
+        }
         let (compute_ns, worth) = (entry.provenance.run.compute_ns, worth(entry));
+        let digests: Vec<Digest> = entry.outputs.iter().map(|output| output.digest).collect();
         self.overlay.load_rows(key, None)?;
         self.overlay.load_grave(key)?;
         self.overlay.clear_entry(key);
-        let Heat { last_use_ms, hits } = last_use;
+        for digest in digests.iter().filter(|_| drawn.alone) {
+            if let Some(refs) = self.overlay.refs.get_mut(digest) {
+                refs.alone = Some(*key);
+            }
+        }
+        let Heat { last_use_ms, hits } = drawn.uses(self.shared);
         let lost = Some(Lost { compute_ns, last_use_ms, hits, regretted: false });
         let grave = Grave { cause: GraveCause::Evicted, at_ms: now_ms, by_uid: None, lost };
         self.overlay.set_grave(key, GraveChange::Dig(grave));

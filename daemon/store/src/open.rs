@@ -17,9 +17,10 @@ use std::thread::{self, JoinHandle};
 use memod_protocol::wire;
 
 use crate::collect::Collector;
-use crate::disk::Disk;
+use crate::disk::{self, Disk};
 use crate::error::{OpenError, advice, ways_out};
 use crate::failpoint::{Failpoint, is_armed, reach};
+use crate::halt::{self, Halt};
 use crate::heat::Touches;
 use crate::hot::Hot;
 use crate::hot_entries::HotEntries;
@@ -42,7 +43,8 @@ use crate::usage::Books;
 use crate::writer::Writer;
 
 /// What may stand in a folder that is to become a store.
-const HARMLESS: [&str; 6] = ["damaged", "lock", "lost+found", "memod.log", "rocksdb", "run"];
+const HARMLESS: [&str; 7] =
+    ["damaged", "lock", "lost+found", "memod.log", halt::PROBE, "rocksdb", "run"];
 
 /// Opens the store and starts its writer.
 pub(crate) fn open(options: &Options) -> Result<(Arc<Shared>, JoinHandle<()>), OpenError> {
@@ -68,6 +70,7 @@ pub(crate) fn open(options: &Options) -> Result<(Arc<Shared>, JoinHandle<()>), O
         disk: Disk::new(path, options.budgets.disk_reserve_bytes),
         counters: Mutex::new(meta.counters),
         next_storage: AtomicU64::new(meta.next_storage),
+        halt: Halt::default(),
         path: path.to_owned(),
         id: meta.id,
         db,
@@ -125,6 +128,7 @@ fn open_database(options: &Options, database: &Path) -> Result<(Database, Meta),
     let path = options.path.as_path();
     if check_folder(path, database)? {
         check_format_before_opening(path, database)?;
+        halt::give_back(path);
     } else {
         create_folder(database)?;
     }
@@ -134,20 +138,33 @@ fn open_database(options: &Options, database: &Path) -> Result<(Database, Meta),
     Ok((db, meta))
 }
 
+/// Makes a folder if it is not there, and sees to it that a power cut does not take its name away.
 fn create_folder(path: &Path) -> Result<(), OpenError> {
-    if path.is_dir() {
-        return Ok(());
-    }
-    if path.exists() {
-        return Err(OpenError::NotADirectory { path: path.to_owned() });
-    }
-    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|source| {
-        if source.kind() == io::ErrorKind::NotADirectory {
-            let file = path.ancestors().find(|above| above.is_file()).unwrap_or(path);
-            return OpenError::NotADirectory { path: file.to_owned() };
+    let cannot = |source| {
+        let path = path.to_owned();
+        OpenError::CannotCreate { path, advice: advice(&source), source }
+    };
+    let found = path.ancestors().skip(1).find(|above| above.is_dir());
+    if !path.is_dir() {
+        if path.exists() {
+            return Err(OpenError::NotADirectory { path: path.to_owned() });
         }
-        OpenError::CannotCreate { path: path.to_owned(), advice: advice(&source), source }
-    })
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|source| {
+            if source.kind() == io::ErrorKind::NotADirectory {
+                let file = path.ancestors().find(|above| above.is_file()).unwrap_or(path);
+                return OpenError::NotADirectory { path: file.to_owned() };
+            }
+            cannot(source)
+        })?;
+    }
+    // Also if it was there: who made it may have been killed before this.
+    for above in path.ancestors().skip(1) {
+        disk::sync_names(above).map_err(cannot)?;
+        if Some(above) == found {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Whether the folder holds a database already. Refuses a folder that holds something else, and a

@@ -105,6 +105,8 @@ pub(crate) struct PendingRefs {
     pub(crate) bytes: u64,
     /// Whether any entry has stopped to refer to it.
     pub(crate) lost: bool,
+    /// The only entry that refers to it in the database, if it is known that there is but one.
+    pub(crate) alone: Option<Key>,
 }
 
 pub(crate) struct PendingGrave {

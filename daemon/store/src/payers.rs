@@ -80,6 +80,9 @@ impl Group<'_> {
 
 /// Which of the entries whose references have changed pays for the blob so far, if one does.
 fn stored_payer(db: &Database, digest: &Digest, refs: &PendingRefs) -> Option<Key> {
+    if refs.alone.is_some() {
+        return refs.alone;
+    }
     let pays = |key: &&Key| {
         let row = ref_key(digest, key);
         match db.read(Column::Refs, &row, Tier::Disk, ref_pays) {
@@ -115,6 +118,9 @@ fn find_heir(db: &Database, digest: &Digest, refs: &PendingRefs) -> Heir {
     let referring = refs.keys.iter().filter(|(_, refers)| **refers).map(|(key, _)| key);
     if let Some(key) = referring.min() {
         return Heir::Entry(*key);
+    }
+    if refs.alone.is_some() {
+        return Heir::Nobody;
     }
     // Any change that is no reference is the loss of one.
     let Some(near) = refs.keys.keys().next() else { return Heir::Somebody };

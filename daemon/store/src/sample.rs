@@ -1,10 +1,9 @@
 //! Draws entries at random, from which one is chosen to be evicted.
 //!
-//! Keys are hashes, so the entries behind a random key are a fair sample of all, but for those that
-//! stand behind a wide gap; a few random steps on even that out. The entries of a scope are
-//! drawn from its listing, where each sample goes on from where the last one ended, so that each
-//! comes up once in a round; those of a user from all, of which at most [`USER_LOOKS_MAX`] are
-//! looked at.
+//! Keys are hashes, so a run of entries from a random key on is a fair sample of all; a run is long
+//! enough that a wide gap before an entry hardly matters. The entries of a scope are drawn from its
+//! listing, and those of a user from all, of which at most [`USER_LOOKS_MAX`] are looked at; both
+//! go on from where the last sample ended, so that each entry comes up once in a round.
 //!
 //! **Invariants.** The work for a sample is bounded, whatever the store holds.
 
@@ -15,12 +14,10 @@ use std::time::Duration;
 use memod_protocol::{Digest, Key, wire};
 
 use crate::error::StoreError;
-use crate::limits::{
-    HANDS_MAX, SAMPLE_COUNT, SAMPLE_SKIP_MAX, SAMPLE_SKIPS_MAX, SHARED_LOOKS_MAX, USER_LOOKS_MAX,
-};
+use crate::limits::{HANDS_MAX, SAMPLE_COUNT, SAMPLE_SKIPS_MAX, SHARED_LOOKS_MAX, USER_LOOKS_MAX};
 use crate::policy::Candidate;
 use crate::record::{EntryRecord, Heat};
-use crate::rocks::{Database, Read, Reads, Rows, Tier, is_damage};
+use crate::rocks::{Database, Read, Reads, Tier};
 use crate::schema::{Account, Column, parse_ref_key, prefix_end, scope_prefix, split_task_key};
 use crate::store::Shared;
 
@@ -48,16 +45,23 @@ impl Lots {
 #[derive(Debug)]
 pub(crate) struct Drawn {
     pub(crate) key: Key,
-    pub(crate) candidate: Candidate,
-    /// Its uses; the last one is when it was put, if it was never hit.
-    pub(crate) heat: Heat,
+    pub(crate) created_at_ms: u64,
+    cost: Option<Duration>,
+    bytes: u64,
     outputs: Vec<(Digest, u64)>,
+    /// Its uses that were written down when it was drawn.
+    heat: Heat,
+    lot: u64,
+    /// The bytes of its outputs that no other entry refers to, as last looked at.
+    own_bytes: Option<u64>,
+    /// No other entry refers to any of its outputs, and nothing has been changed since.
+    pub(crate) alone: bool,
 }
 
 /// Draws samples.
 pub(crate) struct Sampler {
     lots: Lots,
-    /// Where the last sample of a scope ended in its listing.
+    /// Where the last sample of a scope ended in its listing, or one of a user among all entries.
     hands: HashMap<Account, Vec<u8>>,
 }
 
@@ -71,55 +75,53 @@ impl Sampler {
         &mut self,
         shared: &Shared,
         of: Option<&Account>,
-        now_ms: u64,
     ) -> Result<Vec<Drawn>, StoreError> {
-        let entries = match of {
-            Some(Account::Scope(_)) => self.entries_of_scope(&shared.db, of)?,
-            Some(Account::User(uid)) => {
-                self.entries(&shared.db, USER_LOOKS_MAX, |of| of.provenance.writer_uid == *uid)?
+        let db = &shared.db;
+        let mut entries = match of {
+            Some(Account::Scope(_)) => self.entries_of_scope(db, of)?,
+            Some(account @ Account::User(uid)) => {
+                let wanted = |entry: &EntryRecord| entry.provenance.writer_uid == *uid;
+                let place = self.hands.remove(account).unwrap_or_else(|| self.place());
+                let run = run(db, &place, USER_LOOKS_MAX, wanted)?;
+                self.keep_hand(account, run.end);
+                run.found
             }
-            None => self.entries(&shared.db, SAMPLE_COUNT, |_| true)?,
+            None => run(db, &self.place(), SAMPLE_COUNT, |_| true)?.found,
         };
-        entries.into_iter().map(|(key, entry)| self.look(shared, key, &entry, now_ms)).collect()
+        // In the order in which their uses stand.
+        entries.sort_unstable_by_key(|(key, _)| *key);
+        let heats = match heats(db, &entries) {
+            Err(StoreError::Damaged { .. }) => vec![Heat::default(); entries.len()],
+            heats => heats?,
+        };
+        let drawn = entries.into_iter().zip(heats).map(|((key, entry), heat)| Drawn {
+            key,
+            created_at_ms: entry.provenance.created_at_ms,
+            cost: entry.provenance.run.compute_ns.map(Duration::from_nanos),
+            bytes: entry.logical_bytes(),
+            outputs: entry.outputs.iter().map(|output| (output.digest, output.bytes)).collect(),
+            heat,
+            lot: self.lots.next(),
+            own_bytes: None,
+            alone: false,
+        });
+        Ok(drawn.collect())
     }
 
-    /// A run of entries from a random place on, of those that are wanted; at most so many are
-    /// looked at.
-    fn entries(
-        &mut self,
-        db: &Database,
-        looks_max: usize,
-        wanted: impl Fn(&EntryRecord) -> bool,
-    ) -> Result<Vec<(Key, EntryRecord)>, StoreError> {
-        let mut rows = db.rows_skipping(Column::Entries, &[], None, SAMPLE_SKIPS_MAX);
-        let place: Vec<u8> = (0..4).flat_map(|_| self.lots.next().to_be_bytes()).collect();
-        rows.seek(&place);
-        let skip = self.lots.next() % SAMPLE_SKIP_MAX;
-        for _ in 0..skip {
-            step_round(&mut rows)?;
+    /// A random place among keys.
+    fn place(&mut self) -> Vec<u8> {
+        (0..4).flat_map(|_| self.lots.next().to_be_bytes()).collect()
+    }
+
+    /// Goes on from here the next time; from the beginning, if there is nothing behind.
+    fn keep_hand(&mut self, account: &Account, place: Option<Vec<u8>>) {
+        if self.hands.len() >= HANDS_MAX {
+            self.hands.clear();
         }
-        let mut found: Vec<(Key, EntryRecord)> = Vec::with_capacity(SAMPLE_COUNT);
-        for _ in 0..looks_max {
-            if found.len() >= SAMPLE_COUNT {
-                break;
-            }
-            if rows.row()?.is_none() {
-                rows.first();
-            }
-            let Some((key, value)) = rows.row()? else { break };
-            if let (Ok(key), Ok(entry)) = (key.try_into(), wire::decode_record(value))
-                && wanted(&entry)
-            {
-                let key = Key::from_bytes(key);
-                // It has gone once round.
-                if found.iter().any(|(before, _)| *before == key) {
-                    break;
-                }
-                found.push((key, entry));
-            }
-            rows.forward();
-        }
-        Ok(found)
+        match place {
+            Some(place) => self.hands.insert(account.clone(), place),
+            None => self.hands.remove(account),
+        };
     }
 
     fn entries_of_scope(
@@ -149,13 +151,8 @@ impl Sampler {
             }
             rows.forward();
         }
-        if self.hands.len() >= HANDS_MAX {
-            self.hands.clear();
-        }
-        match rows.row()? {
-            Some((row, _)) => self.hands.insert(account.clone(), row.to_vec()),
-            None => self.hands.remove(account),
-        };
+        let end = rows.row()?.map(|(row, _)| row.to_vec());
+        self.keep_hand(account, end);
         let mut found = Vec::with_capacity(keys.len());
         for key in keys {
             let decode = |row: &[u8]| wire::decode_record::<EntryRecord>(row);
@@ -167,52 +164,103 @@ impl Sampler {
         }
         Ok(found)
     }
-
-    fn look(
-        &mut self,
-        shared: &Shared,
-        key: Key,
-        entry: &EntryRecord,
-        now_ms: u64,
-    ) -> Result<Drawn, StoreError> {
-        let decode = |row: &[u8]| wire::decode_record::<Heat>(row).unwrap_or_default();
-        let heat = match shared.db.read(Column::Heat, key.as_bytes(), Tier::Disk, decode) {
-            Ok(Read::Row(heat)) => heat,
-            Ok(Read::Absent | Read::WouldBlock) => Heat::default(),
-            Err(error) if is_damage(&error) => Heat::default(),
-            Err(error) => return Err(error.into()),
-        };
-        let created_at_ms = entry.provenance.created_at_ms;
-        let mut heat = shared.touches.add_to(&key, heat);
-        heat.last_use_ms = heat.last_use_ms.max(created_at_ms);
-        let since = |at_ms| Duration::from_millis(now_ms.saturating_sub(at_ms));
-        let candidate = Candidate {
-            cost: entry.provenance.run.compute_ns.map(Duration::from_nanos),
-            bytes: entry.logical_bytes(),
-            age: since(heat.last_use_ms),
-            life: since(created_at_ms),
-            hits: heat.hits,
-            lot: self.lots.next(),
-        };
-        let outputs = entry.outputs.iter().map(|output| (output.digest, output.bytes)).collect();
-        Ok(Drawn { key, candidate, heat, outputs })
-    }
 }
 
-/// Goes to the next row, behind the last one to the first.
-fn step_round(rows: &mut Rows<'_>) -> Result<(), StoreError> {
-    if rows.row()?.is_some() {
+/// Entries that follow one another.
+struct Run {
+    found: Vec<(Key, EntryRecord)>,
+    /// The key of the next one; none behind the last.
+    end: Option<Vec<u8>>,
+}
+
+/// A run of entries from a place on, of those that are wanted; at most so many are looked at.
+fn run(
+    db: &Database,
+    place: &[u8],
+    looks_max: usize,
+    wanted: impl Fn(&EntryRecord) -> bool,
+) -> Result<Run, StoreError> {
+    let mut rows = db.rows_skipping(Column::Entries, &[], None, SAMPLE_SKIPS_MAX);
+    rows.seek(place);
+    let mut found: Vec<(Key, EntryRecord)> = Vec::with_capacity(SAMPLE_COUNT);
+    for _ in 0..looks_max {
+        if found.len() >= SAMPLE_COUNT {
+            break;
+        }
+        if rows.row()?.is_none() {
+            rows.first();
+        }
+        let Some((key, value)) = rows.row()? else { break };
+        if let (Ok(key), Ok(entry)) = (key.try_into(), wire::decode_record(value))
+            && wanted(&entry)
+        {
+            let key = Key::from_bytes(key);
+            // It has gone once round.
+            if found.first().is_some_and(|(first, _)| *first == key) {
+                break;
+            }
+            found.push((key, entry));
+        }
         rows.forward();
-    } else {
-        rows.first();
     }
-    Ok(())
+    let end = rows.row()?.map(|(key, _)| key.to_vec());
+    Ok(Run { found, end })
+}
+
+/// The uses of entries that have been written down; the entries stand in the order of their keys.
+fn heats(db: &Database, entries: &[(Key, EntryRecord)]) -> Result<Vec<Heat>, StoreError> {
+    let mut rows = db.rows_skipping(Column::Heat, &[], None, SAMPLE_SKIPS_MAX);
+    let mut heats = Vec::with_capacity(entries.len());
+    for (index, (key, _)) in entries.iter().enumerate() {
+        let key = key.as_bytes().as_slice();
+        // A row behind this entry's tells that it has none.
+        if index == 0 || rows.row()?.is_some_and(|(row, _)| row < key) {
+            rows.seek(key);
+        }
+        let heat = match rows.row()? {
+            Some((row, value)) if row == key => wire::decode_record(value).ok(),
+            _ => None,
+        };
+        if heat.is_some() {
+            rows.forward();
+        }
+        heats.push(heat.unwrap_or_default());
+    }
+    Ok(heats)
 }
 
 impl Drawn {
-    /// The bytes of its outputs that no other entry refers to, as far as that is looked at.
-    pub(crate) fn own_bytes(&self, db: &Database) -> Result<u64, StoreError> {
-        let mut own = self.candidate.bytes;
+    /// Its uses until now; the last one is when it was put, if it was never hit.
+    pub(crate) fn uses(&self, shared: &Shared) -> Heat {
+        let heat = shared.touches.add_to(&self.key, self.heat);
+        Heat { last_use_ms: heat.last_use_ms.max(self.created_at_ms), ..heat }
+    }
+
+    /// What a policy may know of it.
+    pub(crate) fn candidate(&self, shared: &Shared, now_ms: u64) -> Candidate {
+        let uses = self.uses(shared);
+        let since = |at_ms| Duration::from_millis(now_ms.saturating_sub(at_ms));
+        Candidate {
+            cost: self.cost,
+            bytes: self.freed_bytes(),
+            age: since(uses.last_use_ms),
+            life: since(self.created_at_ms),
+            hits: uses.hits,
+            lot: self.lot,
+        }
+    }
+
+    /// The bytes of content that its eviction gives back, as far as that is known.
+    pub(crate) fn freed_bytes(&self) -> u64 {
+        self.own_bytes.unwrap_or(self.bytes)
+    }
+
+    /// Looks which of its outputs other entries refer to as well. Whether that has made a
+    /// difference.
+    pub(crate) fn look(&mut self, db: &Database) -> Result<bool, StoreError> {
+        let before = self.freed_bytes();
+        let mut own = self.bytes;
+        let mut alone = self.outputs.len() <= SHARED_LOOKS_MAX;
         for (digest, bytes) in self.outputs.iter().take(SHARED_LOOKS_MAX) {
             let prefix = digest.as_bytes();
             let end = prefix_end(prefix);
@@ -221,11 +269,13 @@ impl Drawn {
             while let Some((row, _)) = rows.row()? {
                 if parse_ref_key(row).is_none_or(|(_, key)| key != self.key) {
                     own = own.saturating_sub(*bytes);
+                    alone = false;
                     break;
                 }
                 rows.forward();
             }
         }
-        Ok(own)
+        (self.own_bytes, self.alone) = (Some(own), alone);
+        Ok(own != before)
     }
 }

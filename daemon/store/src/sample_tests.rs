@@ -58,7 +58,7 @@ fn fill(store: &Store, numbers: impl Iterator<Item = u64>) {
 fn draw(store: &Store, of: Option<&Account>, samples: usize) -> HashMap<Key, u64> {
     let (mut hand, mut counts) = (Sampler::new(), HashMap::new());
     for _ in 0..samples {
-        let sample = hand.draw(store.shared(), of, 10).unwrap();
+        let sample = hand.draw(store.shared(), of).unwrap();
         assert!(sample.len() <= SAMPLE_COUNT);
         let count = sample.len();
         for one in sample {
@@ -79,7 +79,7 @@ fn each_entry_is_drawn_about_as_often_as_any_other() {
     let least = drawn.values().min().unwrap();
     let most = drawn.values().max().unwrap();
     assert!(*least > EXPECTED / 3 && *most < EXPECTED * 2, "{least} to {most}");
-    // The variance of counts: of chance, one; of the gaps between keys, about two more.
+    // The variance of counts: that of chance is one.
     let square = |count: &u64| count.abs_diff(EXPECTED).pow(2);
     let chi = drawn.values().map(square).sum::<u64>() / EXPECTED / ENTRIES;
     assert!(chi < 5, "{chi}");
@@ -95,7 +95,7 @@ fn removed_rows_do_not_make_samples_unfair() {
         assert_eq!(removed.unwrap(), ENTRIES);
     });
     store.settle().unwrap();
-    let drawn = draw(&store, None, 3000);
+    let drawn = draw(&store, None, 1000);
     assert!(drawn.len() as u64 > ENTRIES - 5, "{}", drawn.len());
 }
 
@@ -110,7 +110,7 @@ fn the_entries_of_a_scope_come_up_in_turn() {
         (0..ENTRIES).step_by(SMALL as usize).map(|number| identity(number).key()).collect();
     assert_eq!(drawn.len(), its.len());
     for key in its {
-        assert!((15..=17).contains(&drawn[&key]), "{:?}", drawn[&key]);
+        assert!((47..=49).contains(&drawn[&key]), "{:?}", drawn[&key]);
     }
     assert_eq!(draw(&store, Some(&Account::Scope(Scope::new("p", "none"))), 3).len(), 0);
 }
@@ -120,11 +120,11 @@ fn the_entries_of_a_user_are_found_among_all() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&Options::new(folder.path())).unwrap();
     fill(&store, 0..ENTRIES);
-    let drawn = draw(&store, Some(&Account::User(1)), 100);
+    let drawn = draw(&store, Some(&Account::User(1)), 50);
     let its = ENTRIES / SMALL;
     assert_eq!(drawn.len() as u64, its);
     let (least, most) = (drawn.values().min().unwrap(), drawn.values().max().unwrap());
-    assert!(*least > 10 && *most < 80, "{least} to {most}");
+    assert!(*least > 40 && *most < 60, "{least} to {most}");
     assert_eq!(draw(&store, Some(&Account::User(2)), 3).len(), 0);
 }
 
@@ -132,8 +132,8 @@ fn the_entries_of_a_user_are_found_among_all() {
 fn a_store_without_entries_has_no_samples() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&Options::new(folder.path())).unwrap();
-    assert!(Sampler::new().draw(store.shared(), None, 1).unwrap().is_empty());
+    assert!(Sampler::new().draw(store.shared(), None).unwrap().is_empty());
     fill(&store, 0..3);
-    let drawn = Sampler::new().draw(store.shared(), None, 1).unwrap();
+    let drawn = Sampler::new().draw(store.shared(), None).unwrap();
     assert_eq!(drawn.len(), 3, "each once");
 }

@@ -258,7 +258,7 @@ impl Group<'_> {
             self.batch.put(db, Column::Blobs, digest.as_bytes(), &row);
         }
         if is_new || pending.discard {
-            self.doom(pending.stored, storages);
+            self.doom(pending.stored, bytes, storages);
         }
     }
 
@@ -276,11 +276,12 @@ impl Group<'_> {
         if stored == StoredBlob::Whole {
             self.freed.whole_bytes += bytes;
         }
-        self.doom(stored, storages);
+        self.doom(stored, bytes, storages);
     }
 
-    fn doom(&mut self, stored: StoredBlob, storages: &mut Storages) {
+    fn doom(&mut self, stored: StoredBlob, bytes: u64, storages: &mut Storages) {
         if let StoredBlob::Chunked { storage, chunks } = stored {
+            self.freed.chunk_bytes += bytes;
             self.loose(storage, chunks);
             storages.doomed.push((storage, chunks));
         }

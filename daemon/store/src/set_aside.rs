@@ -13,6 +13,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::disk;
 use crate::failpoint::{Failpoint, reach};
 use crate::store::now_ms;
 
@@ -58,8 +59,9 @@ pub(crate) fn set_aside(store: &Path, database: &Path, reason: &str) -> io::Resu
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    // So that a power cut does not bring it back beside the new one.
-    fs::File::open(store)?.sync_all()?;
+    // So that a power cut neither loses it nor brings it back beside the new one.
+    disk::sync_names(&folder)?;
+    disk::sync_names(store)?;
     tracing::error!(
         "THE STORE {} WAS DAMAGED: {reason}. It has been moved to {}, and a new, empty one is \
          begun. If `memod serve --data {}` can still open it, `memo export` saves what is good; \

@@ -1,6 +1,7 @@
 //! The store as its user sees it.
 
 use std::fmt;
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, mpsc};
@@ -17,6 +18,7 @@ use crate::collect::{self, Collected, Collector};
 use crate::describe;
 use crate::disk::{self, Disk};
 use crate::error::{OpenError, StoreError};
+use crate::halt::{self, Halt, Trial};
 use crate::heat::Touches;
 use crate::hot::Hot;
 use crate::hot_entries::HotEntries;
@@ -61,6 +63,7 @@ pub(crate) struct Shared {
     pub(crate) collector: Collector,
     pub(crate) counters: Mutex<Counters>,
     pub(crate) next_storage: AtomicU64,
+    pub(crate) halt: Halt,
     pub(crate) path: PathBuf,
     pub(crate) id: String,
     pub(crate) _lock: Lock,
@@ -91,6 +94,9 @@ impl Shared {
     }
 }
 
+/// The name of the value that is written to see whether the store takes changes.
+const TRIAL_NOTE: &str = "trial";
+
 /// Milliseconds since 1970-01-01 UTC.
 pub(crate) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -111,8 +117,17 @@ impl Handle {
             if writer.thread().id() != thread::current().id() && writer.join().is_err() {
                 tracing::error!("the writer panicked");
             }
+            if self.shared.halt.error().is_some() {
+                // Closing a database that tries to recover may never end: see [`crate::halt`].
+                keep_for_ever(Arc::clone(&self.shared));
+            }
         }
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "its lock and its database are to stay")]
+fn keep_for_ever(shared: Arc<Shared>) {
+    mem::forget(shared);
 }
 
 impl Drop for Handle {
@@ -383,6 +398,28 @@ impl Store {
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.shared().counters()
+    }
+
+    /// Whether the last change failed because the disk did: see [`Store::try_again`].
+    #[must_use]
+    pub fn is_halted(&self) -> bool {
+        self.shared().halt.error().is_some()
+    }
+
+    /// Tries a change, if the last one failed because the disk did, and says what may be done.
+    /// Waits for the disk. Not to be called on the writer's thread.
+    #[must_use]
+    pub fn try_again(&self) -> Trial {
+        if !self.is_halted() {
+            return Trial::Works;
+        }
+        let (sender, receiver) = mpsc::sync_channel(1);
+        self.save_note(TRIAL_NOTE, now_ms().to_le_bytes().to_vec(), move |result| {
+            // If nobody receives any more, nobody wants to know.
+            drop(sender.send(result));
+        });
+        let ended = receiver.recv().unwrap_or(Err(StoreError::Closed));
+        halt::judge(self.shared(), &ended)
     }
 
     /// Keeps a small value under a name. See [`Store::put`] about `done`.

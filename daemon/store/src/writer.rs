@@ -109,6 +109,11 @@ impl Writer {
         self.fold();
         self.write_reuse();
         reach(Failpoint::CloseFolded);
+        if self.shared.halt.error().is_some() {
+            // All that was acknowledged is in the log. A database that takes no changes may try to
+            // recover just now, and may then wait for itself if it is told to end.
+            return;
+        }
         let db = &self.shared.db;
         if let Err(error) = db.flush().and_then(|()| db.sync()) {
             tracing::error!(%error, "the store could not be put on the disk when it was closed");
@@ -205,6 +210,9 @@ impl Writer {
         } else {
             Ok(())
         };
+        if changes {
+            shared.halt.note(&written);
+        }
         // Before anybody is told; also after a failure, which may have come too late.
         shared.hot_entries.forget(&sealed.replaced);
         match &written {
@@ -229,12 +237,12 @@ impl Writer {
                     self.unsynced_since.get_or_insert_with(Instant::now);
                 }
             }
-            Err(error) => {
-                tracing::error!(%error, "a group of changes could not be written");
-                if let StoreError::Damaged { what } = error {
-                    set_aside::mark(&shared.path, what);
-                }
+            Err(StoreError::Damaged { what }) => {
+                tracing::error!("a group of changes could not be written: {what}");
+                set_aside::mark(&shared.path, what);
             }
+            // Everybody in it is told, and the log has been told once.
+            Err(error) => tracing::debug!(%error, "a group of changes could not be written"),
         }
         for reply in sealed.replies {
             answer(reply, written.clone());
@@ -273,9 +281,10 @@ impl Writer {
         }
         self.unsynced_since = None;
         reach(Failpoint::BeforeSync);
+        // What was not synced cannot be synced by trying again: the kernel may have given it up.
+        // The database takes no changes then; opening it again puts what its log has on the disk.
         if let Err(error) = self.shared.db.sync() {
-            tracing::error!(%error, "the log could not be synced; trying again");
-            self.unsynced_since = Some(Instant::now());
+            self.shared.halt.note(&Err(error.into()));
         }
     }
 }

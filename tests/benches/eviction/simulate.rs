@@ -10,8 +10,12 @@ use memod_store::policy::{Candidate, PolicyKind, Reuse, Worth};
 
 use super::trace::Trace;
 
-/// Entries that are drawn for each eviction.
-const SAMPLES: usize = 32;
+/// Entries that are drawn together.
+const DRAWN: usize = 96;
+/// So many are evicted before others are drawn.
+const EVICTED: usize = 8;
+/// Entries drawn before, those that were worth least, among which is chosen as well.
+const POOL: usize = 24;
 /// Graves that are kept, for each entry.
 const GRAVES_PER_ENTRY: usize = 8;
 
@@ -68,6 +72,10 @@ struct Cache<'a> {
     rule: Rule,
     places: Vec<Place>,
     stored: Vec<usize>,
+    /// Where a key stands in that.
+    at: Vec<usize>,
+    pool: Vec<usize>,
+    credit: usize,
     graves: VecDeque<usize>,
     bytes: u64,
     bytes_max: u64,
@@ -82,6 +90,9 @@ pub(crate) fn spent_again(trace: &Trace, bytes_max: u64, rule: Rule, seed: u64) 
         rule,
         places: vec![Place::Unknown; trace.items.len()],
         stored: Vec::new(),
+        at: vec![0; trace.items.len()],
+        pool: Vec::new(),
+        credit: 0,
         graves: VecDeque::new(),
         bytes: 0,
         bytes_max,
@@ -114,6 +125,7 @@ impl Cache<'_> {
             _ => 0,
         };
         self.places[key] = Place::Stored(Uses { created: now, last: now, hits });
+        self.at[key] = self.stored.len();
         self.stored.push(key);
         self.bytes += item.bytes;
         while self.bytes > self.bytes_max {
@@ -126,16 +138,33 @@ impl Cache<'_> {
     }
 
     fn evict(&mut self, now: Duration) {
-        let mut worst: Option<(f64, usize)> = None;
-        for _ in 0..SAMPLES {
-            let at = self.random.below(self.stored.len());
-            let value = self.rule.value(&self.candidate(self.stored[at], now), &self.reuse);
-            if worst.is_none_or(|(lowest, _)| value < lowest) {
-                worst = Some((value, at));
+        if self.credit == 0 {
+            self.credit = EVICTED;
+            for _ in 0..DRAWN {
+                let key = self.stored[self.random.below(self.stored.len())];
+                if !self.pool.contains(&key) {
+                    self.pool.push(key);
+                }
             }
         }
-        let (_, at) = worst.expect("there are samples");
-        let key = self.stored.swap_remove(at);
+        self.credit -= 1;
+        let mut valued: Vec<(f64, usize)> = Vec::with_capacity(self.pool.len());
+        for key in std::mem::take(&mut self.pool) {
+            // Whatever has been drawn may be gone by now.
+            if let Place::Stored(_) = self.places[key] {
+                let candidate = self.candidate(key, now);
+                valued.push((self.rule.value(&candidate, &self.reuse), key));
+            }
+        }
+        valued.sort_by(|(one, _), (other, _)| one.total_cmp(other));
+        let mut lowest = valued.into_iter().map(|(_, key)| key);
+        let Some(key) = lowest.next() else { return };
+        self.pool.extend(lowest.take(POOL + self.credit));
+        let at = self.at[key];
+        self.stored.swap_remove(at);
+        if let Some(moved) = self.stored.get(at) {
+            self.at[*moved] = at;
+        }
         self.bytes -= self.trace.items[key].bytes;
         let Place::Stored(uses) = self.places[key] else { unreachable!("what is drawn is stored") };
         let item = self.trace.items[key];

@@ -1,6 +1,7 @@
 //! One client, one request at a time.
 
-use std::time::Instant;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use harness::{CallBuilder, Daemon, call};
@@ -17,7 +18,12 @@ const ROUNDS: usize = 30;
 
 /// A client of this daemon.
 pub(crate) fn client(daemon: &Daemon) -> Client {
-    Client::builder().socket(daemon.socket()).build()
+    patient(&daemon.socket())
+}
+
+/// A client that waits for a disk that is busy: it is to be measured, not to be given up.
+pub(crate) fn patient(socket: &Path) -> Client {
+    Client::builder().socket(socket).deadline(Duration::from_secs(60)).build()
 }
 
 /// Bytes that do not compress: Marsaglia's xorshift.
@@ -36,12 +42,22 @@ pub(crate) fn noise(bytes: usize, seed: u64) -> Bytes {
 
 /// Stores one run with one output of these bytes.
 pub(crate) fn store(client: &Client, call: &CallBuilder, content: Bytes) {
+    store_with(client, call, content, &PutOptions::default());
+}
+
+/// As [`store`], in this manner.
+pub(crate) fn store_with(
+    client: &Client,
+    call: &CallBuilder,
+    content: Bytes,
+    options: &PutOptions,
+) {
     let output = PutOutput {
         name: "o0".to_owned(),
         literal_type: LiteralType::Bytes,
         source: Source::Bytes(content),
     };
-    client.put(&call.0, vec![output], &PutOptions::default()).expect("stored");
+    client.put(&call.0, vec![output], options).expect("stored");
 }
 
 /// A call of a task with one output of bytes.

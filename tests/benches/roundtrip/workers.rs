@@ -8,10 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Instant;
 
-use memod_client::Client;
-
 use crate::echo::EchoClient;
-use crate::latency::{noise, store, task};
+use crate::latency::{noise, patient, store, task};
 
 /// When set, this program is a worker of that kind.
 pub(crate) const KIND_VARIABLE: &str = "MEMOD_BENCH_WORKER";
@@ -45,7 +43,7 @@ pub(crate) fn serve(kind: &str) {
         let mut echo = EchoClient::connect(&socket, 4096 + AROUND_BYTES, 16);
         obey(|_| echo.ask());
     } else {
-        let client = Client::builder().socket(socket).build();
+        let client = patient(&socket);
         client.ping().expect("a daemon");
         obey(|number| store(&client, &task(&format!("put {number}")), noise(4096, number << 8)));
     }

@@ -29,7 +29,12 @@ const LAYERS: &[Layer] = &[
     Layer {
         manifest: "client/lib/Cargo.toml",
         never: &["rocksdb", "bincode", "memod-store", "memod", "serde", "clap", "anyhow"],
-        optional: &["tokio", "tokio-util"],
+        optional: &["tokio", "tokio-util", "memod-macros"],
+    },
+    Layer {
+        manifest: "client/macros/Cargo.toml",
+        never: &["memod-protocol", "memod-client", "memod-store", "memod", "tokio", "nix", "serde"],
+        optional: &[],
     },
     Layer {
         manifest: "client/cli/Cargo.toml",
@@ -39,6 +44,11 @@ const LAYERS: &[Layer] = &[
     Layer {
         manifest: "tests/Cargo.toml",
         never: &["rocksdb", "bincode", "memod-store", "memod"],
+        optional: &[],
+    },
+    Layer {
+        manifest: "tests/faults/Cargo.toml",
+        never: &["rocksdb", "bincode", "memod-store", "memod", "nix", "tokio"],
         optional: &[],
     },
 ];

@@ -34,7 +34,12 @@ const RESERVED: &[Reserved] = &[
     },
     Reserved {
         word: "unsafe",
-        places: &["daemon/src/systemd.rs", "daemon/src/server/peer_groups.rs"],
+        places: &[
+            "client/python/src/blob.rs",
+            "daemon/src/server/peer_groups.rs",
+            "daemon/src/systemd.rs",
+            "tests/faults/src/",
+        ],
         because: "each kind of unsafe has one listed file",
     },
     Reserved { word: "todo", places: &[], because: "no stubs" },
@@ -197,6 +202,7 @@ mod tests {
             ("bincode", Some("protocol/src/wire.rs")),
             ("spawn_blocking", Some("daemon/src/service/pool.rs")),
             ("unsafe", Some("daemon/src/systemd.rs")),
+            ("unsafe", Some("tests/faults/src/calls.rs")),
             ("todo", None),
             ("unimplemented", None),
         ] {

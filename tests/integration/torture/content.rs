@@ -50,6 +50,11 @@ pub(crate) struct Content {
 }
 
 impl Content {
+    /// One that no other number has.
+    pub(crate) fn new(bytes: usize, number: u64) -> Self {
+        Self { bytes, number }
+    }
+
     fn any(random: &mut Random) -> Self {
         // Two of three are small, or the disk would be all that is tested.
         let sizes = if random.below(3) > 0 { &SIZES[..8] } else { &SIZES[..] };

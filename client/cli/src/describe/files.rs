@@ -7,31 +7,19 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use memod_protocol::Digest;
+use memod_client::InputFile;
 
 use crate::exit::Failure;
 
 /// Longest text that is read into memory: a call in JSON, a string, a value in JSON.
 const TEXT_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
-/// The digest and the length of a file's content.
+/// A file that counts by its content.
 ///
 /// # Errors
-/// If it is not a file, or cannot be read.
-pub(crate) fn hash_file(path: &Path) -> Result<(Digest, u64), Failure> {
-    hash(path).map_err(|error| Failure::file("read the file", path, &error))
-}
-
-fn hash(path: &Path) -> io::Result<(Digest, u64)> {
-    let kind = std::fs::metadata(path)?.file_type();
-    if !kind.is_file() {
-        // To open a pipe would wait for its other end.
-        let what = if kind.is_dir() { "it is a directory" } else { "it is not a regular file" };
-        return Err(io::Error::other(what));
-    }
-    let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(File::open(path)?)?;
-    Ok((hasher.finalize().into(), hasher.count()))
+/// If it is not a regular file, or cannot be read.
+pub(crate) fn input_file(path: &Path) -> Result<InputFile, Failure> {
+    InputFile::read(path).map_err(|error| Failure::file("read the file", path, &error))
 }
 
 /// The text in a file, or on standard input for `-`.

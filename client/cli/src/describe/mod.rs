@@ -19,7 +19,7 @@ use memod_protocol::{Call, Interface, InvalidArgument, Literal, LiteralType, Sco
 use crate::args::{CallFlags, Screen};
 use crate::exit::Failure;
 use assignment::Assignment;
-pub(crate) use files::hash_file;
+pub(crate) use files::input_file;
 pub(crate) use outputs::Given;
 
 /// The call of a lookup or a key: its outputs are declared, without values.
@@ -136,8 +136,8 @@ fn from_flags(flags: &CallFlags, scope: &Scope) -> Result<Call, Failure> {
     }
     for argument in &flags.input_file {
         let (name, path) = Assignment::path(argument).map_err(|why| wrong("input-file", &why))?;
-        let (digest, bytes) = hash_file(&path)?;
-        let value = Literal::File { digest, bytes };
+        let file = input_file(&path)?;
+        let value = Literal::File { digest: file.digest, bytes: file.bytes };
         add_input("input-file", &mut call, &name, LiteralType::File, Some(value))?;
     }
     for argument in &flags.input_hash {

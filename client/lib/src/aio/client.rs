@@ -151,7 +151,7 @@ impl Client {
         self.settings().mode
     }
 
-    pub(super) fn settings(&self) -> &Settings {
+    pub(crate) fn settings(&self) -> &Settings {
         &self.shared.settings
     }
 

@@ -3,7 +3,7 @@
 use crate::error::Error;
 
 /// Runs something that blocks on a thread that may.
-pub(super) async fn hop<T: Send + 'static>(
+pub(crate) async fn hop<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Error> {
     match tokio::task::spawn_blocking(work).await {

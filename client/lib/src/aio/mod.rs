@@ -15,6 +15,7 @@ mod upkeep;
 mod wire;
 
 pub use client::Client;
+pub(crate) use hop::hop;
 pub use lease::Lease;
 
 /// As [`crate::Claimed`].

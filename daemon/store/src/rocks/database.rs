@@ -84,7 +84,7 @@ impl Database {
         let grave_age_ms_max = u64::try_from(grave_age_max.as_millis()).unwrap_or(u64::MAX);
         let grave_age_ms = Arc::new(AtomicU64::new(grave_age_ms_max));
         let columns = options::columns(block_cache_bytes, &grave_age_ms);
-        let db = DB::open_cf_descriptors(&options::database(create), path, columns)?;
+        let db = DB::open_cf_descriptors(&options::database(path, create), path, columns)?;
         let mut memory = ReadOptions::default();
         memory.set_read_tier(ReadTier::BlockCache);
         Ok(Self {
@@ -100,7 +100,7 @@ impl Database {
 
     /// Whether a database in this folder has a column that this memod does not know.
     pub(crate) fn has_unknown_columns(path: &Path) -> Result<bool, RocksError> {
-        let columns = DB::list_cf(&options::database(false), path)?;
+        let columns = DB::list_cf(&options::database(path, false), path)?;
         Ok(columns.iter().any(|name| {
             name != "default" && Column::ALL.iter().all(|column| column.name() != name)
         }))
@@ -108,7 +108,7 @@ impl Database {
 
     /// Reads a row of `meta` from a database whose other columns may be unknown.
     pub(crate) fn peek_meta(path: &Path, key: &[u8]) -> Result<Option<Vec<u8>>, RocksError> {
-        let options = options::database(false);
+        let options = options::database(path, false);
         let db = DB::open_cf_for_read_only(&options, path, [Column::Meta.name()], false)?;
         db.cf_handle(Column::Meta.name()).map_or(Ok(None), |meta| db.get_cf(meta, key))
     }
@@ -146,6 +146,11 @@ impl Database {
     pub(crate) fn blob_bytes(&self, column: Column) -> Result<(u64, u64), RocksError> {
         let total = self.property(column, c"rocksdb.live-blob-file-size")?;
         Ok((total, self.property(column, c"rocksdb.live-blob-file-garbage-size")?))
+    }
+
+    /// Blob files of a column.
+    pub(crate) fn blob_files(&self, column: Column) -> Result<u64, RocksError> {
+        self.property(column, c"rocksdb.num-blob-files")
     }
 
     /// Bytes of all files that hold anything that is there.

@@ -20,7 +20,7 @@ pub(crate) fn compact(database: &Database, column: Column) {
 
 fn open_raw(path: &Path) -> DB {
     let columns = options::columns(1024 * 1024, &Arc::new(AtomicU64::new(u64::MAX)));
-    DB::open_cf_descriptors(&options::database(true), path, columns).unwrap()
+    DB::open_cf_descriptors(&options::database(path, true), path, columns).unwrap()
 }
 
 fn set_format(db: &DB, format: u32) {
@@ -58,15 +58,15 @@ pub(crate) fn make_format_1(store: &Path) {
 /// Writes the number of format 1 and changes nothing else.
 pub(crate) fn set_format_1(store: &Path) {
     let path = store.join("rocksdb");
-    let columns = DB::list_cf(&options::database(false), &path).unwrap();
-    let db = DB::open_cf(&options::database(false), &path, columns).unwrap();
+    let columns = DB::list_cf(&options::database(&path, false), &path).unwrap();
+    let db = DB::open_cf(&options::database(&path, false), &path, columns).unwrap();
     set_format(&db, 1);
 }
 
 /// Whether the database of a store has the column and the number of format 2.
 pub(crate) fn is_format_2(store: &Path) -> bool {
     let path = store.join("rocksdb");
-    let columns = DB::list_cf(&options::database(false), &path).unwrap();
+    let columns = DB::list_cf(&options::database(&path, false), &path).unwrap();
     let format = Database::peek_meta(&path, META_FORMAT).unwrap().unwrap();
     columns.contains(&"near".to_owned()) && format == 2u32.to_le_bytes()
 }

@@ -2,6 +2,8 @@
 //!
 //! Memory is the scarce thing: the daemon stays well under 256 MiB, of which the hot cache has 96.
 
+use std::fs::{self, DirEntry};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -17,9 +19,11 @@ use crate::schema::Column;
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
-/// Options of the database as a whole.
-pub(super) fn database(create: bool) -> Options {
-    let mut options = Options::default();
+/// Options of the database in this folder as a whole.
+pub(super) fn database(folder: &Path, create: bool) -> Options {
+    // Or a power cut that takes the end of a log and leaves the beginning of the next would go
+    // unnoticed: what is in the next would be kept without what came before it.
+    let mut options = if has_log(folder) { verifying() } else { Options::default() };
     options.create_if_missing(create);
     options.create_missing_column_families(create);
     // Without this, writes would go on behind a torn record of the log and be lost with it. The
@@ -33,7 +37,8 @@ pub(super) fn database(create: bool) -> Options {
     // The kernel writes behind evenly, so that a sync finds little left to do.
     options.set_wal_bytes_per_sync(MIB as u64);
     options.set_bytes_per_sync(MIB as u64);
-    options.set_max_background_jobs(2);
+    // One that flushes and two that compact: while garbage is collected, the other goes on.
+    options.set_max_background_jobs(3);
     // There is one writer, so nothing is gained by making its inserts safe for many.
     options.set_allow_concurrent_memtable_write(false);
     options.set_enable_write_thread_adaptive_yield(false);
@@ -48,6 +53,21 @@ pub(super) fn database(create: bool) -> Options {
     options.set_max_log_file_size(MIB);
     options.set_log_level(LogLevel::Warn);
     options
+}
+
+/// Options by which a log says how the one before it ended, and that is verified.
+fn verifying() -> Options {
+    let set = Options::default().get_options_from_string("track_and_verify_wals=true");
+    set.expect("the linked RocksDB knows this option")
+}
+
+/// Whether there is a log. A power cut may leave none while a database is being made, which would
+/// be damage if logs were verified. Nothing has been acknowledged then.
+fn has_log(folder: &Path) -> bool {
+    let is_log = |file: DirEntry| file.path().extension().is_some_and(|name| name == "log");
+    // A database that is not there yet will have one.
+    !folder.join("CURRENT").exists()
+        || fs::read_dir(folder).is_ok_and(|files| files.flatten().any(is_log))
 }
 
 /// All column families with their options.
@@ -73,7 +93,7 @@ fn column(of: Column, cache: &Cache, grave_age_ms: &Arc<AtomicU64>) -> Options {
     table.set_cache_index_and_filter_blocks_with_high_priority(true);
     table.set_pin_l0_filter_and_index_blocks_in_cache(true);
     table.set_format_version(6);
-    table.set_block_size(if of == Column::Tasks { 16 * KIB } else { 4 * KIB });
+    table.set_block_size(4 * KIB);
     if matches!(of, Column::Entries | Column::Blobs | Column::Graves | Column::Heat) {
         // A miss is answered by the filter alone.
         table.set_bloom_filter(10.0, false);

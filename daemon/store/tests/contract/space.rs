@@ -27,7 +27,9 @@ fn a_collection_gives_back_what_was_removed() {
         let collected = store.collect().unwrap();
         let (before, after) = (collected.disk_bytes_before, collected.disk_bytes_after);
         assert!(before > 80 * MIB, "{bytes}: {before}");
-        assert!(after < 50 * MIB, "{bytes}: {before} {after}");
+        // The log that has just begun has taken some room for what is to come.
+        assert!(after < 70 * MIB, "{bytes}: {before} {after}");
+        assert!(content_bytes(&store) < 50 * MIB, "{bytes}: {}", content_bytes(&store));
         let stay = present(&store, 0..entries);
         assert_hit(&store, stay[0], &[content(stay[0], bytes)]);
         assert_sound(&store);
@@ -52,7 +54,8 @@ fn files_become_smaller_by_themselves() {
     let began = Instant::now();
     let (mut before, mut after) = (0, u64::MAX);
     // What is still in memory when it is removed never comes to a file.
-    while after > 110 * MIB {
+    // A sixth of the files may stay garbage.
+    while after > 121 * MIB {
         assert!(began.elapsed() < Duration::from_secs(60), "{before} {after}");
         // tidy: sleeps because nobody is told when the database deletes files.
         std::thread::sleep(Duration::from_millis(50));

@@ -8,7 +8,6 @@
 //! **Does not** look at what the command reads or writes beyond what the flags name.
 
 mod child;
-mod inputs;
 mod recall;
 mod replay;
 mod signals;

@@ -5,10 +5,11 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use memod_client::InputFile;
 use memod_protocol::{Call, Digest, Interface, Literal, LiteralType, Scope};
 
-use super::inputs::InputFile;
 use crate::args::RunArgs;
+use crate::describe::input_file;
 use crate::exit::Failure;
 
 /// The output that holds what the command wrote to its standard output.
@@ -71,7 +72,7 @@ impl Subject {
         let mut inputs = Vec::new();
         for path in unique(&args.inputs) {
             let name = format!("file:{}", path_text("in", path)?);
-            let file = InputFile::read(path)?;
+            let file = input_file(path)?;
             let value = Literal::File { digest: file.digest, bytes: file.bytes };
             add(name, LiteralType::File, value);
             inputs.push(file);

@@ -1,0 +1,123 @@
+"""Arrays and tables: numpy arrays as npy, pandas frames and Arrow tables as Arrow's IPC stream.
+
+Nothing is imported that the program has not imported itself: a type of a package can only be named
+by who has.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import typing
+from types import ModuleType
+from typing import Any
+
+from memod.errors import InvalidArgumentError
+
+Spec = tuple[Any, ...]
+
+
+def spec_of(annotation: Any) -> Spec | None:
+    """How values of this type are converted, if it is an array or a table."""
+    origin = typing.get_origin(annotation) or annotation
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and origin is getattr(numpy, "ndarray", None):
+        return ("opaque", "npy", encode_array, decode_array)
+    pandas = sys.modules.get("pandas")
+    if pandas is not None and origin is getattr(pandas, "DataFrame", None):
+        return ("opaque", "arrow", encode_frame, decode_frame)
+    pyarrow = sys.modules.get("pyarrow")
+    if pyarrow is not None and origin is getattr(pyarrow, "Table", None):
+        return ("opaque", "arrow", encode_table, decode_table)
+    return None
+
+
+def encode_array(value: Any) -> bytes:
+    """The array as npy, in C order whatever its own is, so that equal arrays have equal bytes."""
+    import numpy
+
+    if type(value) is not numpy.ndarray and type(value) is not numpy.memmap:
+        raise _wrong_kind(value, "numpy.ndarray")
+    if value.dtype.hasobject:
+        raise InvalidArgumentError("is an array of objects, which would have to be pickled")
+    file = io.BytesIO()
+    in_order = numpy.asarray(value, order="C")
+    numpy.lib.format.write_array(file, in_order, allow_pickle=False)
+    return file.getvalue()
+
+
+def decode_array(blob: memoryview) -> Any:
+    """A new array that may be written to."""
+    import numpy
+
+    file = io.BytesIO(blob)
+    version = numpy.lib.format.read_magic(file)
+    header = (
+        numpy.lib.format.read_array_header_1_0
+        if version == (1, 0)
+        else numpy.lib.format.read_array_header_2_0
+    )
+    if version not in ((1, 0), (2, 0)):
+        return numpy.lib.format.read_array(io.BytesIO(blob), allow_pickle=False)
+    shape, is_fortran, dtype = header(file)
+    if dtype.hasobject:
+        raise InvalidArgumentError("is an array of objects, which would have to be unpickled")
+    flat = numpy.frombuffer(blob, dtype, offset=file.tell())
+    return flat.reshape(shape, order="F" if is_fortran else "C").copy()
+
+
+def encode_frame(value: Any) -> bytes:
+    """The frame as an Arrow table, without the versions of the packages that made it."""
+    import pandas
+
+    pyarrow = _pyarrow()
+    if type(value) is not pandas.DataFrame:
+        raise _wrong_kind(value, "pandas.DataFrame")
+    table = pyarrow.Table.from_pandas(value)
+    metadata = dict(table.schema.metadata or {})
+    described = json.loads(metadata.get(b"pandas", b"{}"))
+    described.pop("creator", None)
+    described["pandas_version"] = "0"
+    metadata[b"pandas"] = json.dumps(described, sort_keys=True).encode()
+    return encode_table(table.replace_schema_metadata(metadata))
+
+
+def decode_frame(blob: memoryview) -> Any:
+    """A new frame."""
+    return decode_table(blob).to_pandas(self_destruct=False)
+
+
+def encode_table(value: Any) -> bytes:
+    """The table as Arrow's IPC stream, in one piece however many chunks it has."""
+    pyarrow = _pyarrow()
+    if not isinstance(value, pyarrow.Table):
+        raise _wrong_kind(value, "pyarrow.Table")
+    table = value.combine_chunks()
+    sink = pyarrow.BufferOutputStream()
+    with pyarrow.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    encoded: bytes = sink.getvalue().to_pybytes()
+    return encoded
+
+
+def decode_table(blob: memoryview) -> Any:
+    """A table that reads the bytes in place."""
+    pyarrow = _pyarrow()
+    with pyarrow.ipc.open_stream(pyarrow.py_buffer(blob)) as reader:
+        return reader.read_all()
+
+
+def _pyarrow() -> ModuleType:
+    try:
+        import pyarrow
+        import pyarrow.ipc
+    except ImportError as error:
+        raise InvalidArgumentError("needs pyarrow; install memod[tables]") from error
+    module: ModuleType = pyarrow
+    return module
+
+
+def _wrong_kind(value: Any, wanted: str) -> InvalidArgumentError:
+    kind = type(value)
+    return InvalidArgumentError(f"is {kind.__module__}.{kind.__qualname__}, {wanted} is declared")

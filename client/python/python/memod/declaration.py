@@ -1,0 +1,222 @@
+"""From a function to what the extension module needs: parameters, outputs, and a name.
+
+What is wrong with the function is an error here, when the task is declared.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import enum
+import inspect
+import sys
+import types
+import typing
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from memod._memod import Converter
+from memod.errors import DeclarationError, UnsupportedTypeError
+from memod.literals import Reader, Spec, hints_of, is_named_tuple, opaque_text
+
+_KINDS: dict[Any, str] = {
+    inspect.Parameter.POSITIONAL_ONLY: "positional",
+    inspect.Parameter.POSITIONAL_OR_KEYWORD: "either",
+    inspect.Parameter.KEYWORD_ONLY: "keyword",
+}
+_CODE = (
+    types.FunctionType,
+    types.BuiltinFunctionType,
+    types.MethodType,
+    types.ModuleType,
+    type,
+)
+
+
+class Declaration:
+    """What is declared: how arguments become inputs, and what is returned outputs."""
+
+    def __init__(self, function: Callable[..., Any], ignored: tuple[str, ...]) -> None:
+        self.function = function
+        self.where = where_of(function)
+        self.unpickles = False
+        """Whether a hit unpickles."""
+        self._ignored = ignored
+        self._hints = hints_of(function, self.where)
+        self._signature = inspect.signature(function)
+        if unknown := sorted(set(ignored) - set(self._signature.parameters)):
+            raise DeclarationError(f"{self.where}: there is no input `{unknown[0]}` to ignore")
+        self.parameters = self._parameters() + self._captured()
+        self.outputs = self._outputs()
+
+    def _parameters(self) -> list[Spec]:
+        found: list[Spec] = []
+        for position, parameter in enumerate(self._signature.parameters.values()):
+            name, kind = parameter.name, _KINDS.get(parameter.kind)
+            if kind is None:
+                star = "*" if parameter.kind is inspect.Parameter.VAR_POSITIONAL else "**"
+                raise DeclarationError(
+                    f"{self.where}: {star}{name} gives inputs no names and types of their own"
+                )
+            default = () if parameter.default is inspect.Parameter.empty else (parameter.default,)
+            if position == 0 and name not in self._hints and self._is_method(name):
+                spec = None if name in self._ignored else receiver_spec(name)
+                found.append((name, kind, default, None, spec))
+                continue
+            of, spec = self._input(name)
+            found.append((name, kind, default, of, spec))
+        return found
+
+    def _input(self, name: str) -> tuple[str | None, Spec | None]:
+        where = f"{self.where}, input `{name}`"
+        if name not in self._hints:
+            raise UnsupportedTypeError(f"{where}: an annotation is needed")
+        annotation = self._hints[name]
+        reader = Reader(where, is_output=False)
+        if name not in self._ignored:
+            return None, reader.read(annotation)
+        # What is ignored stays in the signature, with whatever type it has.
+        try:
+            return Converter(reader.read(annotation)).type, None
+        except UnsupportedTypeError:
+            return opaque_text(annotation), None
+
+    def _is_method(self, first: str) -> bool:
+        around = self.function.__qualname__.rpartition(".")[0]
+        return first in ("self", "cls") and bool(around) and not around.endswith("<locals>")
+
+    def _captured(self) -> list[Spec]:
+        """The variables that the function captures: their values count, too."""
+        found = []
+        code = getattr(self.function, "__code__", None)
+        cells = getattr(self.function, "__closure__", None) or ()
+        for name, cell in zip(getattr(code, "co_freevars", ()), cells, strict=True):
+            if name in ("__class__", self.function.__name__):
+                continue
+            where = f"{self.where}: the captured variable `{name}`"
+            try:
+                value = cell.cell_contents
+            except ValueError:
+                raise DeclarationError(
+                    f"{where} has no value yet; declare it before the task, or pass it"
+                ) from None
+            if not isinstance(value, _CODE) and not hasattr(value, "__memod_task__"):
+                spec = spec_of_value(value, where)
+                found.append((f"captured {name}", "cell", (cell,), None, spec))
+        return found
+
+    def _outputs(self) -> Spec:
+        where = f"{self.where}, the return value"
+        if "return" not in self._hints:
+            raise UnsupportedTypeError(f"{where}: an annotation is needed")
+        annotation = self._hints["return"]
+        if annotation is None or annotation is type(None):
+            return ("none", None, ())
+        if is_named_tuple(annotation):
+            hints = hints_of(annotation, where)
+            fields = annotation._fields
+            if missing := [name for name in fields if name not in hints]:
+                raise UnsupportedTypeError(f"{where}, `{missing[0]}`: an annotation is needed")
+            return ("named", annotation, tuple(self._output(n, hints[n]) for n in fields))
+        members = typing.get_args(annotation)
+        if typing.get_origin(annotation) is tuple and members and Ellipsis not in members:
+            pairs = enumerate(members)
+            return ("tuple", None, tuple(self._output(f"o{index}", of) for index, of in pairs))
+        return ("single", None, (self._output("o0", annotation),))
+
+    def _output(self, name: str, annotation: Any) -> tuple[str, Spec]:
+        reader = Reader(f"{self.where}, output `{name}`", is_output=True)
+        spec = reader.read(annotation)
+        self.unpickles |= reader.unpickles
+        return name, spec
+
+
+def where_of(function: Any) -> str:
+    """The function's name, for messages."""
+    return f"task `{getattr(function, '__qualname__', function)}`"
+
+
+def check_function(function: Any) -> None:
+    """Raises if this is no function that can be a task."""
+    where = where_of(function)
+    if isinstance(function, classmethod | staticmethod | property):
+        kind = type(function).__name__
+        raise DeclarationError(f"{where}: @{kind} stands above @task, not below it")
+    if not callable(function) or not hasattr(function, "__qualname__") or isinstance(function, type):
+        raise DeclarationError(f"{where}: a function is wanted")
+    if function.__name__ == "<lambda>":
+        raise DeclarationError(
+            f"{where}: a lambda has neither a name nor annotations; use def"
+        )
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise DeclarationError(
+            f"{where}: a generator gives its values one by one; return a list of them"
+        )
+
+
+def task_name(function: Callable[..., Any]) -> str:
+    """The module's and the function's names; that of a program that is run is its own, too."""
+    module = getattr(function, "__module__", "")
+    main = sys.modules.get("__main__")
+    if module == "__main__" and main is not None:
+        spec, path = getattr(main, "__spec__", None), getattr(main, "__file__", None)
+        if spec is not None:
+            module = spec.name
+        elif path is not None:
+            module = Path(path).stem
+    return f"{module}.{getattr(function, '__qualname__', type(function).__qualname__)}"
+
+
+def receiver_spec(name: str) -> Spec:
+    """How `self` and `cls` count: a class by its name, an object by its fields as well."""
+    return ("hashed", receiver_hash, f'opaque("python {name}")', None)
+
+
+_receivers: dict[type, Converter] = {}
+
+
+def receiver_hash(receiver: Any) -> str:
+    """What stands for the object or class on which a method is called."""
+    of = receiver if isinstance(receiver, type) else type(receiver)
+    name = f"{of.__module__}.{of.__qualname__}"
+    if receiver is of:
+        return name
+    converter = _receivers.get(of)
+    if converter is None:
+        if not (dataclasses.is_dataclass(of) or is_named_tuple(of) or issubclass(of, enum.Enum)):
+            raise UnsupportedTypeError(
+                f"{name} is no dataclass, so what its methods depend on is not known; make it one, "
+                "or ignore `self`"
+            )
+        converter = Converter(Reader(name, is_output=False).read(of))
+        _receivers[of] = converter
+    return f"{name} {converter.digest(receiver)}"
+
+
+_PLAIN: dict[type, Spec] = {
+    type(None): ("none",),
+    bool: ("boolean",),
+    int: ("integer",),
+    float: ("float",),
+    str: ("string",),
+    bytes: ("bytes", "bytes"),
+    datetime.datetime: ("datetime",),
+    datetime.date: ("date",),
+    datetime.timedelta: ("duration",),
+}
+
+
+def spec_of_value(value: Any, where: str) -> Spec:
+    """How a value without an annotation is converted. It must be one that cannot change."""
+    of = type(value)
+    if of in _PLAIN:
+        return _PLAIN[of]
+    if isinstance(value, enum.Enum):
+        return Reader(where, is_output=False).read(of)
+    if of is tuple and value:
+        members = ((str(index), spec_of_value(item, where)) for index, item in enumerate(value))
+        return ("struct", "positions", None, tuple(members))
+    raise DeclarationError(
+        f"{where} is {of.__qualname__}, which is not part of the key; pass it as an argument"
+    )

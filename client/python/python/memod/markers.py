@@ -1,0 +1,47 @@
+"""What may stand beside a type in `Annotated`: how a value is hashed, pickled or named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class HashMethod(Generic[T]):
+    """Hash an input with this function instead of by its content.
+
+    `Annotated[Frame, HashMethod(fingerprint)]`: two frames with one fingerprint are one input. The
+    function gives a string. An empty one is no hash: then the content counts.
+    """
+
+    function: Callable[[T], str]
+
+
+@dataclass(frozen=True)
+class Pickle:
+    """Pickle a value of a type that memod does not know.
+
+    `Annotated[Model, Pickle()]`. Unpickling runs code of whoever made the pickle. So a task with
+    such an output reads only what this same user has written. As an input, a value counts by its
+    pickle, which may differ for equal values; `HashMethod` is the better choice there.
+    """
+
+    protocol: int = 5
+
+
+@dataclass(frozen=True)
+class FileName:
+    """The name that a file has when it is restored from the cache.
+
+    `Annotated[Path, FileName("report.csv")]`. Without it, it is `output`.
+    """
+
+    name: str
+
+
+def marker(metadata: tuple[Any, ...], kind: type[T]) -> T | None:
+    """The first of the metadata that is of this kind."""
+    return next((item for item in metadata if isinstance(item, kind)), None)

@@ -1,0 +1,387 @@
+"""The decorator: a function that is run once for each set of inputs.
+
+The function runs whatever happens to the daemon; what is wrong with the cache is a warning of the
+logger `memod`. What the function raises is passed on, and nothing is stored.
+"""
+
+from __future__ import annotations
+
+import asyncio.coroutines
+import functools
+import inspect
+import logging
+import sys
+import time
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
+
+from memod import waiting
+from memod._memod import Call, Plan, Recall
+from memod.client import Client, default_client
+from memod.declaration import Declaration, check_function, task_name
+from memod.errors import BreakerOpenError, DeclarationError, InvalidArgumentError
+from memod.options import Cache, Mode, Options, cache_options, checked_mode, checked_span
+from memod.report import Explanation, Report, report
+
+P = ParamSpec("P")
+Q = ParamSpec("Q")
+R = TypeVar("R")
+S = TypeVar("S")
+
+logger = logging.getLogger("memod")
+
+
+class Task(Generic[P, R]):
+    """A function that is run once for each set of inputs."""
+
+    __memod_task__ = True
+
+    def __init__(
+        self, function: Callable[P, R], options: Options, client: Client | None = None
+    ) -> None:
+        if options.version is not None:
+            check_function(function)
+        self.options = options
+        """What was declared."""
+        self.name = options.name or task_name(function)
+        """The task's name."""
+        self._function = function
+        self._client = client
+        self._is_async = inspect.iscoroutinefunction(function)
+        self._plan = None if options.version is None else self._planned(options.version)
+        functools.update_wrapper(self, function)
+        if self._is_async:
+            _mark_as_coroutine_function(self)
+
+    def _planned(self, version: str) -> Plan:
+        declaration = Declaration(self._function, self.options.ignored)
+        options = self.options
+        age = options.max_age
+        try:
+            return Plan(
+                self.name,
+                version,
+                declaration.parameters,
+                declaration.outputs,
+                project=options.project,
+                domain=options.domain,
+                serialize=options.serialize,
+                mode=options.mode,
+                max_age=None if age is None else age.total_seconds(),
+                task_version=options.task_version,
+                own_only=declaration.unpickles,
+            )
+        except InvalidArgumentError as error:
+            raise DeclarationError(f"{declaration.where}: {error}") from error
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """What the function returns, now or once."""
+        plan = self._plan
+        if plan is None:
+            return self._function(*args, **kwargs)
+        if self._is_async:
+            return cast(R, self._call_async(None, args, kwargs))
+        found = plan.recall(self.client.raw, args, kwargs)
+        if type(found) is not Recall:
+            return cast(R, found)
+        return self._run(found, args, kwargs)[0]
+
+    @property
+    def client(self) -> Client:
+        """The client through which the daemon is asked."""
+        return self._client if self._client is not None else default_client()
+
+    @property
+    def function(self) -> Callable[P, R]:
+        """The function itself."""
+        return self._function
+
+    def _run(
+        self, found: Recall, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[R, Recall | None, list[BaseException]]:
+        if found.pending is not None:
+            waited = waiting.wait(found, self._wait_seconds())
+            if type(waited) is not Recall:
+                return cast(R, waited), None, []
+            found = waited
+        if found.is_hit:
+            return cast(R, found.value), found, []
+        problems = self._warn(found.problem)
+        args, kwargs = found.arguments or (args, kwargs)
+        begun = time.perf_counter_ns()
+        try:
+            value = self._function(*args, **kwargs)
+        except BaseException:
+            found.abandon()
+            raise
+        problem = found.store(value, time.perf_counter_ns() - begun)
+        return value, found, problems + self._warn(problem)
+
+    async def _call_async(
+        self, mode: Mode | None, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        plan = cast(Plan, self._plan)
+        found = await waiting.off_loop(plan.recall, self.client.raw, args, kwargs, mode)
+        if type(found) is not Recall:
+            return found
+        return (await self._run_async(found, args, kwargs))[0]
+
+    async def _run_async(
+        self, found: Recall, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Any, Recall | None, list[BaseException]]:
+        if found.pending is not None:
+            waited = await waiting.wait_async(found, self._wait_seconds())
+            if type(waited) is not Recall:
+                return waited, None, []
+            found = waited
+        if found.is_hit:
+            return found.value, found, []
+        problems = self._warn(found.problem)
+        args, kwargs = found.arguments or (args, kwargs)
+        begun = time.perf_counter_ns()
+        function = cast(Callable[..., Coroutine[Any, Any, Any]], self._function)
+        try:
+            value = await function(*args, **kwargs)
+        except BaseException:
+            found.abandon()
+            raise
+        took = time.perf_counter_ns() - begun
+        problem = await waiting.off_loop(found.store, value, took)
+        return value, found, problems + self._warn(problem)
+
+    def _wait_seconds(self) -> float | None:
+        return None if self.options.wait is None else self.options.wait.total_seconds()
+
+    def _warn(self, problem: BaseException | None) -> list[BaseException]:
+        if problem is None:
+            return []
+        # The daemon is left alone, which has been said when it failed.
+        level = logging.DEBUG if isinstance(problem, BreakerOpenError) else logging.WARNING
+        logger.log(level, "task %s is run, and not cached: %s", self.name, problem)
+        return [problem]
+
+    def call(self, *args: P.args, **kwargs: P.kwargs) -> Report[R]:
+        """Calls the function, and tells how that went; of an async one, awaits to that."""
+        if self._plan is None:
+            return Report(self._function(*args, **kwargs), "DISABLED", "DISABLED")
+        if self._is_async:
+            return cast("Report[R]", self._report_async(args, kwargs))
+        found = self._plan.recall(self.client.raw, args, kwargs, None, True)
+        return _report(*self._run(found, args, kwargs))
+
+    async def _report_async(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Report[Any]:
+        plan = cast(Plan, self._plan)
+        found = await waiting.off_loop(plan.recall, self.client.raw, args, kwargs, None, True)
+        return _report(*await self._run_async(found, args, kwargs))
+
+    def overwrite(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Runs the function without looking up, and stores what it returns in place of what is
+        stored. If it fails, what is stored stays."""
+        plan = self._cached()
+        if self._is_async:
+            return cast(R, self._call_async("overwrite", args, kwargs))
+        found = plan.recall(self.client.raw, args, kwargs, "overwrite")
+        return self._run(found, args, kwargs)[0]
+
+    def described(self, *args: P.args, **kwargs: P.kwargs) -> Call:
+        """The call, for the methods of a `Client`."""
+        call = self._cached().call(self.client.raw, args, kwargs)
+        if call is None:
+            inspect.signature(self._function).bind(*args, **kwargs)
+            raise TypeError(f"{self.name}: the arguments do not fit")
+        return call
+
+    def cache_key(self, *args: P.args, **kwargs: P.kwargs) -> str:
+        """The key of the call, as 64 hexadecimal digits; the same in every language."""
+        return self.described(*args, **kwargs).key
+
+    def why(self, *args: P.args, **kwargs: P.kwargs) -> Explanation:
+        """Why the call would miss, and what the nearest entries differ in."""
+        return self.client.why(self.described(*args, **kwargs), max_age=self.options.max_age)
+
+    def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool:
+        """Forgets what is stored for the call; gives whether there was something."""
+        return self.client.invalidate(self.cache_key(*args, **kwargs)) > 0
+
+    def invalidate_all(self, *, every_version: bool = False) -> int:
+        """Forgets what is stored for all calls of this cache version, or of every one; gives how
+        many entries that were."""
+        self._cached()
+        version = None if every_version else self.options.version
+        options, raw = self.options, self.client.raw
+        return raw.invalidate_matching(
+            scope=(options.project or raw.project, options.domain or raw.domain),
+            task=self.name,
+            cache_version=None if version is None else version.strip(),
+            writer_uid=None,
+            older_than=None,
+            dry_run=False,
+        )
+
+    def with_options(
+        self,
+        *,
+        mode: Mode | None = None,
+        max_age: timedelta | None = None,
+        wait: timedelta | None = None,
+        client: Client | None = None,
+    ) -> Task[P, R]:
+        """The same task with other options, for some of its calls."""
+        options = replace(
+            self.options,
+            mode=checked_mode(mode) or self.options.mode,
+            max_age=self.options.max_age if max_age is None else checked_span("max_age", max_age),
+            wait=self.options.wait if wait is None else checked_span("wait", wait),
+        )
+        return Task(self._function, options, client or self._client)
+
+    @property
+    def input_types(self) -> dict[str, str]:
+        """The types of the inputs, as they stand in the signature."""
+        return self._cached().input_types
+
+    @property
+    def output_types(self) -> dict[str, str]:
+        """The types of the outputs, as they stand in the signature."""
+        return self._cached().output_types
+
+    def _cached(self) -> Plan:
+        if self._plan is None:
+            raise DeclarationError(f"task `{self.name}` is not cached; declare it with cache=True")
+        return self._plan
+
+    @overload
+    def __get__(self, instance: None, owner: type | None = None) -> Task[P, R]: ...
+    @overload
+    def __get__(
+        self: Task[Concatenate[S, Q], R], instance: S, owner: type | None = None
+    ) -> BoundTask[Q, R]: ...
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        """The task of an object, as a method is one's."""
+        return self if instance is None else BoundTask(cast("Task[..., Any]", self), instance)
+
+    def __repr__(self) -> str:
+        return f"<memod task {self.name}>"
+
+
+class BoundTask(Generic[P, R]):
+    """A task that is a method, of one object."""
+
+    def __init__(self, task: Task[..., R], receiver: Any) -> None:
+        self.task = task
+        """The task itself."""
+        self.__self__ = receiver
+        functools.update_wrapper(self, task.function, updated=())
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """See `Task`."""
+        return self.task(self.__self__, *args, **kwargs)
+
+    def call(self, *args: P.args, **kwargs: P.kwargs) -> Report[R]:
+        """See `Task.call`."""
+        return self.task.call(self.__self__, *args, **kwargs)
+
+    def overwrite(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """See `Task.overwrite`."""
+        return self.task.overwrite(self.__self__, *args, **kwargs)
+
+    def cache_key(self, *args: P.args, **kwargs: P.kwargs) -> str:
+        """See `Task.cache_key`."""
+        return self.task.cache_key(self.__self__, *args, **kwargs)
+
+    def why(self, *args: P.args, **kwargs: P.kwargs) -> Explanation:
+        """See `Task.why`."""
+        return self.task.why(self.__self__, *args, **kwargs)
+
+    def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool:
+        """See `Task.invalidate`."""
+        return self.task.invalidate(self.__self__, *args, **kwargs)
+
+
+def _report(value: Any, found: Recall | None, problems: list[BaseException]) -> Report[Any]:
+    told = None if found is None else found.report
+    if told is None:
+        status = "LOOKUP_FAILURE" if found is None else found.status
+        store = "DISABLED" if status == "DISABLED" else "PUT_FAILURE"
+        told = {"status": status, "store": store}
+    return report(value, told, tuple(problems))
+
+
+def _mark_as_coroutine_function(of: Any) -> None:
+    """Makes `asyncio.iscoroutinefunction`, and from Python 3.12 on that of `inspect`, say yes."""
+    if sys.version_info >= (3, 12):
+        inspect.markcoroutinefunction(of)
+    else:
+        of._is_coroutine = getattr(asyncio.coroutines, "_is_coroutine", True)
+
+
+@overload
+def task(function: Callable[P, R], /) -> Task[P, R]: ...
+@overload
+def task(
+    *,
+    cache: bool | Cache = False,
+    cache_version: str = "",
+    cache_serialize: bool = False,
+    cache_ignore_input_vars: Iterable[str] | str = (),
+    name: str | None = None,
+    project: str | None = None,
+    domain: str | None = None,
+    mode: Mode | None = None,
+    max_age: timedelta | None = None,
+    wait: timedelta | None = None,
+    task_version: str | None = None,
+    client: Client | None = None,
+) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+def task(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    cache: bool | Cache = False,
+    cache_version: str = "",
+    cache_serialize: bool = False,
+    cache_ignore_input_vars: Iterable[str] | str = (),
+    name: str | None = None,
+    project: str | None = None,
+    domain: str | None = None,
+    mode: Mode | None = None,
+    max_age: timedelta | None = None,
+    wait: timedelta | None = None,
+    task_version: str | None = None,
+    client: Client | None = None,
+) -> Any:
+    """Makes a function a task, in Flyte's spelling.
+
+    - `cache`, with `cache_version`; or `cache=Cache(...)`. Without, the function is just called.
+    - `cache_serialize`: of all who call with the same inputs at once, in whatever process, one
+      computes and the others wait for its outputs; at most `wait`, if that is given.
+    - `cache_ignore_input_vars`: inputs whose values do not count.
+    - `name`: the task's name; without it, that of the module and the function.
+    - `project`, `domain`: the scope; without them, the client's.
+    - `mode`: `"enabled"`, `"disabled"`, `"read-only"` or `"overwrite"`.
+    - `max_age`: what is older is computed again.
+    - `task_version`: is told with what is stored, and does not count.
+    - `client`: through whom the daemon is asked; without it, `default_client()`.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Task[..., Any]:
+        version, serialize, ignored = cache_options(
+            function, cache, cache_version, cache_serialize, cache_ignore_input_vars
+        )
+        options = Options(
+            version=version,
+            serialize=serialize,
+            ignored=ignored,
+            name=name,
+            project=project,
+            domain=domain,
+            mode=checked_mode(mode),
+            max_age=checked_span("max_age", max_age),
+            wait=checked_span("wait", wait),
+            task_version=task_version,
+        )
+        return Task(function, options, client)
+
+    return decorate if function is None else decorate(function)

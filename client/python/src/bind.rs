@@ -1,0 +1,182 @@
+//! A function's parameters, and which value a call gives to each.
+//!
+//! **Invariants.** Defaults are bound, so a default that is left out and the same value given are
+//! one call. Arguments that do not fit are not judged here: Python does when the function is
+//! called with them.
+
+use std::collections::BTreeMap;
+
+use memod_client::{Literal, LiteralType};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyFloat, PyInt, PyString, PyTuple};
+
+use crate::encode::Encoding;
+use crate::errors;
+use crate::node::{Node, parse_type};
+
+/// One parameter, or a variable that the function captures.
+#[derive(Debug)]
+pub(crate) struct Parameter {
+    name: String,
+    key: Py<PyString>,
+    kind: Kind,
+    default: Option<Py<PyAny>>,
+    /// Its type in the signature; absent: it is not part of it.
+    of: Option<LiteralType>,
+    /// How its value is converted; absent: the value does not count.
+    node: Option<Node>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    PositionalOnly,
+    Either,
+    KeywordOnly,
+    /// Captured: the cell that holds it.
+    Cell(Py<PyAny>),
+}
+
+/// A call's arguments as the function is to be given them.
+pub(crate) type Arguments = (Py<PyTuple>, Py<PyDict>);
+
+/// The parameters of a function.
+#[derive(Debug)]
+pub(crate) struct Parameters {
+    all: Vec<Parameter>,
+    positional: usize,
+}
+
+impl Parameters {
+    /// From tuples of name, kind, default (none or one), type and specification.
+    pub(crate) fn from_specs(specs: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let mut all = Vec::new();
+        for spec in specs.try_iter()? {
+            all.push(Parameter::from_spec(&spec?)?);
+        }
+        let is_positional =
+            |parameter: &&Parameter| matches!(parameter.kind, Kind::PositionalOnly | Kind::Either);
+        let positional = all.iter().take_while(is_positional).count();
+        Ok(Self { all, positional })
+    }
+
+    /// The types of the inputs, by name.
+    pub(crate) fn types(&self) -> BTreeMap<String, LiteralType> {
+        let of = |one: &Parameter| Some((one.name.clone(), one.of.clone()?));
+        self.all.iter().filter_map(of).collect()
+    }
+
+    /// A value for each parameter; nothing if the arguments do not fit.
+    pub(crate) fn bind<'py>(
+        &self,
+        args: &Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Option<Vec<Bound<'py, PyAny>>>> {
+        let py = args.py();
+        let given = args.len();
+        if given > self.positional {
+            return Ok(None);
+        }
+        let mut named = 0;
+        let mut values = Vec::with_capacity(self.all.len());
+        for (index, parameter) in self.all.iter().enumerate() {
+            let value = match &parameter.kind {
+                Kind::Cell(cell) => Some(cell.bind(py).getattr("cell_contents")?),
+                _ if index < given => Some(args.get_item(index)?),
+                Kind::PositionalOnly => None,
+                Kind::Either | Kind::KeywordOnly => match kwargs {
+                    Some(kwargs) => {
+                        kwargs.get_item(parameter.key.bind(py))?.inspect(|_| named += 1)
+                    }
+                    None => None,
+                },
+            };
+            let default = || parameter.default.as_ref().map(|value| value.bind(py).clone());
+            let Some(value) = value.or_else(default) else { return Ok(None) };
+            values.push(value);
+        }
+        // A name that is unknown, or that was given by position as well.
+        let fits = kwargs.is_none_or(|kwargs| kwargs.len() == named);
+        Ok(fits.then_some(values))
+    }
+
+    /// The literals of the values that count.
+    pub(crate) fn encode(
+        &self,
+        values: &[Bound<'_, PyAny>],
+        inputs: &mut BTreeMap<String, Literal>,
+        to: &mut Encoding,
+    ) -> PyResult<()> {
+        for (parameter, value) in self.all.iter().zip(values) {
+            if let Some(node) = &parameter.node {
+                let literal = node.encode(value, to).map_err(|unfit| {
+                    unfit.into_exception(value.py(), &format!("input `{}`", parameter.name))
+                })?;
+                inputs.insert(parameter.name.clone(), literal);
+            }
+        }
+        Ok(())
+    }
+
+    /// The arguments with floats in place of integers where floats are declared, if there are
+    /// such: both have one key, so the function must not be able to tell them apart.
+    pub(crate) fn as_declared(
+        &self,
+        py: Python<'_>,
+        values: &[Bound<'_, PyAny>],
+    ) -> PyResult<Option<Arguments>> {
+        let both = || self.all.iter().zip(values);
+        if !both().any(|(parameter, value)| parameter.makes_float(value)) {
+            return Ok(None);
+        }
+        let mut positional = Vec::with_capacity(values.len());
+        let named = PyDict::new(py);
+        for (parameter, value) in both() {
+            let value = if parameter.makes_float(value) {
+                PyFloat::new(py, value.extract()?).into_any()
+            } else {
+                value.clone()
+            };
+            match parameter.kind {
+                Kind::PositionalOnly | Kind::Either => positional.push(value),
+                Kind::KeywordOnly => named.set_item(parameter.key.bind(py), value)?,
+                Kind::Cell(_) => {}
+            }
+        }
+        Ok(Some((PyTuple::new(py, positional)?.unbind(), named.unbind())))
+    }
+}
+
+impl Parameter {
+    fn from_spec(spec: &Bound<'_, PyAny>) -> PyResult<Self> {
+        type Spec<'py> =
+            (Bound<'py, PyString>, String, Bound<'py, PyAny>, Bound<'py, PyAny>, Bound<'py, PyAny>);
+        let (key, kind, default, of, node): Spec<'_> = spec.extract()?;
+        let default = default.cast::<PyTuple>()?.get_item(0).ok();
+        let (kind, default) = match (kind.as_str(), default) {
+            ("positional", default) => (Kind::PositionalOnly, default),
+            ("either", default) => (Kind::Either, default),
+            ("keyword", default) => (Kind::KeywordOnly, default),
+            ("cell", Some(cell)) => (Kind::Cell(cell.unbind()), None),
+            (other, _) => {
+                return Err(errors::invalid(spec.py(), &format!("no such parameter: {other}")));
+            }
+        };
+        let node = if node.is_none() { None } else { Some(Node::from_spec(&node)?) };
+        let of = match &node {
+            Some(node) => Some(node.literal_type()),
+            None if of.is_none() => None,
+            None => Some(parse_type(&of)?),
+        };
+        let default = default.map(Bound::unbind);
+        Ok(Self { name: key.to_string(), key: key.unbind(), kind, default, of, node })
+    }
+
+    fn makes_float(&self, value: &Bound<'_, PyAny>) -> bool {
+        let float = match &self.node {
+            Some(Node::Float) => true,
+            Some(Node::Optional(inner)) => matches!(**inner, Node::Float),
+            _ => false,
+        };
+        float && value.is_instance_of::<PyInt>()
+    }
+}

@@ -1,0 +1,351 @@
+//! From Python values to literals.
+//!
+//! **Invariants.** A value is of its declared type or refused: nothing is guessed or rounded,
+//! except that an integer is taken where a float is declared. Sets, and dictionaries whose keys
+//! are no strings, are put in the order of their canonical encodings, so that they have one key in
+//! every process.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use memod_client::{Literal, LiteralType};
+use pyo3::buffer::PyBuffer;
+use pyo3::exceptions::PyException;
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
+use pyo3::types::{
+    PyBool, PyBytes, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PySet, PyString, PyTuple,
+};
+
+use crate::call::Hashed;
+use crate::errors::{Unfit, kind_of};
+use crate::file::{self, Stamp};
+use crate::moment;
+use crate::node::{Field, Node, Opaque, Sequence, Shape};
+
+/// What is learned and decided while a call's values are converted.
+#[derive(Debug, Default)]
+pub(crate) struct Encoding {
+    /// The files that were hashed.
+    pub(crate) stamps: Vec<Stamp>,
+    /// Whether an integer is no float: first of all when a member of a union is chosen.
+    pub(crate) exact: bool,
+    /// Whether a value may be given as [`Hashed`], as in a call by hand and in Flyte's literals.
+    pub(crate) by_hand: bool,
+}
+
+impl Node {
+    /// The literal for a value.
+    pub(crate) fn encode(
+        &self,
+        value: &Bound<'_, PyAny>,
+        to: &mut Encoding,
+    ) -> Result<Literal, Unfit> {
+        if to.by_hand
+            && let Ok(hashed) = value.cast::<Hashed>()
+        {
+            return hashed.get().encode(self, value.py(), to);
+        }
+        match self {
+            Self::None | Self::Optional(_) if value.is_none() => Ok(Literal::None),
+            Self::Boolean => match value.cast::<PyBool>() {
+                Ok(boolean) => Ok(Literal::Boolean(boolean.is_true())),
+                Err(_) => Err(wrong_kind(value, "bool")),
+            },
+            Self::Integer => integer(value),
+            Self::Float => float(value, to.exact),
+            Self::String => Ok(Literal::String(text(value)?)),
+            Self::Bytes(_) => Ok(Literal::Bytes(buffer(value)?)),
+            Self::Datetime(true) | Self::Duration(true) if value.is_instance_of::<PyInt>() => {
+                let nanoseconds = value.extract()?;
+                Ok(match self {
+                    Self::Datetime(_) => Literal::Datetime(nanoseconds),
+                    _ => Literal::Duration(nanoseconds),
+                })
+            }
+            Self::Datetime(_) => Ok(Literal::Datetime(moment::of_datetime(value)?)),
+            Self::Date => Ok(Literal::Datetime(moment::of_date(value)?)),
+            Self::Duration(_) => Ok(Literal::Duration(moment::of_duration(value)?)),
+            Self::File(place) => file(value, place.is_none(), to),
+            Self::List(sequence, inner) => list(value, *sequence, inner, to),
+            Self::Map(inner) => map(value, inner, to),
+            Self::Pairs(key, inner) => pairs(value, key, inner, to),
+            Self::Struct(shape, fields) => structure(value, shape, fields, to),
+            Self::Enum(class, _) => member(value, class.bind(value.py())),
+            Self::Choice(names) => choice(value, names),
+            Self::Optional(inner) => inner.encode(value, to),
+            Self::Union(members) => union(value, members, to),
+            Self::Opaque(opaque) => opaque_bytes(value, opaque),
+            Self::Hashed(function, _, inner) => {
+                hashed(value, function.bind(value.py()), inner.as_deref(), to)
+            }
+            Self::None => Err(wrong_kind(value, "None")),
+        }
+    }
+}
+
+fn wrong_kind(value: &Bound<'_, PyAny>, wanted: &str) -> Unfit {
+    Unfit::new(format!("is {}, {wanted} is declared", kind_of(value)))
+}
+
+fn integer(value: &Bound<'_, PyAny>) -> Result<Literal, Unfit> {
+    match value.cast::<PyInt>() {
+        Ok(integer) if !value.is_instance_of::<PyBool>() => match integer.extract() {
+            Ok(integer) => Ok(Literal::Integer(integer)),
+            Err(_) => Err(Unfit::new("is an integer beyond 64 bits with sign")),
+        },
+        _ => Err(wrong_kind(value, "int")),
+    }
+}
+
+fn float(value: &Bound<'_, PyAny>, exact: bool) -> Result<Literal, Unfit> {
+    if let Ok(float) = value.cast::<PyFloat>() {
+        return Ok(Literal::Float(float.value()));
+    }
+    if exact || !value.is_instance_of::<PyInt>() || value.is_instance_of::<PyBool>() {
+        return Err(wrong_kind(value, "float"));
+    }
+    let float = value.extract();
+    float.map(Literal::Float).map_err(|_| Unfit::new("is an integer too large for a float"))
+}
+
+/// The text of a string.
+pub(crate) fn text(value: &Bound<'_, PyAny>) -> Result<String, Unfit> {
+    let string = value.cast::<PyString>().map_err(|_| wrong_kind(value, "str"))?;
+    match string.to_str() {
+        Ok(text) => Ok(text.to_owned()),
+        Err(_) => Err(Unfit::new("has a lone surrogate, so it is no Unicode text")),
+    }
+}
+
+/// The bytes of a value, without a copy if it is `bytes`.
+fn buffer(value: &Bound<'_, PyAny>) -> Result<Bytes, Unfit> {
+    if let Ok(bytes) = value.cast::<PyBytes>() {
+        return Ok(Bytes::from_owner(PyBackedBytes::from(bytes.clone())));
+    }
+    let view = PyBuffer::<u8>::get(value).map_err(|_| wrong_kind(value, "bytes"))?;
+    Ok(view.to_vec(value.py())?.into())
+}
+
+fn file(value: &Bound<'_, PyAny>, by_hand: bool, to: &mut Encoding) -> Result<Literal, Unfit> {
+    let py = value.py();
+    if by_hand && let Ok((digest, bytes)) = value.extract::<(String, u64)>() {
+        let digest = digest.parse().map_err(|_| Unfit::new("is no digest of a file"))?;
+        return Ok(Literal::File { digest, bytes });
+    }
+    if value.is_instance_of::<PyString>() {
+        return Err(wrong_kind(value, "pathlib.Path"));
+    }
+    let path: PathBuf = value.extract().map_err(|_| wrong_kind(value, "pathlib.Path"))?;
+    let (literal, stamp) = py.detach(|| file::hash(&path)).map_err(|error| {
+        Unfit::new(format!("the file {} cannot be hashed: {error}", path.display()))
+    })?;
+    to.stamps.push(stamp);
+    Ok(literal)
+}
+
+fn list(
+    value: &Bound<'_, PyAny>,
+    sequence: Sequence,
+    inner: &Node,
+    to: &mut Encoding,
+) -> Result<Literal, Unfit> {
+    let (is_one, wanted) = match sequence {
+        Sequence::List => (value.is_instance_of::<PyList>(), "list"),
+        Sequence::Either => {
+            let either = value.is_instance_of::<PyList>() || value.is_instance_of::<PyTuple>();
+            (either, "a list or tuple")
+        }
+        Sequence::Tuple => (value.is_instance_of::<PyTuple>(), "tuple"),
+        Sequence::Set => (value.is_instance_of::<PySet>(), "set"),
+        Sequence::Frozenset => (value.is_instance_of::<PyFrozenSet>(), "frozenset"),
+    };
+    if !is_one {
+        return Err(wrong_kind(value, wanted));
+    }
+    let mut items = Vec::with_capacity(value.len()?);
+    for (index, item) in value.try_iter()?.enumerate() {
+        let literal = inner.encode(&item?, to);
+        items.push(literal.map_err(|unfit| unfit.inside(&format!("[{index}]")))?);
+    }
+    if matches!(sequence, Sequence::Set | Sequence::Frozenset) {
+        return in_order(items, Literal::key_encoding);
+    }
+    Ok(Literal::List(items))
+}
+
+/// A list without an order of its own.
+fn in_order(items: Vec<Literal>, by: impl Fn(&Literal) -> Vec<u8>) -> Result<Literal, Unfit> {
+    let mut sorted = BTreeMap::new();
+    for item in items {
+        if sorted.insert(by(&item), item).is_some() {
+            return Err(Unfit::new(
+                "holds two elements that count as equal, as NaN does with every other NaN",
+            ));
+        }
+    }
+    Ok(Literal::List(sorted.into_values().collect()))
+}
+
+fn map(value: &Bound<'_, PyAny>, inner: &Node, to: &mut Encoding) -> Result<Literal, Unfit> {
+    let dictionary = value.cast::<PyDict>().map_err(|_| wrong_kind(value, "dict"))?;
+    let mut members = BTreeMap::new();
+    for (key, item) in dictionary {
+        let name = text(&key).map_err(|unfit| unfit.inside(", a key"))?;
+        let literal = inner.encode(&item, to);
+        let literal = literal.map_err(|unfit| unfit.inside(&format!("[{name:?}]")))?;
+        members.insert(name, literal);
+    }
+    Ok(Literal::Map(members))
+}
+
+fn pairs(
+    value: &Bound<'_, PyAny>,
+    key_node: &Node,
+    inner: &Node,
+    to: &mut Encoding,
+) -> Result<Literal, Unfit> {
+    let dictionary = value.cast::<PyDict>().map_err(|_| wrong_kind(value, "dict"))?;
+    let mut members = Vec::with_capacity(dictionary.len());
+    for (key, item) in dictionary {
+        let name = key_node.encode(&key, to).map_err(|unfit| unfit.inside(", a key"))?;
+        let literal = inner.encode(&item, to).map_err(|unfit| unfit.inside(", a value"))?;
+        let pair = [("key".to_owned(), name), ("value".to_owned(), literal)];
+        members.push(Literal::Struct(pair.into()));
+    }
+    in_order(members, |member| match member {
+        Literal::Struct(pair) => pair.get("key").map(Literal::key_encoding).unwrap_or_default(),
+        other => other.key_encoding(),
+    })
+}
+
+fn structure(
+    value: &Bound<'_, PyAny>,
+    shape: &Shape,
+    fields: &[Field],
+    to: &mut Encoding,
+) -> Result<Literal, Unfit> {
+    let py = value.py();
+    match shape {
+        // Of a subclass, what is not declared would be lost.
+        Shape::Attributes(class) if !value.get_type().is(class.bind(py)) => {
+            let wanted = class.bind(py).getattr("__qualname__")?.extract::<String>()?;
+            return Err(wrong_kind(value, &wanted));
+        }
+        Shape::Attributes(_) => {}
+        Shape::Items if !value.is_instance_of::<PyDict>() => return Err(wrong_kind(value, "dict")),
+        Shape::Positions if !value.is_instance_of::<PyTuple>() => {
+            return Err(wrong_kind(value, "tuple"));
+        }
+        Shape::Items | Shape::Positions => {
+            let (given, declared) = (value.len()?, fields.len());
+            if given != declared {
+                let problem = format!("has {given} members, {declared} are declared");
+                return Err(Unfit::new(problem));
+            }
+        }
+    }
+    let mut members = BTreeMap::new();
+    for (index, field) in fields.iter().enumerate() {
+        let item = match shape {
+            Shape::Attributes(_) => value.getattr(field.key.bind(py))?,
+            Shape::Items => value
+                .get_item(field.key.bind(py))
+                .map_err(|_| Unfit::new(format!("has no member `{}`", field.name)))?,
+            Shape::Positions => value.get_item(index)?,
+        };
+        let literal = field.node.encode(&item, to);
+        let literal = literal.map_err(|unfit| unfit.inside(&format!(".{}", field.name)))?;
+        members.insert(field.name.clone(), literal);
+    }
+    Ok(Literal::Struct(members))
+}
+
+fn member(value: &Bound<'_, PyAny>, class: &Bound<'_, PyAny>) -> Result<Literal, Unfit> {
+    if !value.is_instance(class)? {
+        let wanted = class.getattr("__qualname__")?.extract::<String>()?;
+        return Err(wrong_kind(value, &wanted));
+    }
+    Ok(Literal::Enum(value.getattr("name")?.extract()?))
+}
+
+fn choice(value: &Bound<'_, PyAny>, names: &BTreeSet<String>) -> Result<Literal, Unfit> {
+    let name = text(value)?;
+    if names.contains(&name) {
+        return Ok(Literal::Enum(name));
+    }
+    let names = names.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+    Err(Unfit::new(format!("is {name:?}, which is none of {names}")))
+}
+
+fn union(
+    value: &Bound<'_, PyAny>,
+    members: &[(LiteralType, Node)],
+    to: &mut Encoding,
+) -> Result<Literal, Unfit> {
+    let (was_exact, stamps) = (to.exact, to.stamps.len());
+    let mut fits = |exact: bool| {
+        to.exact = exact;
+        let fitting = members.iter().find_map(|(_, node)| {
+            to.stamps.truncate(stamps);
+            match node.encode(value, to) {
+                Err(Unfit::Problem { .. }) => None,
+                other => Some(other),
+            }
+        });
+        to.exact = was_exact;
+        fitting
+    };
+    let fitting = match fits(true) {
+        None if !was_exact => fits(false),
+        other => other,
+    };
+    fitting.unwrap_or_else(|| {
+        let types = members.iter().map(|(of, _)| of.to_string()).collect::<Vec<_>>().join(" or ");
+        Err(Unfit::new(format!("is {}, and fits none of {types}", kind_of(value))))
+    })
+}
+
+fn opaque_bytes(value: &Bound<'_, PyAny>, opaque: &Opaque) -> Result<Literal, Unfit> {
+    let bytes = match &opaque.functions {
+        None => buffer(value)?,
+        Some((to_bytes, _)) => {
+            let to_bytes = to_bytes.bind(value.py());
+            let made = to_bytes.call1((value,)).map_err(|error| told(value.py(), error, ""))?;
+            buffer(&made)?
+        }
+    };
+    Ok(Literal::Opaque { format: opaque.format.clone(), bytes })
+}
+
+/// What a function raised, as a problem of the value that it was given.
+fn told(py: Python<'_>, error: PyErr, said: &str) -> Unfit {
+    if !error.is_instance_of::<PyException>(py) {
+        return Unfit::Raised(error);
+    }
+    let value = error.value(py);
+    let kind = if said.is_empty() { String::new() } else { format!("{}: ", kind_of(value)) };
+    Unfit::new(format!("{said}{kind}{value}"))
+}
+
+fn hashed(
+    value: &Bound<'_, PyAny>,
+    function: &Bound<'_, PyAny>,
+    inner: Option<&Node>,
+    to: &mut Encoding,
+) -> Result<Literal, Unfit> {
+    let said = "its hash function raised ";
+    let given = function.call1((value,)).map_err(|error| told(value.py(), error, said))?;
+    let hash = text(&given).map_err(|_| {
+        Unfit::new(format!("its hash function gave {}, str is wanted", kind_of(&given)))
+    })?;
+    match inner {
+        // An empty hash is none.
+        Some(inner) if hash.is_empty() => inner.encode(value, to),
+        None if hash.is_empty() => {
+            Err(Unfit::new("its hash function gave nothing, and nothing else is known of it"))
+        }
+        _ => Ok(Literal::Hashed { hash, value: None }),
+    }
+}

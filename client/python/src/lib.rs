@@ -1,0 +1,52 @@
+//! The extension module `memod._memod`: what the Python package needs of the Rust client.
+//!
+//! **Invariants.** Thin: what is sent to the daemon and what an answer means is decided in
+//! memod-client. The interpreter's lock is given up while the daemon is asked and while a file is
+//! hashed. Nothing here runs a task.
+//!
+//! **Does not** read annotations, options or the environment: the Python part does, once for each
+//! declaration, and hands over a plan.
+
+mod bind;
+mod blob;
+mod call;
+mod client;
+mod converter;
+mod decode;
+mod encode;
+mod errors;
+mod file;
+mod listing;
+mod moment;
+mod node;
+mod plan;
+mod recall;
+mod report;
+
+use pyo3::prelude::*;
+
+/// Memoization with memod: the part that is written in Rust.
+#[pymodule]
+mod _memod {
+    #[pymodule_export]
+    use crate::blob::Blob;
+    #[pymodule_export]
+    use crate::call::{Call, Hashed};
+    #[pymodule_export]
+    use crate::client::Client;
+    #[pymodule_export]
+    use crate::client::Lease;
+    #[pymodule_export]
+    use crate::converter::Converter;
+    #[pymodule_export]
+    use crate::plan::Plan;
+    #[pymodule_export]
+    use crate::recall::Recall;
+
+    use pyo3::prelude::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}

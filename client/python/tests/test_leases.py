@@ -1,0 +1,237 @@
+"""Serialized tasks over processes: one execution, whoever dies (semantics 26 to 28)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from conftest import Daemon
+
+from memod import Pending, task
+
+WORKER = """
+import logging, os, sys
+from pathlib import Path
+from memod import task
+
+logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
+
+@task(cache=True, cache_version="1", name="slow", cache_serialize=True)
+def slow(x: int) -> int:
+    # One byte for each run; then it waits until it is told to go on.
+    with open(sys.argv[1], "ab", buffering=0) as runs:
+        runs.write(b".")
+    with open(sys.argv[2], "rb") as gate:
+        gate.read()
+    return x * x
+
+print("ready", flush=True)
+sys.stdin.readline()
+print(slow(12), flush=True)
+"""
+
+
+class Crowd:
+    """Processes that call one task at once; the one that runs it stops at a gate."""
+
+    def __init__(self, daemon: Daemon, folder: Path, count: int) -> None:
+        self.runs, self.gate = folder / "runs", folder / "gate"
+        self.runs.touch()
+        os.mkfifo(self.gate)
+        command = [sys.executable, "-c", WORKER, str(self.runs), str(self.gate)]
+        self.workers = [
+            subprocess.Popen(command, env=daemon.environment(), stdin=subprocess.PIPE,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            for _ in range(count)
+        ]
+        for worker in self.workers:
+            assert worker.stdout is not None
+            assert worker.stdout.readline() == "ready\n"
+
+    def begin(self) -> None:
+        for worker in self.workers:
+            assert worker.stdin is not None
+            worker.stdin.write("\n")
+            worker.stdin.flush()
+
+    def executions(self) -> int:
+        return len(self.runs.read_bytes())
+
+    def open_gate(self) -> None:
+        """Comes back once whoever runs has come to the gate, and lets it through."""
+        with self.gate.open("wb"):
+            pass
+
+    def results(self) -> tuple[list[str], str]:
+        told = [worker.communicate(timeout=60) for worker in self.workers]
+        assert all(worker.returncode == 0 for worker in self.workers), told
+        return [out for out, _ in told], "".join(error for _, error in told)
+
+
+def wait_for_waiters(daemon: Daemon, count: int) -> None:
+    """Until so many wait at the daemon."""
+    client = daemon.client()
+    while client.stats()["waiters"] < count:
+        pass
+
+
+def test_eight_processes_are_one_execution(own_daemon: Daemon, tmp_path: Path) -> None:
+    crowd = Crowd(own_daemon, tmp_path, 8)
+    crowd.begin()
+    wait_for_waiters(own_daemon, 7)
+    crowd.open_gate()
+    results, said = crowd.results()
+    assert results == ["144\n"] * 8
+    assert (crowd.executions(), said) == (1, "")
+
+
+def test_the_next_runs_when_the_first_is_killed(own_daemon: Daemon, tmp_path: Path) -> None:
+    crowd = Crowd(own_daemon, tmp_path, 3)
+    crowd.begin()
+    wait_for_waiters(own_daemon, 2)
+    while crowd.executions() < 1:
+        pass
+    pid = _holder(own_daemon)
+    os.kill(pid, signal.SIGKILL)
+    killed = next(worker for worker in crowd.workers if worker.pid == pid)
+    killed.communicate()
+    crowd.workers.remove(killed)
+    while crowd.executions() < 2:
+        pass
+    crowd.open_gate()
+    assert crowd.results()[0] == ["144\n"] * 2
+    assert crowd.executions() == 2
+
+
+def _holder(daemon: Daemon) -> int:
+    client = daemon.client()
+    call = client.call("slow", "1", {"x": ("integer", 12)}, {"o0": "integer"})
+    pending = client.claim(call, wait=timedelta(0), take=False)
+    assert isinstance(pending, Pending) and pending.pid is not None
+    return pending.pid
+
+
+def test_the_daemon_killed_in_mid_call_is_a_warning(own_daemon: Daemon, tmp_path: Path) -> None:
+    """Semantics 34: eight results, no exception."""
+    crowd = Crowd(own_daemon, tmp_path, 8)
+    crowd.begin()
+    wait_for_waiters(own_daemon, 7)
+    own_daemon.kill()
+    # All run it themselves now: each comes to the gate once.
+    while crowd.executions() < 8:
+        pass
+    crowd.open_gate()
+    results, said = crowd.results()
+    assert results == ["144\n"] * 8
+    assert "WARNING memod task slow is run, and not cached: no daemon answers" in said
+    assert "Traceback" not in said
+
+
+LOCK = threading.Lock()
+RUNS: list[int] = []
+
+
+@task(cache=True, cache_version="1", cache_serialize=True)
+def threaded(x: int) -> int:
+    RUNS.append(x)
+    # Only comes to its end when all the others wait.
+    with LOCK:
+        return x + 1
+
+
+def test_threads_share_one_execution(own_daemon: Daemon) -> None:
+    """The interpreter's lock is given up while a thread waits, or this would not end."""
+    RUNS.clear()
+    results: list[int] = []
+    threads = [
+        threading.Thread(target=lambda: results.append(threaded(1))) for _ in range(8)
+    ]
+    with LOCK:
+        for thread in threads:
+            thread.start()
+        wait_for_waiters(own_daemon, 7)
+    for thread in threads:
+        thread.join()
+    assert (results, RUNS) == ([2] * 8, [1])
+
+
+WAITER = """
+import logging, sys
+from memod import task
+@task(cache=True, cache_version="1", name="held", cache_serialize=True)
+def held(x: int) -> int:
+    return x
+print("ready", flush=True)
+try:
+    held(1)
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+
+
+def test_ctrl_c_ends_a_wait(own_daemon: Daemon) -> None:
+    client = own_daemon.client()
+    call = client.call("held", "1", {"x": ("integer", 1)}, {"o0": "integer"})
+    with client.claim(call) as lease:  # type: ignore[union-attr]
+        assert lease.is_held
+        waiter = subprocess.Popen([sys.executable, "-c", WAITER], env=own_daemon.environment(),
+                                  stdout=subprocess.PIPE, text=True)
+        wait_for_waiters(own_daemon, 1)
+        waiter.send_signal(signal.SIGINT)
+        out, _ = waiter.communicate(timeout=30)
+        assert out == "ready\ninterrupted\n"
+
+
+def test_a_bounded_wait_ends_and_the_function_runs(own_daemon: Daemon) -> None:
+    @task(cache=True, cache_version="1", name="held", cache_serialize=True,
+          wait=timedelta(milliseconds=50))
+    def held(x: int) -> int:
+        return x
+
+    with own_daemon.client().claim(held.described(1)) as lease:  # type: ignore[union-attr]
+        report = held.call(1)
+        assert (report.value, report.status, report.reservation) == (1, "MISS", "EXISTS")
+        assert lease.key == report.key
+
+
+FORKED = """
+import os, sys
+from memod import task
+@task(cache=True, cache_version="1", name="forked", cache_serialize=True)
+def forked(x: int) -> int:
+    return os.getpid()
+@task(cache=True, cache_version="1", name="holding", cache_serialize=True)
+def holding(x: int) -> int:
+    # The child ends with the lease in its memory, which must not end the parent's.
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if forked(1) == parent else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    return x
+parent = os.getpid()
+assert forked(1) == parent
+children = []
+for n in range(4):
+    child = os.fork()
+    if child == 0:
+        ok = forked(1) == parent and forked(2 + n) == os.getpid()
+        os._exit(0 if ok else 1)
+    children.append(child)
+for child in children:
+    assert os.waitpid(child, 0)[1] == 0
+assert forked(1) == parent
+report = holding.call(1)
+assert (report.store, report.reservation) == ("POPULATED", "RELEASED"), report
+print("done")
+"""
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_forked_processes_have_connections_of_their_own(own_daemon: Daemon) -> None:
+    assert own_daemon.python(FORKED) == "done\n"

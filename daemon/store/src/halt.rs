@@ -1,0 +1,144 @@
+//! Whether the database takes changes, and what may be done if it does not.
+//!
+//! `RocksDB` ends all writing when the disk fails it, so that nothing is written behind what may be
+//! torn. Reading goes on. From a full disk it recovers by itself, most often; from everything else,
+//! such as an error of the disk, an exhausted quota or a lack of descriptors, only by being opened
+//! again, whatever has become of the cause.
+//!
+//! While it recovers by itself it cannot be closed: it may wait for a flush that does not begin any
+//! more. So a store that is halted when it is closed keeps its database, and its lock, until the
+//! process ends, as if it had been killed.
+//!
+//! **Does not** know damage: see [`crate::set_aside`].
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use nix::errno::Errno;
+use nix::fcntl::posix_fallocate;
+
+use crate::error::StoreError;
+use crate::rocks::seal_leftovers;
+use crate::store::Shared;
+
+/// The name of the file that is written to see whether the disk takes anything.
+pub(crate) const PROBE: &str = "probe";
+/// What is wanted beside the log, which is written anew when a database is opened.
+const PROBE_BYTES: u64 = 4 * 1024 * 1024;
+
+/// How the database tells a lack of space, the one thing from which it may recover.
+const NO_SPACE: &str = "No space left on device";
+
+/// What came of an attempt to make a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trial {
+    /// The database takes changes.
+    Works,
+    /// It does not, and the disk does not either.
+    DiskRefuses,
+    /// It does not, though the disk does: it has to be opened again.
+    Stuck {
+        /// Whether it may yet recover by itself, within a few seconds, as from a lack of space.
+        may_recover: bool,
+    },
+}
+
+/// Why the database took no change the last time, if so.
+#[derive(Default)]
+pub(crate) struct Halt {
+    error: Mutex<Option<StoreError>>,
+}
+
+impl Halt {
+    fn locked(&self) -> MutexGuard<'_, Option<StoreError>> {
+        self.error.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes how a change ended.
+    pub(crate) fn note(&self, ended: &Result<(), StoreError>) {
+        let mut error = self.locked();
+        match ended {
+            Ok(()) => *error = None,
+            Err(now @ (StoreError::Rocks(_) | StoreError::DiskFull(_))) => {
+                if error.is_none() {
+                    tracing::error!(
+                        "nothing can be stored: {now}. What is stored is served; when the disk can \
+                         be written again, so can the store"
+                    );
+                }
+                *error = Some(now.clone());
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Why the database takes no changes, if so.
+    pub(crate) fn error(&self) -> Option<StoreError> {
+        self.locked().clone()
+    }
+}
+
+/// Has the database delete what was left unfinished, when it next looks for what it may delete:
+/// when it is opened, and when it tries to recover.
+pub(crate) fn give_back(store: &Path) {
+    match seal_leftovers(&store.join("rocksdb")) {
+        Ok(0) => {}
+        Ok(files) => tracing::info!(files, "unfinished files can be deleted"),
+        Err(error) => tracing::warn!(%error, "unfinished files cannot be deleted"),
+    }
+}
+
+/// Judges a database whose attempt at a change has ended so.
+pub(crate) fn judge(shared: &Shared, ended: &Result<(), StoreError>) -> Trial {
+    match ended {
+        Ok(()) => Trial::Works,
+        Err(error) => match after_giving_back(shared) {
+            Ok(()) => Trial::Stuck { may_recover: error.to_string().contains(NO_SPACE) },
+            Err(error) => {
+                tracing::debug!(%error, "the disk cannot be written");
+                Trial::DiskRefuses
+            }
+        },
+    }
+}
+
+fn after_giving_back(shared: &Shared) -> io::Result<()> {
+    give_back(&shared.path);
+    probe(&shared.path)
+}
+
+/// Whether the disk takes as much as opening the database again may need.
+fn probe(store: &Path) -> io::Result<()> {
+    let logs = fs::read_dir(store.join("rocksdb"))?.flatten();
+    let logs = logs.filter(|file| file.path().extension().is_some_and(|name| name == "log"));
+    let bytes: u64 = logs.map(|log| log.metadata().map_or(0, |log| log.len())).sum();
+    let path = store.join(PROBE);
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&path)?;
+    // It goes with the last descriptor.
+    fs::remove_file(&path)?;
+    let wanted = i64::try_from(bytes + PROBE_BYTES).unwrap_or(i64::MAX);
+    match posix_fallocate(&file, 0, wanted) {
+        // A file system that cannot promise room.
+        Ok(()) | Err(Errno::EOPNOTSUPP | Errno::EINVAL) => {}
+        Err(error) => return Err(error.into()),
+    }
+    file.write_all(b"memod")?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_that_can_be_written_is_left_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(probe(folder.path()).is_err(), "there is no database");
+        fs::create_dir(folder.path().join("rocksdb")).unwrap();
+        fs::write(folder.path().join("rocksdb/000001.log"), [1; 1000]).unwrap();
+        probe(folder.path()).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}
