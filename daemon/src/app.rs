@@ -13,6 +13,7 @@ use memod_store::{Options, Store};
 use sd_notify::NotifyState;
 use tokio_util::sync::CancellationToken;
 
+use crate::descriptors;
 use crate::reload::Reload;
 use crate::server::{BoundSocket, Server};
 use crate::service::Service;
@@ -22,10 +23,6 @@ use crate::systemd;
 
 /// Most threads that wait for the disk at a time.
 const BLOCKING_THREADS_MAX: usize = 32;
-
-/// Descriptors that are not for connections: the database has up to 256 files open to read, some to
-/// write, and the daemon some of its own.
-const DESCRIPTORS_KEPT: u64 = 320;
 
 /// Why the daemon has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,8 +38,8 @@ pub(crate) enum Ended {
 /// # Errors
 /// If the store cannot be opened or the socket not be bound; the message says what to do.
 pub(crate) fn run(mut settings: Settings, reload: Reload) -> anyhow::Result<Ended> {
-    raise_descriptor_limit();
-    leave_descriptors(&mut settings);
+    descriptors::raise_limit();
+    descriptors::leave_some(&mut settings);
     let store = Store::open(&store_options(&settings))
         .with_context(|| format!("cannot open the store in {}", settings.data.display()))?;
     let socket = match systemd::inherited_listener()? {
@@ -113,7 +110,7 @@ async fn until_ended(
     // These two go on with their own clocks, whatever is read meanwhile.
     let mut idle = pin!(server.idle(service.settings().idle_exit));
     let mut stuck = pin!(service.until_stuck());
-    service.tell_idle_grants().await;
+    service.tell_idle_grants();
     loop {
         tokio::select! {
             heeded = signals.any() => match heeded {
@@ -123,7 +120,7 @@ async fn until_ended(
                 }
                 Heeded::Reload => {
                     tracing::info!("SIGHUP: reading the configuration again");
-                    reload.run(service).await;
+                    reload.run(service);
                 }
             },
             () = &mut idle => {
@@ -147,48 +144,4 @@ fn store_options(settings: &Settings) -> Options {
     options.block_cache_bytes = settings.block_cache_bytes;
     options.budgets = settings.budgets.resolve(&settings.data);
     options
-}
-
-/// Lets the process open as many descriptors as it may: a connection is one.
-fn raise_descriptor_limit() {
-    use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
-        && soft < hard
-        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
-    {
-        tracing::warn!("the limit of open files stays at {soft}: {error}");
-    }
-}
-
-/// Lets there be no more connections than leave descriptors for the database: without one it can
-/// neither flush nor compact, and takes no changes any more.
-fn leave_descriptors(settings: &mut Settings) {
-    use nix::sys::resource::{Resource, getrlimit};
-    let Ok((limit, _)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
-    let most = usize::try_from(connections_max(limit)).unwrap_or(usize::MAX);
-    if settings.connections_max > most {
-        tracing::warn!(
-            "this process may open {limit} files: it serves {most} connections at a time, not {}",
-            settings.connections_max
-        );
-        settings.connections_max = most;
-    }
-}
-
-/// How many connections leave enough of so many descriptors. One that waits to write has two.
-fn connections_max(descriptors: u64) -> u64 {
-    ((descriptors - DESCRIPTORS_KEPT.min(descriptors / 2)) / 2).max(1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::connections_max;
-
-    #[test]
-    fn connections_leave_descriptors() {
-        assert_eq!(connections_max(1024), 352);
-        assert_eq!(connections_max(128), 32);
-        assert_eq!(connections_max(1), 1);
-        assert!(connections_max(u64::MAX) > 1 << 62);
-    }
 }

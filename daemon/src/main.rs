@@ -4,6 +4,7 @@ mod app;
 mod args;
 mod budget_settings;
 mod config;
+mod descriptors;
 mod grants;
 mod log;
 mod reload;

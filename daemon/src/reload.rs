@@ -9,8 +9,10 @@ use sd_notify::NotifyState;
 
 use crate::args::Arguments;
 use crate::config;
+use crate::descriptors;
 use crate::log::Log;
 use crate::service::Service;
+use crate::settings::Settings;
 use crate::systemd;
 
 /// What is needed to read it again.
@@ -24,18 +26,18 @@ pub(crate) struct Reload {
 
 impl Reload {
     /// Reads it again, and goes over to what it says.
-    pub(crate) async fn run(&self, service: &Arc<Service>) {
+    pub(crate) fn run(&self, service: &Arc<Service>) {
         let mut states = vec![NotifyState::Reloading];
         states.extend(NotifyState::monotonic_usec_now().ok());
         systemd::notify(&states);
         self.change(service);
         systemd::notify(&[NotifyState::Ready]);
-        service.tell_idle_grants().await;
+        service.tell_idle_grants();
     }
 
     fn change(&self, service: &Service) {
         let now = service.settings();
-        let wanted = match config::load_again(&self.arguments, now.file.clone()) {
+        let mut wanted = match config::load_again(&self.arguments, now.file.clone()) {
             Ok(wanted) => wanted,
             Err(problems) => {
                 for problem in &problems {
@@ -46,7 +48,8 @@ impl Reload {
                 return;
             }
         };
-        let values = |name: &str, of: &crate::settings::Settings| {
+        descriptors::leave_some(&mut wanted);
+        let values = |name: &str, of: &Settings| {
             let row = of.table().into_iter().find(|(row, ..)| row == name);
             row.map(|(_, value, _)| value).unwrap_or_default()
         };

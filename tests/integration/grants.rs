@@ -2,4 +2,5 @@
 
 mod house;
 mod live;
+mod probe;
 mod verbs;

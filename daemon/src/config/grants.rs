@@ -15,6 +15,9 @@ use crate::grants::{Grant, Right, Rights, ScopeGlob};
 /// Most grants of a file: each request may have to look at all.
 pub(crate) const GRANTS_MAX: usize = 1000;
 
+/// Most users, groups, rights or scopes of one of them.
+const NAMED_MAX: usize = 1000;
+
 /// The names in a grant.
 const NAMES: [&str; 5] = ["users", "groups", "everyone", "rights", "scopes"];
 
@@ -109,6 +112,10 @@ fn list<T>(
         note(format!("a list is wanted, not {}", value.get_ref().type_str()));
         return Vec::new();
     };
+    if items.len() > NAMED_MAX {
+        note(format!("at most {NAMED_MAX} are allowed, not {}", items.len()));
+        return Vec::new();
+    }
     let mut parsed = Vec::new();
     for item in items {
         match parse(item) {
@@ -172,5 +179,10 @@ mod tests {
         assert_eq!(parse(&one.repeat(GRANTS_MAX)).expect("good").len(), GRANTS_MAX);
         let mistakes = parse(&one.repeat(GRANTS_MAX + 1)).expect_err("too many");
         assert_eq!(mistakes.len(), 1, "{mistakes:?}");
+        let with = |users: usize| format!("{one}users = [{}]\n", "1, ".repeat(users));
+        assert_eq!(parse(&with(NAMED_MAX)).expect("good")[0].users.len(), NAMED_MAX);
+        let mistakes = parse(&with(NAMED_MAX + 1)).expect_err("too many");
+        assert_eq!(mistakes.len(), 1, "{mistakes:?}");
+        assert!(mistakes[0].1.starts_with("grants.users: at most 1000"), "{mistakes:?}");
     }
 }

@@ -288,7 +288,7 @@ async fn wait(
             place = wait;
             replies.send(*id, Response::Pending(pending), Vec::new()).await.ok()?;
         }
-        let woken = waiting.woken().await;
+        let woken = service.woken(*waiting).await;
         share = replies.share(HIT_BYTES_MAX).await;
         claimed = service.resume(woken).await;
     }

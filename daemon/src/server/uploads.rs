@@ -91,13 +91,16 @@ impl Uploads {
     ) -> Result<(), WireError> {
         let state = match self.by_number.remove(&number) {
             Some(State::Open { upload, bytes, began, share }) => {
-                append(service, upload, bytes, payload, (began, share)).await
+                append((service, peer), upload, bytes, payload, (began, share)).await
             }
             Some(State::Ended { .. }) => State::Failed(invalid("upload", "has been ended already")),
             Some(failed @ State::Failed(_)) => failed,
             None => match service.begin_upload(peer) {
                 Ok(upload) => match self.open(budget).await {
-                    Ok(share) => append(service, upload, 0, payload, (Instant::now(), share)).await,
+                    Ok(share) => {
+                        let since = (Instant::now(), share);
+                        append((service, peer), upload, 0, payload, since).await
+                    }
                     Err(error) => State::Failed(error),
                 },
                 Err(error) => State::Failed(error),
@@ -150,7 +153,7 @@ impl Uploads {
                 (service.begin_upload(peer)?, None)
             }
         };
-        let prepared = service.finish_upload(upload).await?;
+        let prepared = service.finish_upload(peer, upload).await?;
         let (digest, bytes) = (prepared.digest(), prepared.bytes());
         if let Some(claimed) = claimed.filter(|claimed| *claimed != digest) {
             return Err(digest_mismatch("upload", claimed, digest));
@@ -204,7 +207,7 @@ impl Uploads {
 }
 
 async fn append(
-    service: &Service,
+    (service, peer): (&Service, &Peer),
     upload: Upload,
     bytes: u64,
     payload: Bytes,
@@ -218,7 +221,7 @@ async fn append(
         ));
     }
     if payload.len() <= CHUNK {
-        return match service.append_upload(upload, payload).await {
+        return match service.append_upload(peer, upload, payload).await {
             Ok(upload) => State::Open { upload, bytes, began, share },
             Err(error) => State::Failed(error),
         };
@@ -226,7 +229,8 @@ async fn append(
     // The upload may keep a part of what it is given, which must not keep the whole alive.
     let mut upload = upload;
     for piece in payload.chunks(CHUNK) {
-        upload = match service.append_upload(upload, Bytes::copy_from_slice(piece)).await {
+        let piece = Bytes::copy_from_slice(piece);
+        upload = match service.append_upload(peer, upload, piece).await {
             Ok(upload) => upload,
             Err(error) => return State::Failed(error),
         };

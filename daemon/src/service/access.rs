@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use memod_protocol::{ErrorCode, Scope, WireError};
+use tokio::sync::watch;
 
 use crate::grants::{Grant, Identity, OVERFLOW_ID, Right, Rights};
 use crate::server::Peer;
@@ -22,6 +23,7 @@ use crate::settings::Settings;
 pub(crate) struct Access {
     own_uid: u32,
     rules: RwLock<Arc<Rules>>,
+    changes: watch::Sender<()>,
 }
 
 /// What has been configured.
@@ -54,12 +56,19 @@ impl Access {
     /// The rules of a daemon that runs as this process's user.
     pub(crate) fn new(settings: &Settings) -> Self {
         let rules = RwLock::new(Arc::new(Rules::of(settings)));
-        Self { own_uid: nix::unistd::geteuid().as_raw(), rules }
+        let (changes, _) = watch::channel(());
+        Self { own_uid: nix::unistd::geteuid().as_raw(), rules, changes }
     }
 
     /// Goes over to other rules.
     pub(crate) fn set(&self, settings: &Settings) {
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Rules::of(settings));
+        self.changes.send_replace(());
+    }
+
+    /// Is told of each change of the rules from now on.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
     }
 
     fn rules(&self) -> Arc<Rules> {

@@ -10,7 +10,7 @@ use super::lookup::no_entry;
 use super::reply::{Reply, store_error};
 use super::request_log::View;
 use super::{Service, clock, pool};
-use crate::grants::Right;
+use crate::grants::{OVERFLOW_ID, Right};
 use crate::server::Peer;
 
 /// Settings that name scopes and users.
@@ -85,7 +85,12 @@ impl Service {
     /// Recent requests: all for who may administer everything, else one's own.
     pub(crate) async fn log(&self, peer: &Peer, query: LogQuery) -> Reply {
         let all = self.access.standing(peer).may_everywhere(Right::Administer);
-        let view = if all { View::All } else { View::Of(peer.uid) };
+        let view = match peer.uid {
+            _ if all => View::All,
+            // These may be different people.
+            OVERFLOW_ID => View::Nothing,
+            uid => View::Of(uid),
+        };
         Response::Logged(self.log.page(query, view).await).into()
     }
 
@@ -95,7 +100,7 @@ impl Service {
         let standing = self.access.standing(peer);
         let all = standing.may_everywhere(Right::Read);
         let scopes = |scope: &Scope| standing.may(Right::Read, scope);
-        let savings = self.ledger.savings(&scopes, &|uid| all || uid == peer.uid);
+        let savings = self.ledger.savings(&scopes, &|uid| all || is_own(peer, uid));
         Response::Savings(Box::new(savings)).into()
     }
 
@@ -121,4 +126,9 @@ impl Service {
         };
         Response::Status(Box::new(status)).into()
     }
+}
+
+/// Whether what is said of a user is said of the peer, and of nobody else.
+pub(crate) fn is_own(peer: &Peer, uid: u32) -> bool {
+    uid == peer.uid && uid != OVERFLOW_ID
 }

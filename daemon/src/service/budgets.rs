@@ -8,6 +8,7 @@ use memod_protocol::{
 use memod_store::{FileSystem, Store, StoreError, Usage};
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::admin::is_own;
 use super::reply::{Reply, store_error};
 use super::{Service, pool};
 use crate::grants::Right;
@@ -30,12 +31,13 @@ impl Service {
     /// # Errors
     /// If the store cannot be read.
     pub(crate) async fn budgets(self: &Arc<Self>, peer: &Peer) -> Result<Reply, WireError> {
-        let (service, standing, uid) = (Arc::clone(self), self.access.standing(peer), peer.uid);
+        let (service, standing) = (Arc::clone(self), self.access.standing(peer));
+        let own = is_own(peer, peer.uid).then_some(peer.uid);
         let report = pool::run(move || {
             let tells = |of: &BudgetOf| match of {
                 BudgetOf::Store => false,
                 BudgetOf::Scope(scope) => standing.may(Right::Read, scope),
-                BudgetOf::User(user) => *user == uid,
+                BudgetOf::User(user) => Some(*user) == own,
             };
             let whole = standing.may_everywhere(Right::Read);
             report(&service.store, &|of| whole || tells(of)).map(|mut report| {

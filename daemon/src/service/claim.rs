@@ -66,7 +66,8 @@ pub(crate) struct Waiting {
 pub(crate) struct Woken {
     asker: Asker,
     turn: Turn,
-    grant: Grant,
+    /// None if it may not wait any longer.
+    grant: Option<Grant>,
 }
 
 /// Who claims: what is kept of a claim while it waits.
@@ -98,14 +99,6 @@ impl Asker {
             claim.wait_ms.and_then(|ms| Instant::now().checked_add(Duration::from_millis(ms)));
         let (peer, lessee) = (Arc::clone(peer), Arc::clone(lessee));
         Ok(Self { wanted, claim, peer, lessee, deadline })
-    }
-}
-
-impl Waiting {
-    /// Waits for the holder to commit, release or die, or for the claim's own deadline.
-    pub(crate) async fn woken(mut self) -> Woken {
-        let grant = self.turn.answer().await;
-        Woken { asker: self.asker, turn: self.turn, grant }
     }
 }
 
@@ -142,9 +135,31 @@ impl Service {
         if reply.is_miss() { self.entered(self.enter(asker)).await } else { Claimed::answer(reply) }
     }
 
+    /// Waits for the holder to commit, release or die, for the claim's own deadline, or for its
+    /// right to be taken away: who may not read must not learn when there is something to read.
+    pub(crate) async fn woken(&self, waiting: Waiting) -> Woken {
+        let Waiting { asker, mut turn } = waiting;
+        let mut changes = self.access.changes();
+        let grant = loop {
+            if self.refused(&asker).is_some() {
+                break None;
+            }
+            tokio::select! {
+                biased;
+                grant = turn.answer() => break Some(grant),
+                changed = changes.changed() => changed.expect("the rules live as long as this"),
+            }
+        };
+        Woken { asker, turn, grant }
+    }
+
     /// Goes on with a claim that has been woken.
     pub(crate) async fn resume(self: &Arc<Self>, woken: Woken) -> Claimed {
         let Woken { asker, turn, grant } = woken;
+        let Some(grant) = grant else {
+            drop(turn);
+            return self.claim(asker).await;
+        };
         if matches!(grant, Grant::Recheck) {
             // The ticket is used up, and so is nothing to give back.
             turn.keep();
@@ -170,8 +185,7 @@ impl Service {
     /// Asks for the lease of what was not there a moment ago. Who may read and take no lease waits
     /// for what others compute, as if it had not asked for the lease.
     fn enter(&self, asker: Asker) -> Entered {
-        let scope = &asker.claim.lookup.call.scope;
-        let take = asker.claim.take && self.access.standing(&asker.peer).may(Right::Lease, scope);
+        let take = asker.claim.take && self.may_lease(&asker);
         let wait = match (asker.claim.wait_ms, asker.deadline) {
             (Some(_), Some(deadline)) => Some(deadline.saturating_duration_since(Instant::now())),
             // For ever, or so long that it cannot be counted.
@@ -229,15 +243,24 @@ impl Service {
             }
             Grant::Leased(holder) => {
                 let reply = self.fetch(&asker.wanted).await;
-                let Response::Miss(miss) = reply.response else {
-                    self.hand_back(asker, &Grant::Leased(holder));
-                    return Claimed::answer(reply);
-                };
-                turn.keep();
-                Response::Leased(Box::new(Leased { miss, holder }))
+                match reply.response {
+                    Response::Miss(miss) if self.may_lease(asker) => {
+                        turn.keep();
+                        Response::Leased(Box::new(Leased { miss, holder }))
+                    }
+                    // There is an entry; or the right was taken away while it waited.
+                    response => {
+                        self.hand_back(asker, &Grant::Leased(holder));
+                        return Claimed::answer(Reply { response, ..reply });
+                    }
+                }
             }
         };
         Claimed::answer(Reply::from(response).about(key))
+    }
+
+    fn may_lease(&self, asker: &Asker) -> bool {
+        self.access.standing(&asker.peer).may(Right::Lease, &asker.claim.lookup.call.scope)
     }
 
     /// Gives back what was granted and is not wanted: a connection's lease goes back as the turn is
@@ -282,10 +305,11 @@ impl Service {
         }
     }
 
-    /// Gives a lease back; of what one does not hold, it is without effect (semantics 30).
+    /// Gives a lease back; of what one does not hold, it is without effect (semantics 30). What is
+    /// held is given back also by who may take no more, or others would wait for it in vain.
     ///
     /// # Errors
-    /// If the call is wrong or the owner's name empty.
+    /// If the call is wrong, the owner's name empty, or the peer may take no lease there.
     pub(crate) fn release(
         &self,
         peer: &Peer,
@@ -296,8 +320,8 @@ impl Service {
             memod_protocol::name::check("owner", owner)?;
         }
         let key = checked_key(&release.call)?;
-        self.access.standing(peer).check(Right::Lease, &release.call.scope)?;
         let released = self.leases.release(peer, lessee, key, release.owner.as_deref());
+        self.access.standing(peer).check(Right::Lease, &release.call.scope)?;
         Ok(Reply::from(Response::Released { released }).about(key))
     }
 

@@ -24,12 +24,12 @@ mod reply;
 mod request_log;
 mod verify;
 
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use memod_protocol::Scope;
-use memod_store::Store;
+use memod_store::{Store, Usages};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
@@ -39,6 +39,7 @@ pub(crate) use leases::Lessee;
 pub(crate) use put::{GatheredPut, OutputContent, digest_mismatch};
 pub(crate) use reply::{Reply, Stream};
 
+use crate::grants::{Grant, ScopeGlob};
 use crate::settings::Settings;
 use access::Access;
 use leases::Leases;
@@ -52,6 +53,8 @@ const LEDGER_NOTE: &str = "ledger.2";
 /// Mutations that may wait for the writer; less than the store's own bound, so that handing one
 /// over never blocks an async thread.
 const MUTATIONS_QUEUED_MAX: usize = 512;
+/// Patterns of grants of which it is looked whether they match anything.
+const IDLE_LOOKED_MAX: usize = 1000;
 
 /// The service. One for the whole daemon.
 #[derive(Debug)]
@@ -117,30 +120,23 @@ impl Service {
     }
 
     /// Logs which grants are for no scope in which anything is stored.
-    pub(crate) async fn tell_idle_grants(self: &Arc<Self>) {
-        let settings = self.settings();
+    /// Nobody waits for that: the disk may take its time.
+    pub(crate) fn tell_idle_grants(self: &Arc<Self>) {
+        let (settings, service) = (self.settings(), Arc::clone(self));
         if settings.grants.is_empty() {
             return;
         }
-        let service = Arc::clone(self);
-        let usages = pool::run(move || service.store.usage(usize::MAX)).await;
-        let Ok(Ok(usages)) = usages else {
-            return tracing::warn!("whether grants match anything cannot be read");
-        };
-        if usages.scopes.is_empty() {
-            // Nothing can match yet.
-            return;
-        }
-        let mut told = Vec::new();
-        for glob in settings.grants.iter().flat_map(|grant| &grant.scopes) {
-            let matches = |(scope, _): &(Scope, _)| glob.matches(scope);
-            let is_new = !glob.is_everything() && !told.contains(&glob);
-            if is_new && !usages.scopes.iter().any(matches) {
-                told.push(glob);
-                let glob = glob.to_string();
+        tokio::spawn(async move {
+            let looked = pool::run(move || {
+                service.store.usage(usize::MAX).map(|usages| idle(&settings.grants, &usages))
+            });
+            let Ok(Ok(idle)) = looked.await else {
+                return tracing::warn!("whether grants match anything cannot be read");
+            };
+            for glob in idle {
                 tracing::warn!("grants: {glob:?} matches no scope in which anything is stored");
             }
-        }
+        });
     }
 
     /// Tells how many connections are open.
@@ -183,4 +179,20 @@ impl Service {
             tracing::warn!("the counters cannot be written down: {error}");
         }
     }
+}
+
+/// The patterns of grants that match no scope of these; none if there is no scope yet.
+fn idle(grants: &[Grant], usages: &Usages) -> BTreeSet<String> {
+    if usages.scopes.is_empty() {
+        return BTreeSet::new();
+    }
+    let globs: HashMap<String, &ScopeGlob> = grants
+        .iter()
+        .flat_map(|grant| &grant.scopes)
+        .filter(|glob| !glob.is_everything())
+        .take(IDLE_LOOKED_MAX)
+        .map(|glob| (glob.to_string(), glob))
+        .collect();
+    let is_idle = |glob: &ScopeGlob| !usages.scopes.iter().any(|(scope, _)| glob.matches(scope));
+    globs.into_iter().filter(|(_, glob)| is_idle(glob)).map(|(text, _)| text).collect()
 }

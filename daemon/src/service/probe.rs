@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use memod_protocol::{Key, Scope, WireError};
+use memod_protocol::{Key, WireError};
 use tokio::time::Instant;
 
 use super::access::Standing;
@@ -19,6 +19,8 @@ use crate::server::Peer;
 /// When somebody who may not read everything is told that there is no entry: later than any row is
 /// read, unless the disk is very slow.
 const ANSWER_AFTER: Duration = Duration::from_millis(20);
+/// And so much later for each key, if there are several.
+const ANSWER_AFTER_EACH: Duration = Duration::from_micros(100);
 
 impl Service {
     /// What the peer may do, if it may read the entry of this key or whatever there is.
@@ -35,13 +37,11 @@ impl Service {
             return Ok(standing);
         }
         let answer_at = Instant::now() + ANSWER_AFTER;
-        match self.scope_of(key).await? {
-            Some(scope) if standing.may(Right::Read, &scope) => Ok(standing),
-            _ => {
-                tokio::time::sleep_until(answer_at).await;
-                Err(no_entry(key))
-            }
+        if self.those(&standing, Right::Read, vec![key]).await?.is_empty() {
+            tokio::time::sleep_until(answer_at).await;
+            return Err(no_entry(key));
         }
+        Ok(standing)
     }
 
     /// Those of the entries that the peer may do this to. For who may do it everywhere that is all,
@@ -58,24 +58,31 @@ impl Service {
         if standing.may_everywhere(right) {
             return Ok(keys);
         }
-        let answer_at = Instant::now() + ANSWER_AFTER;
-        let mut allowed = Vec::new();
-        for key in keys {
-            if self.scope_of(key).await?.is_some_and(|scope| standing.may(right, &scope)) {
-                allowed.push(key);
-            }
-        }
+        let each = ANSWER_AFTER_EACH.saturating_mul(u32::try_from(keys.len()).unwrap_or(u32::MAX));
+        let answer_at = Instant::now() + ANSWER_AFTER + each;
+        let allowed = self.those(standing, right, keys).await?;
         tokio::time::sleep_until(answer_at).await;
         Ok(allowed)
     }
 
-    /// Where an entry is, if there is one that can be read.
-    async fn scope_of(self: &Arc<Self>, key: Key) -> Result<Option<Scope>, WireError> {
-        let service = Arc::clone(self);
-        let read = pool::run(move || service.store.scope(&key)).await?;
-        Ok(read.unwrap_or_else(|error| {
-            tracing::warn!(%key, %error, "where an entry is cannot be read");
-            None
-        }))
+    /// Those of the entries that are where the peer may do this.
+    async fn those(
+        self: &Arc<Self>,
+        standing: &Standing,
+        right: Right,
+        keys: Vec<Key>,
+    ) -> Result<Vec<Key>, WireError> {
+        let (service, standing) = (Arc::clone(self), standing.clone());
+        pool::run(move || {
+            let may = |key: &Key| {
+                let scope = service.store.scope(key).unwrap_or_else(|error| {
+                    tracing::warn!(%key, %error, "where an entry is cannot be read");
+                    None
+                });
+                scope.is_some_and(|scope| standing.may(right, &scope))
+            };
+            keys.into_iter().filter(may).collect()
+        })
+        .await
     }
 }

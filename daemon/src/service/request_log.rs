@@ -81,6 +81,8 @@ pub(crate) enum View {
     All,
     /// This user's.
     Of(u32),
+    /// Nobody's.
+    Nothing,
 }
 
 impl View {
@@ -88,6 +90,7 @@ impl View {
         match self {
             Self::All => true,
             Self::Of(uid) => record.peer.uid == uid,
+            Self::Nothing => false,
         }
     }
 }
@@ -97,9 +100,15 @@ struct Ring {
     records: VecDeque<Record>,
     /// The number of the first record that is still there.
     first: u64,
-    /// How many records of each user are not there any more.
-    gone: HashMap<u32, u64>,
+    by_user: HashMap<u32, Tally>,
     bytes: usize,
+}
+
+/// How many records of a user are not there any more, and how many are.
+#[derive(Debug, Clone, Copy, Default)]
+struct Tally {
+    gone: u64,
+    there: u64,
 }
 
 /// The log.
@@ -124,6 +133,7 @@ impl RequestLog {
     pub(crate) fn push(&self, record: Record) {
         let mut ring = self.locked();
         ring.bytes += record.memory_bytes();
+        ring.by_user.entry(record.peer.uid).or_default().there += 1;
         ring.records.push_back(record);
         // What is thrown away is freed after the lock is.
         let mut old = None;
@@ -131,7 +141,8 @@ impl RequestLog {
             let Some(oldest) = ring.records.pop_front() else { break };
             ring.bytes = ring.bytes.saturating_sub(oldest.memory_bytes());
             ring.first += 1;
-            *ring.gone.entry(oldest.peer.uid).or_default() += 1;
+            let tally = ring.by_user.entry(oldest.peer.uid).or_default();
+            *tally = Tally { gone: tally.gone + 1, there: tally.there.saturating_sub(1) };
             old = Some(oldest);
         }
         drop(ring);
@@ -167,17 +178,23 @@ impl Ring {
     fn first(&self, view: View) -> u64 {
         match view {
             View::All => self.first,
-            View::Of(uid) => self.gone.get(&uid).copied().unwrap_or(0),
+            View::Of(uid) => self.tally(uid).gone,
+            View::Nothing => 0,
         }
+    }
+
+    fn tally(&self, uid: u32) -> Tally {
+        self.by_user.get(&uid).copied().unwrap_or_default()
     }
 
     /// The number behind that of the last record.
     fn end(&self, view: View) -> u64 {
         let there = match view {
-            View::All => self.records.len(),
-            View::Of(_) => self.records.iter().filter(|record| view.shows(record)).count(),
+            View::All => self.records.len() as u64,
+            View::Of(uid) => self.tally(uid).there,
+            View::Nothing => 0,
         };
-        self.first(view).saturating_add(there as u64)
+        self.first(view).saturating_add(there)
     }
 
     fn page(&self, query: &LogQuery, view: View) -> LogPage {
@@ -190,10 +207,16 @@ impl Ring {
 
     /// The rows from a number on.
     fn from(&self, from: u64, query: &LogQuery, limit: usize, view: View) -> LogPage {
-        let first = self.first(view);
+        let (first, end) = (self.first(view), self.end(view));
+        let lost = first.saturating_sub(from);
+        if from >= end {
+            // Who waits for the next is asked anew at each of anybody's.
+            return LogPage { rows: Vec::new(), next: end, lost };
+        }
+        let skipped = usize::try_from(from.saturating_sub(first)).unwrap_or(usize::MAX);
         let mut wanted = (first..)
             .zip(self.records.iter().filter(|record| view.shows(record)))
-            .skip_while(|(number, _)| *number < from)
+            .skip(skipped)
             .filter(|(_, record)| record.meets(query))
             .peekable();
         let mut room = Room::new(limit);
@@ -201,8 +224,8 @@ impl Ring {
         while let Some((sequence, record)) = wanted.next_if(|(_, record)| room.takes(record)) {
             rows.push(record.row(sequence));
         }
-        let next = wanted.peek().map_or_else(|| self.end(view), |(following, _)| *following);
-        LogPage { rows, next, lost: first.saturating_sub(from) }
+        let next = wanted.peek().map_or(end, |(following, _)| *following);
+        LogPage { rows, next, lost }
     }
 
     /// The last rows.

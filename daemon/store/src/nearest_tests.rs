@@ -163,6 +163,7 @@ impl Model {
             outputs: Vec::new(),
             provenance,
             replace: Replace::Always,
+            apart: false,
         };
         self.store.put(entry, |outcome| drop(outcome.unwrap()));
         self.entries.insert(key, (call, created_at_ms));

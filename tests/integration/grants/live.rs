@@ -1,11 +1,13 @@
 //! Grants and other settings that change while the daemon runs, and one writer's quarantine.
 
+use std::process::{Child, Stdio};
 use std::time::Instant;
 
 use bytes::Bytes;
 use harness::{Daemon, PATIENCE, Setup};
 use memod_protocol::{Request, Response};
 use nix::sys::signal::Signal;
+use serde_json::Value;
 
 use super::house::{ALICE, BOB, GRANTS, House, KEEPER, READER, call};
 
@@ -48,6 +50,60 @@ fn grants_change_at_once_for_who_is_connected_and_who_waits() {
     house.ends(0, BOB, "alpha", &call("lookup", "hers", OUT));
     house.ends(1, ALICE, "alpha", &call("lookup", "hers", OUT));
     house.is_forbidden(ALICE, "alpha", &call("put", "hers", "o0:string=x"));
+}
+
+/// A `memo` that somebody started, whose end is waited for.
+fn waits(house: &House, uid: u32, arguments: &[&str]) -> Child {
+    let before = house.daemon.connect().stats().waiters;
+    let mut command = house.command(uid, "alpha", arguments);
+    let child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while house.daemon.connect().stats().waiters == before {
+        assert!(Instant::now() < deadline, "user {uid} does not wait");
+    }
+    child
+}
+
+fn ended(child: Child) -> (Option<i32>, Value) {
+    let ended = child.wait_with_output().unwrap();
+    (ended.status.code(), serde_json::from_slice(&ended.stdout).expect("an answer"))
+}
+
+#[test]
+fn who_waits_and_loses_its_right_is_told_so_and_not_when_there_is_an_entry() {
+    let Some(mut house) = House::new(GRANTS) else { return };
+    let of =
+        |verb: &'static str| [&["lease"], &call(verb, "t", OUT)[..], &["--owner", "a"]].concat();
+    let acquire = [&of("acquire")[..], &["--heartbeat", "10s"]].concat();
+    house.ends(0, ALICE, "alpha", &acquire);
+    let wait = [&call("lookup", "t", OUT)[..], &["--wait", "10m"]].concat();
+    let (reader, keeper) = (waits(&house, READER, &wait), waits(&house, KEEPER, &wait));
+    let closed = GRANTS.replace("groups = [30000]", "groups = [30001]");
+    reload(&mut house.daemon, &closed, "has been read again");
+    // At once: nothing has been stored.
+    let (code, answer) = ended(reader);
+    assert_eq!((code, &answer["reason"]), (Some(1), &"forbidden".into()), "{answer}");
+    assert_eq!(house.daemon.connect().stats().waiters, 1, "the other goes on to wait");
+    house.stores(ALICE, "alpha", "t");
+    let (code, answer) = ended(keeper);
+    assert_eq!((code, &answer["status"]), (Some(0), &"HIT".into()), "{answer}");
+}
+
+#[test]
+fn who_loses_its_right_can_still_give_back_what_it_holds() {
+    let Some(mut house) = House::new(GRANTS) else { return };
+    let of =
+        |verb: &'static str| [&["lease"], &call(verb, "t", OUT)[..], &["--owner", "a"]].concat();
+    let acquire = [&of("acquire")[..], &["--heartbeat", "10s"]].concat();
+    house.ends(0, ALICE, "alpha", &acquire);
+    let wait = [&call("lookup", "t", OUT)[..], &["--wait", "10m"]].concat();
+    let reader = waits(&house, READER, &wait);
+    reload(&mut house.daemon, &GRANTS.replace("[20001]", "[20009]"), "has been read again");
+    house.is_forbidden(ALICE, "alpha", &acquire);
+    house.is_forbidden(ALICE, "alpha", &of("release"));
+    let (code, answer) = ended(reader);
+    assert_eq!((code, &answer["status"]), (Some(1), &"MISS".into()), "{answer}");
+    assert_eq!(house.daemon.connect().stats().leases, 0);
 }
 
 #[test]

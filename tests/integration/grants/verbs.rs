@@ -266,17 +266,38 @@ fn upkeep_is_for_who_administers_everything() {
     let archive = archive.to_str().unwrap();
     house.ends(0, 0, "alpha", &["export", archive]);
     std::fs::set_permissions(archive, std::fs::Permissions::from_mode(0o644)).unwrap();
-    for uid in [ALICE, KEEPER, STRANGER] {
+    for uid in [ALICE, BOB, KEEPER, READER, STRANGER, NOBODY] {
         house.is_forbidden(uid, "alpha", &["verify"]);
         house.is_forbidden(uid, "alpha", &["verify", "--repair"]);
         house.is_forbidden(uid, "alpha", &["gc"]);
     }
     house.ends(0, 0, "alpha", &["rm", "--scope", "--yes"]);
-    // An import says who made an entry, so it takes more than to put.
-    let refused = run(&mut house.command(ALICE, "alpha", &["import", archive]));
-    assert!(refused.errors().contains("user 20001 may not administer"), "{refused:?}");
-    assert_ne!(refused.code, Some(0), "{refused:?}");
-    house.ends(0, KEEPER, "alpha", &["import", archive]);
-    let hers = house.json(0, ALICE, "alpha", &call("lookup", "hers", OUT));
-    assert_eq!(hers["provenance"]["writer_uid"], ALICE);
+    // An import says when an entry was made, so it takes more than to put.
+    for uid in [ALICE, BOB, READER, STRANGER, NOBODY] {
+        let refused = run(&mut house.command(uid, "alpha", &["import", archive]));
+        let said = format!("user {uid} may not administer alpha/development");
+        assert!(refused.errors().contains(&said), "{refused:?}");
+        assert_ne!(refused.code, Some(0), "{refused:?}");
+    }
+    house.ends(1, ALICE, "alpha", &call("lookup", "hers", OUT));
+    // Nor can anybody but who administers everything write in another's name.
+    for (uid, writer) in [(KEEPER, KEEPER), (0, ALICE)] {
+        house.ends(0, uid, "alpha", &["import", archive]);
+        let hers = house.json(0, ALICE, "alpha", &call("lookup", "hers", OUT));
+        assert_eq!(hers["provenance"]["writer_uid"], writer);
+        house.ends(0, 0, "alpha", &["rm", "--scope", "--yes"]);
+    }
+}
+
+#[test]
+fn nobody_is_told_nothing_of_others_who_are_nobody() {
+    let everyone = "[[grants]]\neveryone = true\nrights = [\"write\"]\nscopes = [\"open/*\"]\n";
+    let Some(house) = House::new(&format!("{GRANTS}{everyone}")) else { return };
+    house.stores(NOBODY, "open", "theirs");
+    house.ends(0, NOBODY, "open", &call("lookup", "theirs", OUT));
+    assert_eq!(house.ends(0, NOBODY, "open", &["log"]).text(), "");
+    let told = house.json(0, NOBODY, "open", &["stats"]);
+    assert!(!told.to_string().contains("65534"), "{told}");
+    let told = house.json(0, 0, "open", &["stats"]);
+    assert!(told.to_string().contains("65534"), "{told}");
 }
