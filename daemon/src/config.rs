@@ -12,6 +12,7 @@ mod names;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use toml::{Spanned, Value};
@@ -83,15 +84,19 @@ fn file(arguments: &Arguments, variables: Variables<'_>) -> Option<PathBuf> {
     if let Some(named) = variables("MEMOD_CONFIG") {
         return Some(PathBuf::from(named)).filter(|named| !named.as_os_str().is_empty());
     }
-    let usual = if arguments.data.is_some() {
+    let (usual, is_own) = if arguments.data.is_some() {
         let set = |name| variables(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let folder = set("XDG_CONFIG_HOME").or_else(|| Some(set("HOME")?.join(".config")))?;
-        folder.join("memod/memod.toml")
+        (folder.join("memod/memod.toml"), true)
     } else {
-        PathBuf::from(MACHINE_FILE)
+        (PathBuf::from(MACHINE_FILE), false)
     };
-    // What cannot be looked at is read, and that it cannot be is told.
-    usual.try_exists().unwrap_or(true).then_some(usual)
+    let is_there = usual.try_exists().unwrap_or_else(|error| {
+        // A home that may not be entered is another's. What cannot be looked at otherwise is read,
+        // and that it cannot be is told.
+        !(is_own && error.kind() == ErrorKind::PermissionDenied)
+    });
+    is_there.then_some(usual)
 }
 
 fn load_file(

@@ -3,8 +3,8 @@
 //! **Invariants.** Of the entries that refer to a blob one pays, and the value of its row in `refs`
 //! says so: the one that brought it. When it goes and others stay, one of those pays from the same
 //! batch on. Entries that were put apart pay besides, each for itself, so that what is charged to
-//! their scopes and users does not depend on others. A blob is removed only if no reference to it remains, in the overlay or in the
-//! database; if the references cannot be read, it stays.
+//! who put them does not depend on others. A blob is removed only if no reference to it remains, in
+//! the overlay or in the database; if the references cannot be read, it stays.
 
 use std::collections::{HashMap, HashSet};
 
