@@ -139,7 +139,7 @@ impl Service {
     /// right to be taken away: who may not read must not learn when there is something to read.
     pub(crate) async fn woken(&self, waiting: Waiting) -> Woken {
         let Waiting { asker, mut turn } = waiting;
-        let mut changes = self.access.changes();
+        let mut rules = self.access.changes();
         let grant = loop {
             if self.refused(&asker).is_some() {
                 break None;
@@ -147,7 +147,7 @@ impl Service {
             tokio::select! {
                 biased;
                 grant = turn.answer() => break Some(grant),
-                changed = changes.changed() => changed.expect("the rules live as long as this"),
+                changed = rules.changed() => changed.expect("the rules live as long as this"),
             }
         };
         Woken { asker, turn, grant }

@@ -72,9 +72,9 @@ fn assert_alike(bytes: usize) {
     let told = (median(pairs.iter().map(|of| of.0)), median(pairs.iter().map(|of| of.1)));
     let quicker = pairs.iter().filter(|(known, unknown)| known < unknown).count();
     let slower = pairs.iter().filter(|(known, unknown)| known > unknown).count();
-    let beyond = (quicker.abs_diff(slower)) as f64 / ((quicker + slower).max(1) as f64).sqrt();
+    // One standard deviation of the difference is the root of the number of tosses.
     assert!(
-        beyond <= 4.0,
+        quicker.abs_diff(slower).pow(2) <= 4 * 4 * (quicker + slower),
         "{bytes} bytes: what is known was quicker {quicker} times and slower {slower} times, \
          medians {told:?} us"
     );
