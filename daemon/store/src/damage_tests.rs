@@ -436,3 +436,22 @@ fn charges_that_are_made_anew_leave_those_who_pay_apart() {
     assert_eq!(store.usage(10).unwrap(), before);
     assert_eq!(store.recount().unwrap().problems, Vec::<String>::new());
 }
+
+#[test]
+fn what_is_put_apart_is_written_though_it_is_there_and_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&Options::new(folder.path())).unwrap();
+    put(&store, 0, &content(100_000));
+    let storages_of = |number, apart| {
+        let before = store.shared().new_storage();
+        let entry = NewEntry { apart, ..new_entry(&store, number, &content(100_000)) };
+        let (sender, receiver) = mpsc::sync_channel(1);
+        store.put(entry, move |result| sender.send(result).unwrap());
+        receiver.recv().unwrap().unwrap();
+        store.shared().new_storage() - before - 1
+    };
+    assert_eq!((storages_of(1, false), storages_of(2, true)), (0, 1));
+    store.settle().unwrap();
+    let recount = store.recount().unwrap();
+    assert_eq!((recount.chunk_rows, recount.loose_rows, recount.problem_count), (1, 0, 0));
+}
