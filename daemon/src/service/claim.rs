@@ -251,7 +251,7 @@ impl Service {
     /// Gives a lease back; of what one does not hold, it is without effect (semantics 30).
     ///
     /// # Errors
-    /// If the call is wrong or the owner's name empty.
+    /// If the call is wrong or the owner's name blank.
     pub(crate) fn release(
         &self,
         peer: &Peer,
@@ -259,7 +259,7 @@ impl Service {
         release: &Release,
     ) -> Result<Reply, WireError> {
         if let Some(owner) = &release.owner {
-            memod_protocol::name::check("owner", owner)?;
+            memod_protocol::name::owner(owner)?;
         }
         let key = checked_key(&release.call)?;
         let released = self.leases.release(peer, lessee, key, release.owner.as_deref());
