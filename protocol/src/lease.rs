@@ -27,7 +27,7 @@ pub struct Claim {
 /// whatever connection.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct NamedOwner {
-    /// Its name, unique among those who may ask for the same key; never empty.
+    /// Its name, unique among those who may ask for the same key; never blank.
     pub name: String,
     /// How often it will extend the lease, in milliseconds; more than zero. What is more than the
     /// daemon's maximum counts as that. The lease expires after three of them without a word.
@@ -38,9 +38,9 @@ impl NamedOwner {
     /// Checks name and heartbeat.
     ///
     /// # Errors
-    /// If the name is empty or too long, or the heartbeat is zero or less (semantics 21 and 29).
+    /// If the name is blank or too long, or the heartbeat is zero or less (semantics 21 and 29).
     pub fn check(&self) -> Result<(), InvalidArgument> {
-        name::check("owner", &self.name)?;
+        name::owner(&self.name)?;
         if self.heartbeat_ms <= 0 {
             return Err(InvalidArgument::new(
                 "heartbeat",

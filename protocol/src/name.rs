@@ -20,6 +20,18 @@ pub fn check(field: &str, name: &str) -> Result<(), InvalidArgument> {
     Ok(())
 }
 
+/// Checks the name of an owner (semantics 21 and 30).
+///
+/// # Errors
+/// If it is empty, nothing but white space, or too long.
+pub fn owner(given: &str) -> Result<(), InvalidArgument> {
+    check("owner", given)?;
+    if given.trim().is_empty() {
+        return Err(InvalidArgument::new("owner", "must not be blank"));
+    }
+    Ok(())
+}
+
 /// Trims a cache version and checks it (semantics 7).
 ///
 /// # Errors

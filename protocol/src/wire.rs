@@ -9,7 +9,7 @@
 //! bincode is unmaintained (RUSTSEC-2025-0141). Its layout is frozen by the golden bytes in
 //! `protocol/tests`; a codec written by hand can replace it here.
 
-pub use bincode::{Decode, Encode};
+pub use bincode::{BorrowDecode, Decode, Encode};
 
 use crate::limits::HEADER_BYTES_MAX;
 
@@ -20,6 +20,12 @@ type Layout = bincode::config::Configuration<
 >;
 
 const LAYOUT: Layout = bincode::config::standard().with_limit::<{ HEADER_BYTES_MAX as usize }>();
+
+const RECORD_LAYOUT: bincode::config::Configuration<
+    bincode::config::LittleEndian,
+    bincode::config::Varint,
+    bincode::config::Limit<RECORD_BYTES_MAX>,
+> = bincode::config::standard().with_limit::<RECORD_BYTES_MAX>();
 
 /// Most memory that decoding a record of the store may claim.
 const RECORD_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -51,7 +57,8 @@ pub fn encode<T: Encode>(message: &T) -> Vec<u8> {
 /// [`DecodeError::Malformed`] if they hold none within [`HEADER_BYTES_MAX`],
 /// [`DecodeError::Trailing`] if they hold more than one.
 pub fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T, DecodeError> {
-    whole(bytes, LAYOUT, HEADER_BYTES_MAX as usize)
+    let decoded = bincode::decode_from_slice(bytes, LAYOUT);
+    whole(decoded, bytes.len(), HEADER_BYTES_MAX as usize)
 }
 
 /// As [`decode`], for what the store wrote itself: bounded by 64 MiB instead.
@@ -59,23 +66,26 @@ pub fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T, DecodeError> {
 /// # Errors
 /// As [`decode`].
 pub fn decode_record<T: Decode<()>>(bytes: &[u8]) -> Result<T, DecodeError> {
-    let layout = bincode::config::standard().with_limit::<RECORD_BYTES_MAX>();
-    whole(bytes, layout, RECORD_BYTES_MAX)
+    whole(bincode::decode_from_slice(bytes, RECORD_LAYOUT), bytes.len(), RECORD_BYTES_MAX)
 }
 
-/// The value that exactly these bytes hold in this layout, which has this limit.
-fn whole<T: Decode<()>>(
-    bytes: &[u8],
-    layout: impl bincode::config::Config,
+/// As [`decode_record`], for a value that refers to the bytes instead of copying their texts.
+///
+/// # Errors
+/// As [`decode`].
+pub fn borrow_record<'a, T: BorrowDecode<'a, ()>>(bytes: &'a [u8]) -> Result<T, DecodeError> {
+    whole(bincode::borrow_decode_from_slice(bytes, RECORD_LAYOUT), bytes.len(), RECORD_BYTES_MAX)
+}
+
+/// The value that was decoded of so many bytes, if it took all of them.
+fn whole<T>(
+    decoded: Result<(T, usize), bincode::error::DecodeError>,
+    bytes: usize,
     bytes_max: usize,
 ) -> Result<T, DecodeError> {
-    let (value, used) = bincode::decode_from_slice(bytes, layout)
-        .map_err(|error| DecodeError::Malformed(in_words(&error, bytes_max)))?;
-    if used == bytes.len() {
-        Ok(value)
-    } else {
-        Err(DecodeError::Trailing(bytes.len().saturating_sub(used)))
-    }
+    let (value, used) =
+        decoded.map_err(|error| DecodeError::Malformed(in_words(&error, bytes_max)))?;
+    if used == bytes { Ok(value) } else { Err(DecodeError::Trailing(bytes.saturating_sub(used))) }
 }
 
 /// What is wrong, without the serialiser's own terms.

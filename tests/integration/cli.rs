@@ -320,6 +320,19 @@ fn stats_count_hits_misses_and_time_saved() {
     assert!(saved(scope) > 99.0 && saved(user) > 99.0, "{stats}");
     let text = ends(&daemon, 0, &["stats"]);
     assert!(text.text().contains("hits\t1\n") && text.text().contains("hit rate\t50.0 %\n"));
+    let headers: Vec<&str> =
+        text.text().split("\n\n").skip(1).filter_map(|table| table.lines().next()).collect();
+    let counted = "hits\tmisses\thit rate\ttime saved";
+    assert_eq!(
+        headers,
+        [
+            &format!("project\tdomain\ttask\t{counted}"),
+            &format!("project\tdomain\t{counted}"),
+            &format!("uid\t{counted}"),
+            "budget\tof\tentries\tused\tlimit",
+        ],
+        "each table can be told from the others in a pipe"
+    );
 }
 
 #[test]

@@ -138,9 +138,11 @@ fn values_of_outputs_come_from_the_line_files_or_standard_input() {
     assert_eq!(cat.stdout, b"\0\xff from elsewhere");
 }
 
+/// The key of nothing.
+const KEY: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
 #[test]
 fn exit_code_2_names_the_argument() {
-    let daemon = Daemon::new();
     let long = "x".repeat(1025);
     let cases: &[(&[&str], &str)] = &[
         (&["lookup"], "--task"),
@@ -155,7 +157,7 @@ fn exit_code_2_names_the_argument() {
             "`a`",
         ),
         (&["lookup", "--task", "t", "--cache-version", "1", "--input", "a=word"], "`a`"),
-        (&["lookup", "--task", "t", "--cache-version", "1", "--input", "a:integer=x"], "`a`"),
+        (&["lookup", "--task", "t", "--cache-version", "1", "--input", "a:integer=x"], "`a` of"),
         (&["lookup", "--task", "t", "--cache-version", "1", "--input", "a:strin=x"], "`a`"),
         (&["lookup", "--task", "t", "--cache-version", "1", "--input", "=1"], "name"),
         (&["lookup", "--task", "t", "--cache-version", "1", "--input", "a:integer"], "`a`"),
@@ -163,16 +165,19 @@ fn exit_code_2_names_the_argument() {
         (&["lookup", "--task", "t", "--cache-version", "1", "--output", "o"], "`o`"),
         (&["lookup", "--task", "t", "--cache-version", "1", "--max-age", "soon"], "--max-age"),
         (&["put", "--task", "t", "--cache-version", "1", "--output", "o:string"], "`o`"),
-        (&["put", "--task", "t", "--cache-version", "1", "--output", "o:integer=x"], "`o`"),
+        (
+            &["put", "--task", "t", "--cache-version", "1", "--output", "o:list<integer>=x"],
+            "output `o` of type list<integer>, ",
+        ),
         (&["put", "--task", "t", "--cache-version", "1", "--output", "o:file=@/none"], "/none"),
         (&["put", "--task", "t", "--cache-version", "1", "--node", ""], "node: must not be empty"),
         (&["lookup", "--call", "/none"], "/none"),
         (&["lookup", "--task", "t", "--cache-version", "1", "--wait", "-1s"], "less than zero"),
         (&["lookup", "--task", "t", "--cache-version", "1", "--max-age", "-1"], "less than zero"),
         (&["rm", "--older-than", "-1s"], "less than zero"),
-        (&["rm", "--task", ""], "task: must not be empty"),
-        (&["log", "--task", ""], "task: must not be empty"),
-        (&["ls", "--task", ""], "task: must not be empty"),
+        (&["lookup", "--disabled"], "MEMOD_MODE=disabled"),
+        (&["put", "--read-only"], "MEMOD_MODE=read-only"),
+        (&["lookup", "--wait", "always"], "`forever`"),
         (&["rm", "--writer", "root"], "a number is wanted"),
         (&["ls", "--writer", "root"], "a number is wanted"),
         (&["log", "--uid", "root"], "a number is wanted"),
@@ -187,6 +192,32 @@ fn exit_code_2_names_the_argument() {
         (&["run", "--cache-version", "1"], "CMD"),
         (&["run", "--", "true"], "--cache-version"),
     ];
+    are_refused(cases);
+}
+
+#[test]
+fn s7_s21_a_selector_that_is_blank_is_an_error_and_not_a_condition_that_nothing_meets() {
+    are_refused(&[
+        (&["rm", "--task", ""], "task: must not be empty"),
+        (&["log", "--task", ""], "task: must not be empty"),
+        (&["ls", "--task", ""], "task: must not be empty"),
+        (&["export", "--task", "", "/none/archive"], "task: must not be empty"),
+        (&["run", "--task", "", "--cache-version", "1", "--", "true"], "task: must not be empty"),
+        (&["run", "--cache-version", " ", "--", "true"], "cache_version: must not be blank"),
+        (&["rm", "--task", "t", "--cache-version", ""], "cache_version: must not be blank"),
+        (&["rm", "--task", "t", "--cache-version", " "], "cache_version: must not be blank"),
+        (&["ls", "--cache-version", ""], "cache_version: must not be blank"),
+        (&["ls", "--project", ""], "project: must not be empty"),
+        (&["rm", "--scope", "--domain", ""], "domain: must not be empty"),
+        (&["log", "--project", ""], "project: must not be empty"),
+        (&["cat", KEY, ""], "output: must not be empty"),
+    ]);
+}
+
+/// Each of these lines ends with 2 and names this, in words and in JSON, and asks no daemon.
+#[track_caller]
+fn are_refused(cases: &[(&[&str], &str)]) {
+    let daemon = Daemon::new();
     for (arguments, named) in cases {
         let ran = ends(&daemon, 2, arguments);
         assert!(ran.errors().starts_with("memo: error: "), "{arguments:?}: {ran:?}");

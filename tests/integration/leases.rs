@@ -4,6 +4,7 @@ mod bounds;
 mod chaos;
 mod clock;
 mod crowd;
+mod expired;
 mod hold;
 mod library;
 mod named;

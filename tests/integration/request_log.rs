@@ -1,5 +1,7 @@
 //! The request log: what was asked of late, by whom, and what came of it; bounded, and in order.
 
+use std::io::{BufRead, BufReader, Lines};
+use std::process::{ChildStderr, ChildStdout, Stdio};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -47,6 +49,7 @@ fn every_kind_of_request_is_written_down_with_what_came_of_it() {
     raw.list();
     raw.explain(one.why());
     raw.stats();
+    // Asked beside the others, it is no row of its own.
     raw.savings();
     raw.invalidate(Selector::Matching(Filter::default()), true);
     let of_task = Filter { task: Some("logged".to_owned()), ..Filter::default() };
@@ -74,7 +77,6 @@ fn every_kind_of_request_is_written_down_with_what_came_of_it() {
             (Verb::List, Outcome::Done),
             (Verb::Why, Outcome::Done),
             (Verb::Stats, Outcome::Done),
-            (Verb::Stats, Outcome::Done),
             // Who only counts forgets nothing.
             (Verb::List, Outcome::Done),
             (Verb::Invalidate, Outcome::Done),
@@ -101,8 +103,8 @@ fn they_say_of_what(rows: &[LogRow], key: Key) {
     assert_eq!((rows[0].bytes, rows[1].bytes, rows[3].bytes), (0, 4, 4));
     assert_eq!((rows[6].key, rows[8].key), (rows[4].key, rows[4].key), "of which key");
     assert_eq!((rows[11].key, rows[11].task.as_deref()), (Some(key), Some("logged")));
-    assert_eq!(rows[17].task.as_deref(), Some("logged"), "what was forgotten");
-    assert_eq!((rows[18].error, rows[18].key), (Some(ErrorCode::InvalidArgument), None));
+    assert_eq!(rows[16].task.as_deref(), Some("logged"), "what was forgotten");
+    assert_eq!((rows[17].error, rows[17].key), (Some(ErrorCode::InvalidArgument), None));
 }
 
 #[test]
@@ -274,26 +276,92 @@ fn memo_log_prints_rows_of_text_and_of_json() {
 }
 
 #[test]
+fn each_command_of_memo_is_one_row() {
+    let daemon = Daemon::new();
+    stored(&daemon);
+    let commands = [
+        (&["stats"][..], "stats"),
+        (&["status"], "stats"),
+        (&["ls"], "list"),
+        (&["rm", "--task", "stranger"], "invalidate"),
+    ];
+    for (command, _) in commands {
+        harness::run(daemon.memo().args(command));
+    }
+    let told = ends(&daemon, 0, &["log"]);
+    let verbs: Vec<_> = told.text().lines().map(|line| line.split('\t').nth(1).unwrap()).collect();
+    let wanted = [&["put"][..], &commands.map(|(_, verb)| verb)].concat();
+    assert_eq!(verbs, wanted);
+}
+
+#[test]
+fn memo_log_follows_the_next_daemon_when_one_has_ended() {
+    let mut daemon = Daemon::new();
+    daemon.connect().lookup(&call("before")).expect_err("a miss");
+    let mut follows = Following::begin(&daemon);
+    assert_eq!(follows.task(), json!("before"));
+    for (end, name) in
+        [(Daemon::kill as fn(&mut Daemon), "killed"), (|it| _ = it.stop(), "stopped")]
+    {
+        end(&mut daemon);
+        assert!(follows.warning().contains("; waiting for a daemon to answer again"));
+        daemon.start().expect("it starts again");
+        assert_eq!(follows.warning(), "the daemon has been started anew");
+        daemon.connect().lookup(&call(name)).expect_err("a miss");
+        assert_eq!(follows.task(), json!(name));
+    }
+    follows.interrupt();
+    let refused = harness::run(daemon.memo().args(["log", "-f", "--socket", "/none"]));
+    assert_eq!(refused.code, Some(3), "there has to be one to begin with");
+}
+
+/// `memo log -f` at work.
+struct Following {
+    child: std::process::Child,
+    rows: Lines<BufReader<ChildStdout>>,
+    warnings: Lines<BufReader<ChildStderr>>,
+}
+
+impl Following {
+    fn begin(daemon: &Daemon) -> Self {
+        let mut memo = daemon.memo();
+        memo.args(["--format", "json", "log", "-f"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = memo.spawn().unwrap();
+        let rows = BufReader::new(child.stdout.take().unwrap()).lines();
+        let warnings = BufReader::new(child.stderr.take().unwrap()).lines();
+        Self { child, rows, warnings }
+    }
+
+    /// Of what task the next row is.
+    fn task(&mut self) -> Value {
+        let line = self.rows.next().expect("a line").unwrap();
+        serde_json::from_str::<Value>(&line).unwrap()["task"].clone()
+    }
+
+    fn warning(&mut self) -> String {
+        let line = self.warnings.next().expect("a line").unwrap();
+        let parsed: Value = serde_json::from_str(&line).unwrap();
+        parsed["warning"]["message"].as_str().expect("a warning").to_owned()
+    }
+
+    fn interrupt(mut self) {
+        let pid = nix::unistd::Pid::from_raw(self.child.id().cast_signed());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+        let status = harness::wait(&mut self.child).expect("it ends");
+        assert_eq!(status.code(), Some(0), "to interrupt it is no failure");
+    }
+}
+
+#[test]
 fn memo_log_follows_until_it_is_interrupted() {
-    use std::io::{BufRead, BufReader};
     let daemon = Daemon::new();
     let mut raw: Raw = daemon.connect();
     raw.lookup(&call("first")).expect_err("a miss");
-    let mut memo = daemon.memo();
-    memo.args(["--format", "json", "log", "-f"]).stdout(std::process::Stdio::piped());
-    let mut child = memo.spawn().unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let mut task = || {
-        let line = lines.next().expect("a line").unwrap();
-        serde_json::from_str::<Value>(&line).unwrap()["task"].clone()
-    };
-    assert_eq!(task(), json!("first"));
+    let mut follows = Following::begin(&daemon);
+    assert_eq!(follows.task(), json!("first"));
     for name in ["second", "third"] {
         raw.lookup(&call(name)).expect_err("a miss");
-        assert_eq!(task(), json!(name));
+        assert_eq!(follows.task(), json!(name));
     }
-    let pid = nix::unistd::Pid::from_raw(child.id().cast_signed());
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
-    let status = harness::wait(&mut child).expect("it ends");
-    assert_eq!(status.code(), Some(0), "to interrupt it is no failure");
+    follows.interrupt();
 }

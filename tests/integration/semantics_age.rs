@@ -86,3 +86,24 @@ fn s19_the_daemon_has_a_default_and_each_call_its_own() {
     ends(&daemon, 0, &[&lookup[..], &["--max-age", "0"]].concat());
     ends(&daemon, 0, &[&lookup[..], &["--max-age", "1h"]].concat());
 }
+
+#[test]
+fn s19_memo_put_replaces_what_memo_lookup_calls_expired() {
+    let daemon = Daemon::new();
+    stored(&daemon);
+    let lookup = |age| square("lookup", &["--output", "o0:integer", "--max-age", age]);
+    eventually("it is too old", || harness::run(daemon.memo().args(lookup("1ms"))).code == Some(1));
+    assert_eq!(json_of(&daemon, 1, &lookup("1ms"))["reason"], "expired");
+    let put = |flags: &[&str]| {
+        let put = square("put", &["--output", "o0:integer=145"]);
+        json_of(&daemon, 0, &[&put[..], flags].concat())["status"].clone()
+    };
+    for young in [&[][..], &["--max-age", "0"], &["--max-age", "1h"]] {
+        assert_eq!(put(young), "EXISTS", "{young:?}");
+    }
+    assert_eq!(put(&["--max-age", "1ms"]), "POPULATED");
+    let hit = json_of(&daemon, 0, &lookup("1h"));
+    assert_eq!(hit["outputs"]["o0"]["value"], 145);
+    let both = square("put", &["--output", "o0:integer=1", "--overwrite", "--max-age", "1h"]);
+    ends(&daemon, 2, &both);
+}

@@ -118,9 +118,11 @@ fn s35_each_change_of_the_signature_is_named() {
         &[signature("input `n`", "-", "integer"), signature("input `renamed`", "integer", "-")],
     );
     let retyped = base().input("n", "string", Literal::String("1".to_owned()));
+    differs(&retyped, &[signature("input `n`", "string", "integer")]);
+    let and_ignored = retyped.ignore("n");
     differs(
-        &retyped,
-        &[signature("input `n`", "string", "integer"), input("n", &retyped, &base())],
+        &and_ignored,
+        &[signature("input `n`", "string", "integer"), input("n", &and_ignored, &base())],
     );
 }
 
@@ -333,4 +335,41 @@ fn s35_memo_why_says_it_in_words_and_in_json() {
     assert!(told["at"].as_str().is_some_and(|at| at.ends_with('Z')), "{told}");
     let told = ends(&daemon, 1, &same);
     assert!(told.text().contains(&format!("ago by user {own}")), "{}", told.text());
+}
+
+#[test]
+fn s14_s35_who_computes_it_now_is_told() {
+    let daemon = Daemon::new();
+    let (mut raw, one) = (daemon.connect(), base());
+    let detail = |raw: &mut Raw| raw.explain(one.why()).miss.expect("a miss").detail;
+    assert_eq!(detail(&mut raw), None);
+    let mut owner = daemon.connect();
+    owner.owns(one.claim());
+    let told = detail(&mut raw).expect("somebody computes it");
+    let pid = std::process::id();
+    assert!(told.starts_with(&format!("pid {pid} (integration")), "{told}");
+    assert!(told.contains(") is computing it now, for "), "{told}");
+    assert!(owner.release(&one, None));
+    assert_eq!(detail(&mut raw), None, "nobody does any more");
+    let own = nix::unistd::getuid();
+    assert!(raw.reserve(&one, harness::named("nightly", 60_000)).acquired);
+    let text = format!("`nightly` of user {own} is computing it now, for ");
+    assert!(detail(&mut raw).is_some_and(|told| told.starts_with(&text)));
+    assert_eq!(raw.stats().misses, 1, "the claim's; to explain is not to look up");
+    // It stands behind what is said of an entry, and not in the way of one that is there.
+    store(&mut raw, &one);
+    assert!(raw.reserve(&one, harness::named("nightly", 60_000)).acquired);
+    assert_eq!(raw.explain(one.why()).miss, None);
+    eventually("it is too old", || {
+        let mut old = one.why();
+        old.lookup.max_age_ms = Some(1);
+        let told = raw.explain(old).miss.and_then(|miss| miss.detail);
+        told.is_some_and(|told| told.contains(&format!("1 ms are allowed; {text}")))
+    });
+    let flags = ["why", "--task", "t", "--cache-version", "1", "--output", "o:string"];
+    let take = ["--owner", "by hand", "--heartbeat", "1h"];
+    ends(&daemon, 0, &[&["lease", "acquire"], &flags[1..], &take].concat());
+    let told = ends(&daemon, 1, &flags);
+    let why = format!("no run of this call is remembered: `by hand` of user {own} is computing it");
+    assert!(told.text().contains(&why), "{told:?}");
 }

@@ -70,9 +70,14 @@ pub(crate) fn warn_of_substitute(client: &Client, settings: &Settings) {
     }
 }
 
-/// As it is meant on the command line: to wait for no time is not to wait.
+/// As it is meant on the command line: to wait for no time is not to wait, and what is too long to
+/// be counted has no bound.
 pub(crate) fn wait(at_most: Duration) -> Wait {
-    if at_most.is_zero() { Wait::No } else { Wait::AtMost(at_most) }
+    match at_most {
+        Duration::ZERO => Wait::No,
+        Duration::MAX => Wait::Forever,
+        bound => Wait::AtMost(bound),
+    }
 }
 
 impl From<Error> for Failure {
@@ -103,6 +108,13 @@ mod tests {
     use std::io;
 
     use super::*;
+
+    #[test]
+    fn a_wait_is_none_bounded_or_for_ever() {
+        assert_eq!(wait(Duration::ZERO), Wait::No);
+        assert_eq!(wait(Duration::from_secs(1)), Wait::AtMost(Duration::from_secs(1)));
+        assert_eq!(wait(Duration::MAX), Wait::Forever);
+    }
 
     #[test]
     fn hints_do_not_go_in_a_circle() {

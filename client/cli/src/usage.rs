@@ -3,10 +3,13 @@
 use std::ffi::OsString;
 
 use clap::ValueEnum;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::args::{ColorChoice, Format, Globals, Screen};
 use crate::exit::{self, Failure};
+
+/// The flags of `memo run` that are modes.
+const MODES: [&str; 3] = ["disabled", "read-only", "overwrite"];
 
 /// Prints what clap has to say and gives the exit code.
 pub(crate) fn answer(error: &clap::Error) -> u8 {
@@ -63,17 +66,30 @@ fn failure(error: &clap::Error) -> Failure {
     let mut paragraphs = text.split("\n\n").map(joined);
     let message = paragraphs.next().unwrap_or_default();
     let message = message.strip_prefix("error: ").unwrap_or(&message).to_owned();
-    let hints: Vec<String> = paragraphs
+    let mut hints: Vec<String> = paragraphs
         .filter_map(|paragraph| match paragraph.strip_prefix("tip: ") {
             Some(tip) => Some(tip.to_owned()),
             None => paragraph.strip_prefix("Usage: ").map(|usage| format!("usage: {usage}")),
         })
         .collect();
+    hints.extend(mode_hint(error));
     let failure = Failure::usage(message);
     if hints.is_empty() {
         return failure.with_hint("`--help` behind the command explains its options");
     }
     failure.with_hint(hints.join("\n"))
+}
+
+/// What says the same as a flag of `memo run`, for commands that do not take it.
+fn mode_hint(error: &clap::Error) -> Option<String> {
+    let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else { return None };
+    let mode = MODES.iter().find(|mode| flag.strip_prefix("--") == Some(mode))?;
+    (error.kind() == ErrorKind::UnknownArgument).then(|| {
+        format!(
+            "MEMOD_MODE={mode} in the environment says so for `lookup`, `put` and `lease`, as \
+             {flag} does for `run`"
+        )
+    })
 }
 
 /// A paragraph on one line.
@@ -116,6 +132,17 @@ mod tests {
         let failure = refused(&["memo", "ls", "--limit", "many"]);
         assert!(failure.message.contains("'many'"), "{failure}");
         assert!(failure.hint.is_some());
+    }
+
+    #[test]
+    fn semantics_23_a_mode_that_is_no_flag_here_is_said_by_the_environment() {
+        for mode in MODES {
+            let flag = format!("--{mode}");
+            let hint = refused(&["memo", "lookup", &flag]).hint.expect("there is one");
+            assert!(hint.contains(&format!("MEMOD_MODE={mode} ")), "{hint}");
+        }
+        let hint = refused(&["memo", "lookup", "--enabled"]).hint.expect("usage");
+        assert!(!hint.contains("MEMOD_MODE"), "{hint}");
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::connect::{Patience, sink_error};
 use crate::connection::{ClaimOutcome, Connection};
 use crate::error::Error;
 use crate::exchange::ask::{AskRelease, AskReserve};
-use crate::exchange::claim::{ClaimExchange, of_another};
+use crate::exchange::claim::{ClaimExchange, Terms, of_another};
 use crate::exchange::hit::unread;
 use crate::memo::Right;
 use crate::options::{ClaimFound, ClaimOptions, Claimed, OutputSink, PutOptions};
@@ -97,7 +97,7 @@ impl Client {
         let lease = |leased: Box<Leased>| Lease {
             client: self.clone(),
             identity: identity.clone(),
-            miss: leased.miss,
+            terms: Terms::new(leased.miss, options.max_age),
             holder: leased.holder,
             owner: options.owner.as_ref().map(|owner| owner.name.clone()),
             process,
@@ -150,10 +150,10 @@ impl Client {
     /// Gives the lease of a named owner back; gives whether the owner held it.
     ///
     /// # Errors
-    /// If the call is wrong, the owner is empty, or the daemon could not be asked.
+    /// If the call is wrong, the owner is blank, or the daemon could not be asked.
     pub fn release(&self, call: &Call, owner: &str) -> Result<bool, Error> {
         let identity = call.identity()?;
-        name::check("owner", owner)?;
+        name::owner(owner)?;
         self.ask(&mut AskRelease { call: &identity, owner: Some(owner) })
     }
 }
@@ -166,7 +166,7 @@ impl Client {
 pub struct Lease {
     client: Client,
     identity: CallIdentity,
-    miss: Miss,
+    terms: Terms,
     holder: Holder,
     owner: Option<String>,
     /// The process that took it.
@@ -179,13 +179,13 @@ impl Lease {
     /// The key that may be computed.
     #[must_use]
     pub const fn key(&self) -> Key {
-        self.miss.key
+        self.terms.miss.key
     }
 
     /// Why the lookup missed.
     #[must_use]
     pub const fn miss(&self) -> &Miss {
-        &self.miss
+        &self.terms.miss
     }
 
     /// Who holds the lease, as others are told.
@@ -196,6 +196,9 @@ impl Lease {
 
     /// Remembers the run, which ends the lease and wakes who waits. A daemon that has been
     /// restarted meanwhile, and so has forgotten the lease, takes it like any other run.
+    ///
+    /// If the lease was given because the entry was too old for the claim, that entry is replaced,
+    /// and none that came later, unless the options name an age of their own.
     ///
     /// # Errors
     /// If the call is not that of the lease, or as [`Client::put`]. The lease is given back.
@@ -219,6 +222,7 @@ impl Lease {
         options: &PutOptions,
     ) -> Result<PutOutcome, Error> {
         of_another(self.key(), identity)?;
+        let options = &self.terms.put_options(options, Instant::now());
         options.run.check()?;
         let client = self.client.clone();
         let process = std::process::id();
@@ -267,7 +271,7 @@ impl Lease {
 
 impl Right for Lease {
     fn miss(&self) -> &Miss {
-        &self.miss
+        &self.terms.miss
     }
 }
 

@@ -309,7 +309,7 @@ impl Service {
     /// held is given back also by who may take no more, or others would wait for it in vain.
     ///
     /// # Errors
-    /// If the call is wrong, the owner's name empty, or the peer may take no lease there.
+    /// If the call is wrong, the owner's name blank, or the peer may take no lease there.
     pub(crate) fn release(
         &self,
         peer: &Peer,
@@ -317,7 +317,7 @@ impl Service {
         release: &Release,
     ) -> Result<Reply, WireError> {
         if let Some(owner) = &release.owner {
-            memod_protocol::name::check("owner", owner)?;
+            memod_protocol::name::owner(owner)?;
         }
         let key = checked_key(&release.call)?;
         let released = self.leases.release(peer, lessee, key, release.owner.as_deref());

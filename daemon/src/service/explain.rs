@@ -1,12 +1,15 @@
-//! Explanations: why a lookup misses, and what is stored that is near (semantics 14 and 35).
+//! Explanations: why a lookup misses, who computes it now, and what is stored that is near
+//! (semantics 14 and 35).
 //!
 //! **Does not** count: an explanation is no lookup.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use memod_protocol::limits::NEAREST_MAX;
 use memod_protocol::{
-    Difference, Explanation, InvalidArgument, Nearest, Response, Scope, Why, WireError,
+    Difference, Explanation, Holder, InvalidArgument, Miss, Nearest, Response, Scope, Why,
+    WireError,
 };
 
 use super::lookup::{Wanted, forbidden};
@@ -36,13 +39,15 @@ impl Service {
             return Err(InvalidArgument::new("signature", problem).into());
         }
         let standing = self.access.standing(peer);
-        let found = if standing.may(Right::Read, &call.scope) {
+        let may_read = standing.may(Right::Read, &call.scope);
+        let found = if may_read {
             self.fetch(&wanted).await
         } else {
             forbidden(peer, &call.scope, wanted.key)
         };
         let miss = match found.response {
             Response::Hit(_) => None,
+            Response::Miss(miss) if may_read => Some(self.with_holder(miss)),
             Response::Miss(miss) => Some(miss),
             _ => return Ok(found),
         };
@@ -58,6 +63,26 @@ impl Service {
         let explanation = Explanation { key: wanted.key, miss, nearest: fitting(nearest) };
         Ok(Response::Explained(Box::new(explanation)).into())
     }
+
+    /// The miss, with a word on who computes what is missed, if somebody does.
+    fn with_holder(&self, miss: Miss) -> Miss {
+        let Some(holder) = self.leases.holder(&miss.key) else { return miss };
+        let parts = miss.detail.iter().cloned().chain([computing(&holder)]);
+        Miss { detail: Some(parts.collect::<Vec<_>>().join("; ")), ..miss }
+    }
+}
+
+/// Who computes it, and since when, as the end of a sentence.
+fn computing(holder: &Holder) -> String {
+    let who = match (&holder.name, holder.pid) {
+        (Some(name), _) => format!("`{}` of user {}", name.escape_debug(), holder.uid),
+        (None, Some(pid)) => format!("pid {pid}"),
+        (None, None) => format!("a process of user {}", holder.uid),
+    };
+    let program = holder.program.as_ref().filter(|_| holder.name.is_none());
+    let program = program.map(|program| format!(" ({})", program.escape_debug()));
+    let held = Duration::from_millis(holder.held_ms).as_secs();
+    format!("{who}{} is computing it now, for {held} s already", program.unwrap_or_default())
 }
 
 /// As many entries as fit into a frame, and of the first as many differences.
@@ -103,6 +128,26 @@ mod tests {
             created_at_ms: 0,
             differs: vec![difference; differences],
         }
+    }
+
+    #[test]
+    fn who_computes_is_told_in_words() {
+        let connection = Holder {
+            name: None,
+            uid: 7,
+            pid: Some(9),
+            program: Some("make\n".into()),
+            held_ms: 3200,
+            expires_in_ms: None,
+        };
+        let told = computing(&connection);
+        assert_eq!(told, "pid 9 (make\\n) is computing it now, for 3 s already");
+        let named = Holder { name: Some("nightly".into()), ..connection.clone() };
+        let told = computing(&named);
+        assert_eq!(told, "`nightly` of user 7 is computing it now, for 3 s already");
+        let unknown = Holder { pid: None, program: None, ..connection };
+        let told = computing(&unknown);
+        assert_eq!(told, "a process of user 7 is computing it now, for 3 s already");
     }
 
     #[test]

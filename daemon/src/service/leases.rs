@@ -240,6 +240,12 @@ impl Leases {
         }
     }
 
+    /// Who has the lease of a key, as peers are told.
+    pub(crate) fn holder(&self, key: &Key) -> Option<Holder> {
+        let holder = self.locked().table.holder(key, self.now());
+        holder.map(|holder| self.told(&holder))
+    }
+
     /// The daemon stops: whoever waits is told, instead of being handed the leases of connections
     /// that are closed before its own.
     pub(crate) fn close(&self) {

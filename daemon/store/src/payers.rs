@@ -14,7 +14,7 @@ use crate::group::Group;
 use crate::overlay::{Owner, PendingEntry, PendingRefs, Standing};
 use crate::record::{EntryRecord, ref_pays, ref_value};
 use crate::rocks::{Database, Read, Reads, RocksError, Tier};
-use crate::schema::{Column, parse_ref_key, prefix_end, ref_key};
+use crate::schema::{Column, parse_ref_key, ref_key};
 
 /// What is known of a blob whose references have changed.
 #[derive(Debug, Clone, Copy)]
@@ -145,7 +145,7 @@ fn find_ref(
     near: &Key,
 ) -> Result<Heir, RocksError> {
     let prefix = digest.as_bytes();
-    let mut rows = db.rows(Column::Refs, prefix, prefix_end(prefix));
+    let mut rows = db.rows_of_prefix(Column::Refs, prefix, u64::MAX);
     let stays = |row: &[u8]| match parse_ref_key(row) {
         Some((_, key)) if refs.keys.contains_key(&key) => None,
         Some((_, key)) => Some(Heir::Entry(key)),

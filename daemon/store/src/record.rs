@@ -4,7 +4,7 @@
 //! protocol type that stands in a record, needs a new number in [`crate::schema::FORMAT`] and a
 //! reader for the old one. Counters and graves of format 1 are still read.
 
-use memod_protocol::wire::{self, Decode, DecodeError, Encode};
+use memod_protocol::wire::{self, BorrowDecode, Decode, DecodeError, Encode};
 use memod_protocol::{Digest, InterfaceText, Provenance, Scope};
 
 use crate::hashing::{ChainingValue, chunk_count, merge};
@@ -34,6 +34,40 @@ impl EntryRecord {
     pub(crate) fn logical_bytes(&self) -> u64 {
         self.outputs.iter().map(|output| output.bytes).sum()
     }
+}
+
+/// A row of `entries` as far as eviction has to know it, the rest left where it stands. Its layout
+/// is that of [`EntryRecord`].
+#[derive(Debug, PartialEq, Eq, BorrowDecode)]
+pub(crate) struct EntrySketch<'a> {
+    _scope: (&'a str, &'a str),
+    _task: &'a str,
+    _cache_version: &'a str,
+    _signature: Digest,
+    pub(crate) outputs: Vec<OutputSketch<'a>>,
+    pub(crate) provenance: ProvenanceSketch<'a>,
+}
+
+/// An [`OutputRecord`].
+#[derive(Debug, PartialEq, Eq, BorrowDecode)]
+pub(crate) struct OutputSketch<'a> {
+    _name: &'a str,
+    _literal_type: &'a str,
+    pub(crate) digest: Digest,
+    pub(crate) bytes: u64,
+}
+
+/// A [`Provenance`], up to what eviction asks of it.
+#[derive(Debug, PartialEq, Eq, BorrowDecode)]
+pub(crate) struct ProvenanceSketch<'a> {
+    pub(crate) writer_uid: u32,
+    _writer_pid: Option<u32>,
+    _program: Option<&'a str>,
+    _host: Option<&'a str>,
+    pub(crate) created_at_ms: u64,
+    pub(crate) compute_ns: Option<u64>,
+    _run: [Option<&'a str>; 3],
+    _attempt: Option<u32>,
 }
 
 /// A row of `tasks`.
@@ -305,6 +339,26 @@ mod tests {
             write!(text, "{byte:02x}").unwrap();
             text
         })
+    }
+
+    #[test]
+    fn a_sketch_says_what_the_entry_says() {
+        let mut entry = entry();
+        let run =
+            RunClaim { compute_ns: Some(2), node: Some("n".to_owned()), ..entry.provenance.run };
+        entry.provenance.run = run;
+        let row = wire::encode(&entry);
+        let sketch: EntrySketch<'_> = wire::borrow_record(&row).unwrap();
+        let outputs = |of: &EntryRecord| -> Vec<_> {
+            of.outputs.iter().map(|output| (output.digest, output.bytes)).collect()
+        };
+        let sketched: Vec<_> = sketch.outputs.iter().map(|of| (of.digest, of.bytes)).collect();
+        assert!(!sketched.is_empty());
+        assert_eq!(sketched, outputs(&entry));
+        let Provenance { writer_uid, created_at_ms, run, .. } = entry.provenance;
+        let told = sketch.provenance;
+        assert_eq!((told.writer_uid, told.created_at_ms), (writer_uid, created_at_ms));
+        assert_eq!(told.compute_ns, run.compute_ns);
     }
 
     #[test]

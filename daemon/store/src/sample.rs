@@ -16,7 +16,7 @@ use memod_protocol::{Digest, Key, wire};
 use crate::error::StoreError;
 use crate::limits::{HANDS_MAX, SAMPLE_COUNT, SAMPLE_SKIPS_MAX, SHARED_LOOKS_MAX, USER_LOOKS_MAX};
 use crate::policy::Candidate;
-use crate::record::{EntryRecord, Heat};
+use crate::record::{EntrySketch, Heat};
 use crate::rocks::{Database, Read, Reads, Tier};
 use crate::schema::{Account, Column, parse_ref_key, prefix_end, scope_prefix, split_task_key};
 use crate::store::Shared;
@@ -77,10 +77,10 @@ impl Sampler {
         of: Option<&Account>,
     ) -> Result<Vec<Drawn>, StoreError> {
         let db = &shared.db;
-        let mut entries = match of {
+        let mut drawn = match of {
             Some(Account::Scope(_)) => self.entries_of_scope(db, of)?,
             Some(account @ Account::User(uid)) => {
-                let wanted = |entry: &EntryRecord| entry.provenance.writer_uid == *uid;
+                let wanted = |entry: &EntrySketch<'_>| entry.provenance.writer_uid == *uid;
                 let place = self.hands.remove(account).unwrap_or_else(|| self.place());
                 let run = run(db, &place, USER_LOOKS_MAX, wanted)?;
                 self.keep_hand(account, run.end);
@@ -89,23 +89,15 @@ impl Sampler {
             None => run(db, &self.place(), SAMPLE_COUNT, |_| true)?.found,
         };
         // In the order in which their uses stand.
-        entries.sort_unstable_by_key(|(key, _)| *key);
-        let heats = match heats(db, &entries) {
-            Err(StoreError::Damaged { .. }) => vec![Heat::default(); entries.len()],
-            heats => heats?,
-        };
-        let drawn = entries.into_iter().zip(heats).map(|((key, entry), heat)| Drawn {
-            key,
-            created_at_ms: entry.provenance.created_at_ms,
-            cost: entry.provenance.run.compute_ns.map(Duration::from_nanos),
-            bytes: entry.logical_bytes(),
-            outputs: entry.outputs.iter().map(|output| (output.digest, output.bytes)).collect(),
-            heat,
-            lot: self.lots.next(),
-            own_bytes: None,
-            alone: false,
-        });
-        Ok(drawn.collect())
+        drawn.sort_unstable_by_key(|drawn| drawn.key);
+        match add_heats(db, &mut drawn) {
+            Ok(()) | Err(StoreError::Damaged { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        for drawn in &mut drawn {
+            drawn.lot = self.lots.next();
+        }
+        Ok(drawn)
     }
 
     /// A random place among keys.
@@ -128,7 +120,7 @@ impl Sampler {
         &mut self,
         db: &Database,
         of: Option<&Account>,
-    ) -> Result<Vec<(Key, EntryRecord)>, StoreError> {
+    ) -> Result<Vec<Drawn>, StoreError> {
         let Some(account @ Account::Scope(scope)) = of else { return Ok(Vec::new()) };
         let prefix = scope_prefix(scope);
         let end = prefix_end(&prefix);
@@ -155,11 +147,11 @@ impl Sampler {
         self.keep_hand(account, end);
         let mut found = Vec::with_capacity(keys.len());
         for key in keys {
-            let decode = |row: &[u8]| wire::decode_record::<EntryRecord>(row);
-            if let Read::Row(Ok(entry)) =
+            let decode = |row: &[u8]| wire::borrow_record(row).map(|entry| Drawn::new(key, &entry));
+            if let Read::Row(Ok(drawn)) =
                 db.read(Column::Entries, key.as_bytes(), Tier::Disk, decode)?
             {
-                found.push((key, entry));
+                found.push(drawn);
             }
         }
         Ok(found)
@@ -168,7 +160,7 @@ impl Sampler {
 
 /// Entries that follow one another.
 struct Run {
-    found: Vec<(Key, EntryRecord)>,
+    found: Vec<Drawn>,
     /// The key of the next one; none behind the last.
     end: Option<Vec<u8>>,
 }
@@ -178,11 +170,11 @@ fn run(
     db: &Database,
     place: &[u8],
     looks_max: usize,
-    wanted: impl Fn(&EntryRecord) -> bool,
+    wanted: impl Fn(&EntrySketch<'_>) -> bool,
 ) -> Result<Run, StoreError> {
     let mut rows = db.rows_skipping(Column::Entries, &[], None, SAMPLE_SKIPS_MAX);
     rows.seek(place);
-    let mut found: Vec<(Key, EntryRecord)> = Vec::with_capacity(SAMPLE_COUNT);
+    let mut found: Vec<Drawn> = Vec::with_capacity(SAMPLE_COUNT);
     for _ in 0..looks_max {
         if found.len() >= SAMPLE_COUNT {
             break;
@@ -191,15 +183,15 @@ fn run(
             rows.first();
         }
         let Some((key, value)) = rows.row()? else { break };
-        if let (Ok(key), Ok(entry)) = (key.try_into(), wire::decode_record(value))
+        if let (Ok(key), Ok(entry)) = (key.try_into(), wire::borrow_record(value))
             && wanted(&entry)
         {
             let key = Key::from_bytes(key);
             // It has gone once round.
-            if found.first().is_some_and(|(first, _)| *first == key) {
+            if found.first().is_some_and(|first| first.key == key) {
                 break;
             }
-            found.push((key, entry));
+            found.push(Drawn::new(key, &entry));
         }
         rows.forward();
     }
@@ -207,29 +199,41 @@ fn run(
     Ok(Run { found, end })
 }
 
-/// The uses of entries that have been written down; the entries stand in the order of their keys.
-fn heats(db: &Database, entries: &[(Key, EntryRecord)]) -> Result<Vec<Heat>, StoreError> {
+/// Adds the uses that have been written down; the entries stand in the order of their keys.
+fn add_heats(db: &Database, drawn: &mut [Drawn]) -> Result<(), StoreError> {
     let mut rows = db.rows_skipping(Column::Heat, &[], None, SAMPLE_SKIPS_MAX);
-    let mut heats = Vec::with_capacity(entries.len());
-    for (index, (key, _)) in entries.iter().enumerate() {
-        let key = key.as_bytes().as_slice();
+    for (index, drawn) in drawn.iter_mut().enumerate() {
+        let key = drawn.key.as_bytes().as_slice();
         // A row behind this entry's tells that it has none.
         if index == 0 || rows.row()?.is_some_and(|(row, _)| row < key) {
             rows.seek(key);
         }
-        let heat = match rows.row()? {
-            Some((row, value)) if row == key => wire::decode_record(value).ok(),
-            _ => None,
-        };
-        if heat.is_some() {
+        if let Some((row, value)) = rows.row()?
+            && row == key
+        {
+            drawn.heat = wire::decode_record(value).unwrap_or_default();
             rows.forward();
         }
-        heats.push(heat.unwrap_or_default());
     }
-    Ok(heats)
+    Ok(())
 }
 
 impl Drawn {
+    /// An entry, as far as its own row tells.
+    fn new(key: Key, entry: &EntrySketch<'_>) -> Self {
+        Self {
+            key,
+            created_at_ms: entry.provenance.created_at_ms,
+            cost: entry.provenance.compute_ns.map(Duration::from_nanos),
+            bytes: entry.outputs.iter().map(|output| output.bytes).sum(),
+            outputs: entry.outputs.iter().map(|output| (output.digest, output.bytes)).collect(),
+            heat: Heat::default(),
+            lot: 0,
+            own_bytes: None,
+            alone: false,
+        }
+    }
+
     /// Its uses until now; the last one is when it was put, if it was never hit.
     pub(crate) fn uses(&self, shared: &Shared) -> Heat {
         let heat = shared.touches.add_to(&self.key, self.heat);
@@ -263,8 +267,7 @@ impl Drawn {
         let mut alone = self.outputs.len() <= SHARED_LOOKS_MAX;
         for (digest, bytes) in self.outputs.iter().take(SHARED_LOOKS_MAX) {
             let prefix = digest.as_bytes();
-            let end = prefix_end(prefix);
-            let mut rows = db.rows_skipping(Column::Refs, prefix, end, SAMPLE_SKIPS_MAX);
+            let mut rows = db.rows_of_prefix(Column::Refs, prefix, SAMPLE_SKIPS_MAX);
             rows.first();
             while let Some((row, _)) = rows.row()? {
                 if parse_ref_key(row).is_none_or(|(_, key)| key != self.key) {

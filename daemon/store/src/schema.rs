@@ -49,6 +49,15 @@ impl Column {
             Self::Heat => "heat",
         }
     }
+
+    /// How long the beginning of a key is by which its rows belong together, if they are looked
+    /// for by that.
+    pub(crate) const fn prefix_bytes(self) -> Option<usize> {
+        match self {
+            Self::Refs => Some(32),
+            _ => None,
+        }
+    }
 }
 
 /// `meta`: the format, a `u32` little-endian.

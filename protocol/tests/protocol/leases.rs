@@ -14,6 +14,11 @@ fn s21_an_owner_without_a_name_is_refused() {
     assert_eq!(check("", 1000), Err(empty.clone()));
     // The name is what is wrong first.
     assert_eq!(check("", 0), Err(empty));
+    for blank in [" ", "\t", " \n\u{3000}"] {
+        let blank = check(blank, 1000);
+        assert_eq!(blank, Err(("owner".to_owned(), "must not be blank".to_owned())));
+    }
+    assert_eq!(check(" a ", 1000), Ok(()), "a name is taken as it is");
 }
 
 #[test]

@@ -188,7 +188,12 @@ fn waiting_tells_nothing_and_does_not_wait() {
     let mut lease = call("acquire", "t", OUT);
     lease.insert(0, "lease");
     let lease = [&lease[..], &["--owner", "a", "--heartbeat", "10s"]].concat();
+    let before = house.json(1, BOB, "alpha", &call("why", "t", OUT));
     house.ends(0, ALICE, "alpha", &lease);
+    // Nor does an explanation say that somebody computes it.
+    assert_eq!(house.json(1, BOB, "alpha", &call("why", "t", OUT)), before);
+    let told = house.json(1, READER, "alpha", &call("why", "t", OUT));
+    assert!(told["detail"].to_string().contains("`a` of user 20001 is computing it"), "{told}");
     let wait = [&call("lookup", "t", OUT)[..], &["--wait", "10m"]].concat();
     let answer = house.json(1, BOB, "alpha", &wait);
     assert_eq!((&answer["status"], &answer["reason"]), (&json!("MISS"), &json!("forbidden")));

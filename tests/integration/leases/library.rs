@@ -302,12 +302,12 @@ fn s29_s30_named_owners_through_the_library() {
     assert!(!client.release(&of, "b").unwrap());
     assert!(client.release(&of, "a").unwrap());
     assert!(!client.release(&of, "a").unwrap());
-    for wrong in [named("", 1), named("a", 0), named("a", -1)] {
+    for wrong in [named("", 1), named(" \t", 1), named("a", 0), named("a", -1)] {
         assert!(client.reserve(&of, &wrong).is_err(), "{wrong:?}");
         let options = ClaimOptions { owner: Some(wrong.clone()), ..ClaimOptions::default() };
         assert!(client.claim(&of, &options).is_err(), "{wrong:?}");
     }
-    assert!(client.release(&of, "").is_err());
+    assert!(client.release(&of, "").is_err() && client.release(&of, " ").is_err());
     assert!(client.why(&of, &LookupOptions::default(), 3).unwrap().miss.is_some());
     all_is_quiet(&daemon);
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use harness::{CallBuilder, Daemon, Raw, Setup, call, eventually, named};
 use memod_protocol::{
-    Claim, ErrorCode, Holder, NamedOwner, PutOutcome, Request, Reserve, Response,
+    Claim, ErrorCode, Holder, NamedOwner, PutOutcome, Release, Request, Reserve, Response,
 };
 
 use super::hold::all_is_quiet;
@@ -213,12 +213,19 @@ fn s29_s30_heartbeats_and_names_that_are_none_are_errors() {
         (named("a", -1), "heartbeat: is -1 ms"),
         (named("a", i64::MIN), "heartbeat: is -9223372036854775808 ms"),
         (named("", 1000), "owner: must not be empty"),
+        (named(" ", 1000), "owner: must not be blank"),
+        (named("\n\t", 1000), "owner: must not be blank"),
         (named(&long, 1000), "owner: is 1025 bytes"),
     ] {
         for error in refusals(&mut raw, &one, &owner) {
             assert_eq!(error.code, ErrorCode::InvalidArgument, "{error}");
             assert!(error.message.starts_with(message), "{message}: {error}");
         }
+    }
+    for (owner, message) in [("", "owner: must not be empty"), (" ", "owner: must not be blank")] {
+        let release = Release { call: one.identity(), owner: Some(owner.to_owned()) };
+        let error = raw.ask_error(Request::Release(Box::new(release)), Bytes::new());
+        assert_eq!((error.code, error.message.as_str()), (ErrorCode::InvalidArgument, message));
     }
     assert_eq!(raw.leases_and_waiters(), (0, 0), "nothing was taken");
     assert!(raw.reserve(&one, named(&"o".repeat(1024), 1)).acquired);

@@ -5,13 +5,13 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use harness::{Daemon, Ran, eventually, output};
+use harness::{Daemon, Ran, eventually, output, run};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
 use super::hold::all_is_quiet;
-use crate::memo::{ends, json_of, square};
+use crate::memo::{ends, json_of, square, stored};
 use crate::shop::{Shop, assert_last_line};
 
 /// The first run waits at a gate, any other goes on at once.
@@ -215,6 +215,11 @@ fn s29_s30_leases_by_hand() {
     let waited = square("lookup", &["--output", "o0:integer", "--wait", "20ms"]);
     let pending = json_of(&daemon, 1, &waited);
     assert_eq!((&pending["status"], &pending["holder"]["name"]), (&"PENDING".into(), &"a".into()));
+    // The process that asked for it has ended, and is not told of.
+    let text = ends(&daemon, 1, &waited);
+    let holder = format!("\nholder\t`a` of user {}, held for ", nix::unistd::getuid());
+    assert!(text.text().contains(&holder), "{text:?}");
+    assert!(!text.text().contains("pid"), "{text:?}");
     assert_eq!(lease(&daemon, 0, "release", &["--owner", "b"])["released"], false);
     assert_eq!(lease(&daemon, 0, "release", &["--owner", "a"])["released"], true);
     assert_eq!(lease(&daemon, 0, "release", &["--owner", "a"])["released"], false);
@@ -226,6 +231,7 @@ fn s29_s30_leases_that_cannot_be_meant_are_refused() {
     let daemon = Daemon::new();
     for flags in [
         &["--owner", "", "--heartbeat", "1s"][..],
+        &["--owner", " ", "--heartbeat", "1s"],
         &["--owner", "a", "--heartbeat", "0s"],
         &["--owner", "a", "--heartbeat", "-1s"],
         &["--owner", "a", "--heartbeat", "soon"],
@@ -242,8 +248,80 @@ fn s29_s30_leases_that_cannot_be_meant_are_refused() {
     let capped = lease(&daemon, 0, "acquire", &longest);
     let expires = capped["holder"]["expires_in_seconds"].as_f64().unwrap();
     assert!(expires <= 30.0, "three of the ten seconds that the daemon allows: {expires}");
-    let empty = square("lease", &["--output", "o0:integer", "--owner", ""]);
-    ends(&daemon, 2, &[&[empty[0], "release"], &empty[1..]].concat());
+    for none in ["", " "] {
+        let release = square("lease", &["--output", "o0:integer", "--owner", none]);
+        let refused = ends(&daemon, 2, &[&[release[0], "release"], &release[1..]].concat());
+        assert!(refused.errors().starts_with("memo: error: owner: must not be "), "{refused:?}");
+    }
     let blank = ["lease", "release", "--task", "t", "--cache-version", " ", "--owner", "a"];
     ends(&daemon, 2, &blank);
+}
+
+#[test]
+fn s23_a_mode_that_does_not_write_takes_no_lease() {
+    let daemon = Daemon::new();
+    let asked = |mode: &str, what: &str, rest: &[&str]| {
+        let call = square("lease", &["--output", "o0:integer", "--owner", "a"]);
+        let line = [&[call[0], what], &call[1..], rest].concat();
+        let ran = run(daemon.memo().env("MEMOD_MODE", mode).args(["--format", "json"]).args(line));
+        (ran.code.unwrap(), ran.json()["status"].as_str().unwrap().to_owned())
+    };
+    let told = |code: i32, status: &str| (code, status.to_owned());
+    let heartbeat = ["--heartbeat", "1h"];
+    for mode in ["disabled", "read-only", "overwrite"] {
+        for what in ["acquire", "extend"] {
+            assert_eq!(asked(mode, what, &heartbeat), told(1, "DISABLED"), "{mode} {what}");
+        }
+    }
+    assert_eq!(daemon.connect().leases_and_waiters(), (0, 0), "nobody has taken it");
+    assert_eq!(asked("disabled", "release", &[]), told(0, "DISABLED"));
+    assert_eq!(asked("enabled", "acquire", &heartbeat), told(0, "ACQUIRED"));
+    let waits = [&heartbeat[..], &["--wait", "20ms"]].concat();
+    for rest in [&heartbeat[..], &waits] {
+        assert_eq!(asked("read-only", "acquire", rest), told(1, "EXISTS"), "{rest:?}");
+    }
+    assert_eq!(asked("disabled", "acquire", &heartbeat), told(1, "DISABLED"));
+    assert_eq!(asked("read-only", "release", &[]), told(0, "RELEASED"));
+    stored(&daemon);
+    assert_eq!(asked("read-only", "acquire", &heartbeat), told(1, "HIT"));
+    all_is_quiet(&daemon);
+    let wrong = square("lease", &["--owner", "a", "--heartbeat", "1h"]);
+    let wrong = [&[wrong[0], "acquire"], &wrong[1..]].concat();
+    assert_eq!(run(daemon.memo().env("MEMOD_MODE", "readonly").args(wrong)).code, Some(2));
+}
+
+#[test]
+fn s23_a_disabled_lease_needs_no_daemon() {
+    let mut daemon = Daemon::new();
+    daemon.kill();
+    for (what, code, rest) in [
+        ("acquire", 1, &["--heartbeat", "1h"][..]),
+        ("extend", 1, &["--heartbeat", "1h"]),
+        ("release", 0, &[]),
+    ] {
+        let call = square("lease", &["--output", "o0:integer", "--owner", "a"]);
+        let line = [&[call[0], what], &call[1..], rest].concat();
+        let ran = run(daemon.memo().env("MEMOD_MODE", "disabled").args(line));
+        assert_eq!(ran.code, Some(code), "{what}: {ran:?}");
+    }
+}
+
+#[test]
+fn s27_who_waits_is_told_when_it_was_so_and_who_has_the_lease_in_the_end() {
+    let (daemon, shop) = (Daemon::new(), Shop::new());
+    make_gate(&shop);
+    let first = started(&shop, &daemon, &[], FIRST_WAITS);
+    eventually("it runs", || shop.runs() == 1);
+    let second = started(&shop, &daemon, &["--wait", "20ms"], FIRST_WAITS);
+    let second = ended(second);
+    let lines: Vec<&str> = second.errors().lines().collect();
+    let holder = format!("pid {} (memo), held for ", first.id());
+    assert!(lines[0].starts_with(&format!("memo: waiting for {holder}")), "{lines:?}");
+    assert!(lines[0].ends_with("Z)") && lines[0].contains(" (at 2"), "{lines:?}");
+    assert!(
+        lines[1].starts_with(&format!("memo: waits no longer, by now for {holder}")),
+        "{lines:?}"
+    );
+    open_gate(&shop);
+    assert_eq!(ended(first).code, Some(0));
 }

@@ -24,7 +24,12 @@ Exit codes: 0 HIT, 1 MISS.";
 const PUT_DETAILS: &str = "\
 Exit codes: 0 POPULATED, or EXISTS: the call has outputs already, and they stay. With \
 $MEMOD_MODE=disabled or =read-only nothing is stored: DISABLED, exit code 0; =overwrite replaces, \
-as --overwrite does.";
+as --overwrite does.
+
+What `memo lookup --max-age 1h` calls expired, `memo put --max-age 1h` replaces. Without it the \
+old outputs may stay, and whoever waits with `memo lookup --max-age 1h --wait forever` misses then.
+
+In a duration, such as 1h 30m, a bare number means seconds.";
 
 /// With how many entries a call is compared unless a number is given.
 pub(crate) const NEAREST: u32 = 3;
@@ -76,12 +81,12 @@ pub(crate) struct LookupArgs {
         allow_hyphen_values = true
     )]
     pub(crate) max_age: Option<Duration>,
-    /// Waits this long while somebody computes the call, and takes what comes of it [default: does
-    /// not wait].
+    /// Waits this long while somebody computes the call, such as 90s or `forever`, and takes what
+    /// comes of it [default: does not wait].
     #[arg(
         long,
         value_name = "DURATION",
-        value_parser = duration::parse,
+        value_parser = duration::wait,
         allow_hyphen_values = true
     )]
     pub(crate) wait: Option<Duration>,
@@ -122,8 +127,17 @@ pub(crate) struct WhyArgs {
 #[command(after_help = PUT_DETAILS)]
 pub(crate) struct PutArgs {
     /// Replaces the entry if there is one already.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "max_age")]
     pub(crate) overwrite: bool,
+    /// Replaces the entry if it is older than this, such as 90s or 7days; 0 for never [default: the
+    /// daemon's].
+    #[arg(
+        long,
+        value_name = "DURATION",
+        value_parser = duration::parse,
+        allow_hyphen_values = true
+    )]
+    pub(crate) max_age: Option<Duration>,
     /// How long the outputs took to compute, such as 2.5s: what a hit saves.
     #[arg(
         long,

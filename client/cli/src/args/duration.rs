@@ -4,6 +4,9 @@ use std::time::Duration;
 
 const EXAMPLES: &str = "write a duration such as 90s, 1h 30m or 7days, or a number of seconds";
 
+/// The wait without a bound.
+const FOREVER: &str = "forever";
+
 /// Reads a duration; a number without a unit is in seconds. One that is too long to be counted is
 /// as long as can be.
 ///
@@ -21,6 +24,17 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
         Err(humantime::DurationError::NumberOverflow) if is_whole(&with_unit) => Ok(Duration::MAX),
         other => other.map_err(|error| format!("{error}; {EXAMPLES}")),
     }
+}
+
+/// As [`parse`], for a wait: `forever` has no bound.
+///
+/// # Errors
+/// As [`parse`].
+pub(crate) fn wait(text: &str) -> Result<Duration, String> {
+    if text.trim() == FOREVER {
+        return Ok(Duration::MAX);
+    }
+    parse(text).map_err(|problem| format!("{problem}, or `{FOREVER}`"))
 }
 
 /// Whether the text would be a duration of whole units, were it not for the size of its numbers.
@@ -95,6 +109,18 @@ mod tests {
         assert_eq!(positive("1ns"), Ok(Duration::from_nanos(1)));
         assert_eq!(positive("1000000000000000000"), Ok(Duration::from_secs(10_u64.pow(18))));
         assert!(positive("soon").is_err());
+    }
+
+    #[test]
+    fn a_wait_may_have_no_bound() {
+        assert_eq!(wait("forever"), Ok(Duration::MAX));
+        assert_eq!(wait("1h 30m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(wait("0"), Ok(Duration::ZERO));
+        for text in ["", "for ever", "always", "-1s"] {
+            let problem = wait(text).expect_err(text);
+            assert!(problem.contains("`forever`"), "{problem}");
+        }
+        assert!(parse("forever").is_err(), "an age is no wait");
     }
 
     #[test]

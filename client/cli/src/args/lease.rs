@@ -9,18 +9,25 @@ use crate::args::{CallFlags, duration};
 const ACQUIRE_DETAILS: &str = "\
 The lease is taken whether or not the call has been run before. With --wait, outputs that are \
 there by the time somebody else turns out to hold the lease end the wait: the status is then HIT, \
-and the lease is not taken.
+and the lease is not taken. With --max-age too, outputs that are older do not; give `memo put` the \
+same --max-age, so that it replaces them.
 
 The lease expires after three heartbeats without an extension. The daemon bounds the heartbeat, \
 and memo warns if that makes it shorter than was asked.
 
+With $MEMOD_MODE=disabled or =overwrite the daemon is not asked: DISABLED. With =read-only no \
+lease is taken: EXISTS if another holds it, HIT if the call has been run before, else DISABLED.
+
 Exit codes: 0 the lease is NAME's, 1 it is not.";
 
 const EXTEND_DETAILS: &str = "\
+$MEMOD_MODE counts as for `memo lease acquire`.
+
 Exit codes: 0 the lease is NAME's, 1 it is not.";
 
 const RELEASE_DETAILS: &str = "\
-To release what one does not hold changes nothing and is no error.";
+To release what one does not hold changes nothing and is no error. With $MEMOD_MODE=disabled the \
+daemon is not asked: DISABLED, exit code 0.";
 
 /// Arguments of `memo lease`.
 #[derive(Debug, Args)]
@@ -45,14 +52,25 @@ pub(crate) enum LeaseCommand {
 #[derive(Debug, Clone, Default, Args)]
 #[command(after_help = ACQUIRE_DETAILS)]
 pub(crate) struct AcquireArgs {
-    /// Waits this long while another holds the lease [default: does not wait].
+    /// Waits this long while another holds the lease, such as 90s or `forever` [default: does not
+    /// wait].
     #[arg(
         long,
         value_name = "DURATION",
-        value_parser = duration::parse,
+        value_parser = duration::wait,
         allow_hyphen_values = true
     )]
     pub(crate) wait: Option<Duration>,
+    /// With --wait, takes outputs for there only if they are at most this old, such as 90s or
+    /// 7days; 0 for any age [default: the daemon's].
+    #[arg(
+        long,
+        value_name = "DURATION",
+        requires = "wait",
+        value_parser = duration::parse,
+        allow_hyphen_values = true
+    )]
+    pub(crate) max_age: Option<Duration>,
     /// Which call, who, and how long.
     #[command(flatten)]
     pub(crate) extend: ExtendArgs,

@@ -13,7 +13,8 @@ const LIMIT: u32 = 20;
 const DETAILS: &str = "\
 Oldest first. All projects and domains are shown unless --project or --domain is given; what the \
 environment says does not count here. The daemon remembers a bounded number of requests, and none \
-from before its start.
+from before its start. With --follow, memo warns when the daemon has gone and when \
+another has begun.
 
 In a pipe each request is one line of fields between tabs, in this order: time, verb, outcome, \
 reason or error, project, domain, task, uid, pid, program, seconds, bytes, key. With --format json \
@@ -23,7 +24,8 @@ each line is one object.";
 #[derive(Debug, Clone, Args)]
 #[command(after_help = DETAILS)]
 pub(crate) struct LogArgs {
-    /// Goes on with new requests as they are answered, until it is interrupted.
+    /// Goes on with new requests as they are answered, until it is interrupted; if the daemon ends,
+    /// waits for the next one.
     #[arg(short, long)]
     pub(crate) follow: bool,
     /// Requests for this task only.

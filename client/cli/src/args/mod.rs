@@ -44,8 +44,8 @@ Examples:
 Durations are written as 90s, 1h 30m or 7days; a bare number means seconds.
 
 Environment:
-  MEMOD_MODE  what `run`, `lookup` and `put` do unless a flag says it: enabled, disabled (neither
-              reads nor writes), read-only or overwrite (runs anew, and replaces)
+  MEMOD_MODE  what `run`, `lookup`, `put` and `lease` do unless a flag says it: enabled, disabled
+              (neither reads nor writes), read-only or overwrite (runs anew, and replaces)
 
 Exit codes:
   0 done or hit, 1 miss or nothing matched, 2 the arguments are wrong, 3 no daemon,

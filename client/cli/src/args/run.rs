@@ -95,7 +95,7 @@ pub(crate) struct RunArgs {
         long,
         value_name = "DURATION",
         requires = "serialize",
-        value_parser = duration::parse,
+        value_parser = duration::wait,
         allow_hyphen_values = true
     )]
     pub(crate) wait: Option<Duration>,

@@ -1,6 +1,6 @@
 //! Budgets and what eviction has cost, as `memo stats` shows them.
 
-use std::io::{self, Write};
+use std::io::{self, Write as _};
 use std::time::Duration;
 
 use memod_protocol::{BudgetOf, BudgetReport, BudgetRow};
@@ -89,8 +89,7 @@ pub(crate) fn tell(of: &BudgetReport, screen: Screen) -> io::Result<()> {
     };
     let rows: Vec<_> = of.budgets.iter().map(row).collect();
     let mut out = Screen::out();
-    writeln!(out)?;
-    table::write(&mut out, screen, &COLUMNS, &rows)?;
+    table::write_one_of_several(&mut out, screen, &COLUMNS, &rows)?;
     out.flush()
 }
 

@@ -3,6 +3,7 @@
 use std::io::{self, BufWriter, StdoutLock, Write};
 
 use memod_client::{OutputDescription, OutputSink};
+use memod_protocol::name;
 
 use crate::args::{CatArgs, Screen, Settings};
 use crate::connect;
@@ -14,6 +15,7 @@ use crate::exit::{self, Outcome};
 /// If there is no such output, the daemon gives no answer, or standard output cannot be written.
 /// Bytes that came before the error have been written.
 pub(crate) fn run(args: &CatArgs, settings: &Settings) -> Outcome {
+    name::check("output", &args.output)?;
     let mut sink = StandardOutput(Screen::out());
     connect::asking(settings).read_into(&args.key, &args.output, &mut sink)?;
     sink.0.flush()?;

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use memod_client::Client;
 use memod_client::archive::{ArchiveWriter, Totals};
-use memod_protocol::Filter;
 use memod_protocol::limits::LIST_ROWS_MAX;
+use memod_protocol::{Filter, name};
 use serde_json::json;
 
 use crate::args::{ExportArgs, Screen, Settings};
@@ -26,6 +26,9 @@ const BUFFER_BYTES: usize = 256 * 1024;
 /// # Errors
 /// If the daemon gives no answer, or the file cannot be written.
 pub(crate) fn run(args: &ExportArgs, settings: &Settings) -> Outcome {
+    if let Some(task) = &args.task {
+        name::check("task", task)?;
+    }
     let work = Work { client: connect::asking(settings), filter: filter(args, settings), settings };
     if args.file == Path::new("-") {
         let (totals, left_out, mut out) = work.write(io::stdout().lock(), Failure::from)?;

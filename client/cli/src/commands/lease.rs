@@ -1,15 +1,20 @@
 //! `memo lease`: leases of named owners, by hand.
 //!
-//! **Invariants.** Whether the lease is the owner's stands in the exit code and in the status.
+//! **Invariants.** Whether the lease is the owner's stands in the exit code and in the status. A
+//! mode that does not read asks nobody, one that does not write takes no lease.
 //!
 //! **Does not** hold a lease by a connection: that would end with this process.
 
 use std::io;
 use std::time::Duration;
 
-use memod_client::{ClaimFound, ClaimOptions, Client, NamedOwner, OutputDescription, OutputSink};
+use memod_client::{
+    CacheStatus, ClaimFound, ClaimOptions, Client, Mode, NamedOwner, OutputDescription, OutputSink,
+    Wait,
+};
 use memod_protocol::{Call, Holder, Key, Reservation, name};
 
+use super::lookup::tell_status;
 use crate::args::duration::milliseconds;
 use crate::args::{
     AcquireArgs, CallFlags, ExtendArgs, LeaseArgs, LeaseCommand, ReleaseArgs, Screen, Settings,
@@ -36,8 +41,10 @@ pub(crate) fn run(args: LeaseArgs, settings: &Settings) -> Outcome {
         LeaseCommand::Acquire(args) => acquire(args, settings),
         LeaseCommand::Extend(args) => {
             let (call, owner) = asked(args, settings)?;
-            let reservation = connect::asking(settings).reserve(&call, &owner)?;
-            let lease = Lease::of(reservation);
+            let lease = match settings.mode()? {
+                Mode::Enabled => Lease::of(connect::asking(settings).reserve(&call, &owner)?),
+                mode => without_taking(mode, &call, &only_looks(None, None), settings)?,
+            };
             warn_of_haste(&lease, &owner, settings.screen);
             tell(&lease, settings.screen)
         }
@@ -62,11 +69,18 @@ impl Lease {
 
 fn acquire(args: AcquireArgs, settings: &Settings) -> Outcome {
     let (call, owner) = asked(args.extend, settings)?;
-    let client = connect::asking(settings);
-    let reservation = client.reserve(&call, &owner)?;
-    let lease = match args.wait {
-        Some(wait) if !reservation.acquired => wait_for(&client, &call, &owner, wait)?,
-        _ => Lease::of(reservation),
+    let options = only_looks(args.wait, args.max_age);
+    let lease = match settings.mode()? {
+        Mode::Enabled => {
+            let client = connect::asking(settings);
+            let reservation = client.reserve(&call, &owner)?;
+            if reservation.acquired || args.wait.is_none() {
+                Lease::of(reservation)
+            } else {
+                wait_for(&client, &call, &owner, &options)?
+            }
+        }
+        mode => without_taking(mode, &call, &options, settings)?,
     };
     warn_of_haste(&lease, &owner, settings.screen);
     tell(&lease, settings.screen)
@@ -77,14 +91,10 @@ fn wait_for(
     client: &Client,
     call: &Call,
     owner: &NamedOwner,
-    at_most: Duration,
+    options: &ClaimOptions,
 ) -> Result<Lease, Failure> {
-    let options = ClaimOptions {
-        max_age: None,
-        take: true,
-        owner: Some(owner.clone()),
-        wait: connect::wait(at_most),
-    };
+    let mut options = options.clone();
+    (options.take, options.owner) = (true, Some(owner.clone()));
     let lease = match client.claim_into(call, &options, &mut Discarded)? {
         ClaimFound::Hit(hit) => Lease { status: "HIT", key: hit.key, holder: None },
         ClaimFound::Pending(pending) => {
@@ -96,9 +106,42 @@ fn wait_for(
     Ok(lease)
 }
 
+/// A claim that takes nothing.
+fn only_looks(wait: Option<Duration>, max_age: Option<Duration>) -> ClaimOptions {
+    let wait = wait.map_or(Wait::No, connect::wait);
+    ClaimOptions { max_age, take: false, owner: None, wait }
+}
+
+/// What is said of a lease in a mode that takes none (semantics 18 and 23).
+fn without_taking(
+    mode: Mode,
+    call: &Call,
+    options: &ClaimOptions,
+    settings: &Settings,
+) -> Result<Lease, Failure> {
+    let disabled = |key| Lease { status: CacheStatus::Disabled.name(), key, holder: None };
+    if !mode.reads() {
+        return Ok(disabled(call.key()?));
+    }
+    let found = connect::asking(settings).claim_into(call, options, &mut Discarded)?;
+    Ok(match found {
+        ClaimFound::Hit(hit) => Lease { status: "HIT", key: hit.key, holder: None },
+        ClaimFound::Pending(pending) => {
+            Lease { status: "EXISTS", key: pending.key, holder: Some(pending.holder) }
+        }
+        ClaimFound::Miss(miss) => disabled(miss.key),
+        // Nobody has asked for it, so it goes back at once.
+        ClaimFound::Leased(lease) => disabled(lease.key()),
+    })
+}
+
 fn release(args: &ReleaseArgs, settings: &Settings) -> Outcome {
     let call = described(&args.call, settings)?;
-    name::check("owner", &args.owner)?;
+    name::owner(&args.owner)?;
+    if settings.mode()? == Mode::Disabled {
+        tell_status(CacheStatus::Disabled.name(), &call.key()?, settings.screen)?;
+        return Ok(exit::DONE);
+    }
     let key = call.key()?.to_string();
     let released = connect::asking(settings).release(&call, &args.owner)?;
     if settings.screen.is_json() {

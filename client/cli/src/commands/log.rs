@@ -8,6 +8,8 @@ mod row;
 mod watch;
 
 use std::io::{self, Write};
+use std::thread;
+use std::time::Duration;
 
 use memod_protocol::{LogQuery, LogRow, name};
 
@@ -16,6 +18,9 @@ use crate::connect;
 use crate::exit::{self, Outcome};
 use crate::output::table::Table;
 use follow::Show;
+
+/// Between two looks for a daemon that has gone.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// Prints the last requests, and those that come if that is wanted.
 ///
@@ -27,11 +32,22 @@ pub(crate) fn run(args: LogArgs, settings: &Settings) -> Outcome {
     }
     let follows = args.follow;
     let query = query(args, settings);
-    let client = connect::asking(settings);
+    let mut client = connect::asking(settings);
     let mut printer = Printer::new(settings.screen);
     if follows {
+        let settings = settings.clone();
         return watch::until_stopped(move || {
-            follow::follow(|query| Ok(client.log(query)?), query, &mut printer)
+            let ask = |query: &LogQuery| {
+                let answer = client.log(query);
+                if answer.is_err() {
+                    // One that has failed leaves the daemon alone for a while.
+                    client = connect::asking(&settings);
+                }
+                Ok(answer?)
+            };
+            // tidy: sleeps because nobody tells when a daemon listens again.
+            let pause = || thread::sleep(PAUSE);
+            follow::follow(ask, query, &mut printer, pause)
         });
     }
     let page = client.log(&query)?;

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use memod_protocol::limits::LIST_ROWS_MAX;
-use memod_protocol::{EntryRow, Filter, name};
+use memod_protocol::{EntryRow, Filter, InvalidArgument, name};
 use serde_json::Value;
 
 use crate::args::{ListArgs, ScopeFrom, Screen, Settings};
@@ -37,7 +37,7 @@ pub(crate) fn run(args: &ListArgs, settings: &Settings) -> Outcome {
     if let Some(task) = &args.task {
         name::check("task", task)?;
     }
-    let filter = filter(args, settings);
+    let filter = filter(args, settings)?;
     let client = connect::asking(settings);
     let mut listing = Listing { screen: settings.screen, out: Screen::out(), printed: 0 };
     let mut left = args.limit.unwrap_or(u64::MAX);
@@ -56,15 +56,15 @@ pub(crate) fn run(args: &ListArgs, settings: &Settings) -> Outcome {
 }
 
 /// Within the project and the domain if either was asked for, else everywhere.
-fn filter(args: &ListArgs, settings: &Settings) -> Filter {
+fn filter(args: &ListArgs, settings: &Settings) -> Result<Filter, InvalidArgument> {
     let is_scoped = !args.all && settings.scope_from != ScopeFrom::Default;
-    Filter {
+    Ok(Filter {
         scope: is_scoped.then(|| settings.scope.clone()),
         task: args.task.clone(),
-        cache_version: args.cache_version.as_ref().map(|version| version.trim().to_owned()),
+        cache_version: args.cache_version.as_deref().map(name::cache_version).transpose()?,
         writer_uid: args.writer,
         older_than_ms: None,
-    }
+    })
 }
 
 struct Listing<W> {

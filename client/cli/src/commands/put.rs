@@ -27,7 +27,7 @@ pub(crate) fn run(args: PutArgs, settings: &Settings) -> Outcome {
     let compute_ns = args.compute_time.map(|time| u64::try_from(time.as_nanos()));
     let options = PutOptions {
         overwrite: mode == Mode::Overwrite,
-        max_age: None,
+        max_age: args.max_age,
         run: RunClaim {
             compute_ns: compute_ns.map(|time| time.unwrap_or(u64::MAX)),
             task_version: args.task_version,

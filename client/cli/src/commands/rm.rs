@@ -67,7 +67,7 @@ fn select(args: RemoveArgs, settings: &Settings) -> Result<Selector, Failure> {
     let filter = Filter {
         scope: None,
         task: args.task,
-        cache_version: args.cache_version.map(|version| version.trim().to_owned()),
+        cache_version: args.cache_version.as_deref().map(name::cache_version).transpose()?,
         writer_uid: args.writer,
         older_than_ms: args.older_than.map(milliseconds),
     };
@@ -170,6 +170,19 @@ mod tests {
         let args = RemoveArgs { task: Some(String::new()), ..RemoveArgs::default() };
         let failure = selected(args, None).expect_err("it is empty");
         assert_eq!(failure, Failure::usage("task: must not be empty"));
+    }
+
+    #[test]
+    fn semantics_7_a_cache_version_is_never_blank() {
+        for blank in ["", " ", "\t"] {
+            let args = RemoveArgs {
+                task: Some("t".into()),
+                cache_version: Some(blank.into()),
+                ..RemoveArgs::default()
+            };
+            let failure = selected(args, None).expect_err("it is blank");
+            assert_eq!(failure, Failure::usage("cache_version: must not be blank"));
+        }
     }
 
     #[test]

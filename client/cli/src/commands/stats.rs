@@ -1,6 +1,6 @@
 //! `memo stats`: counters, and the time saved.
 
-use std::io::{self, Write};
+use std::io::{self, Write as _};
 use std::time::Duration;
 
 use memod_protocol::{BudgetReport, Savings, Scope, ScopeStats, Stats, TaskStats, UserStats};
@@ -178,8 +178,7 @@ fn tell_tables(stats: &Stats, savings: &Savings, screen: Screen) -> io::Result<(
     ];
     let mut out = Screen::out();
     for (columns, rows) in tables.iter().filter(|(_, rows)| !rows.is_empty()) {
-        writeln!(out)?;
-        table::write(&mut out, screen, columns, rows)?;
+        table::write_one_of_several(&mut out, screen, columns, rows)?;
     }
     out.flush()
 }

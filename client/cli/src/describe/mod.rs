@@ -229,7 +229,8 @@ fn wrong(flag: &str, problem: &str) -> Failure {
 
 /// A problem with a value, told with the name of what it was given for.
 fn named(kind: &str, given: &Assignment, error: &InvalidArgument) -> Failure {
-    Failure::usage(format!("{kind} `{}`, {error}", given.name))
+    let wanted = given.literal_type.as_ref().map(|of| format!(" of type {of}"));
+    Failure::usage(format!("{kind} `{}`{}, {error}", given.name, wanted.unwrap_or_default()))
 }
 
 #[cfg(test)]

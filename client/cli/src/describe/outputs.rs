@@ -65,7 +65,9 @@ impl Given {
     /// If the value is not of the output's type, or its file cannot be read.
     pub(crate) fn into_put(self) -> Result<PutOutput, Failure> {
         let Self { name, literal_type, value } = self;
-        let named = |error: InvalidArgument| Failure::usage(format!("output `{name}`, {error}"));
+        let named = |error: InvalidArgument| {
+            Failure::usage(format!("output `{name}` of type {literal_type}, {error}"))
+        };
         let source = match value {
             Value::Inline(text) => {
                 Source::Literal(value::typed(&literal_type, &text).map_err(named)?)

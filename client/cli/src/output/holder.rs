@@ -21,19 +21,17 @@ pub(crate) fn as_json(holder: &Holder) -> Value {
         .into()
 }
 
-/// The holder in a phrase: ``pid 123 (make), held for 3 s``.
+/// The holder in a phrase: ``pid 123 (make), held for 3 s``. Of a named owner, without the process
+/// that asked last: it may have ended long ago, and the lease does not end with it.
 pub(crate) fn phrase(holder: &Holder) -> String {
-    let process = match holder.pid {
-        Some(pid) => format!("pid {pid}"),
-        None => format!("a process of user {}", holder.uid),
+    let who = match (&holder.name, holder.pid) {
+        (Some(name), _) => format!("`{name}` of user {}", holder.uid),
+        (None, Some(pid)) => format!("pid {pid}"),
+        (None, None) => format!("a process of user {}", holder.uid),
     };
-    let process = match &holder.program {
-        Some(program) => format!("{process} ({program})"),
-        None => process,
-    };
-    let who = match &holder.name {
-        Some(name) => format!("`{name}`, {process}"),
-        None => process,
+    let who = match &holder.program {
+        Some(program) if holder.name.is_none() => format!("{who} ({program})"),
+        _ => who,
     };
     let held = units::rough(Duration::from_millis(holder.held_ms));
     let expires = holder.expires_in_ms.map(|left| {
@@ -61,7 +59,7 @@ mod tests {
             Holder { name: Some("nightly".into()), expires_in_ms: Some(90_000), ..connection };
         assert_eq!(
             phrase(&named),
-            "`nightly`, pid 123 (make), held for 3 s, expires in 2 min unless extended"
+            "`nightly` of user 7, held for 3 s, expires in 2 min unless extended"
         );
     }
 

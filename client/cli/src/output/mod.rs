@@ -1,8 +1,8 @@
 //! What commands print: answers to standard output, everything else to standard error.
 //!
 //! **Invariants.** Names that somebody stored are shown without their control characters, so that
-//! they cannot command a terminal or break a line. In a pipe there are no colours, no headers and
-//! no padding: fields stand between tabs.
+//! they cannot command a terminal or break a line. In a pipe there are no colours and no padding:
+//! fields stand between tabs, under a header only where one answer has several tables.
 
 pub(crate) mod holder;
 pub(crate) mod json;

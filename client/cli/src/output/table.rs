@@ -1,4 +1,5 @@
-//! Rows of fields: aligned under a header on a terminal, between tabs in a pipe.
+//! Rows of fields: aligned under a header on a terminal, between tabs in a pipe; there under a
+//! header only if the table is one of several.
 
 use std::io::{self, Write};
 
@@ -28,6 +29,25 @@ pub(crate) fn write(
     rows: &[Vec<String>],
 ) -> io::Result<()> {
     Table::new(columns).write(out, screen, rows)
+}
+
+/// Writes one of several tables of an answer, below an empty line: in a pipe with its header, too,
+/// by which it can be told from the others.
+///
+/// # Errors
+/// If they cannot be written.
+pub(crate) fn write_one_of_several(
+    out: &mut impl Write,
+    screen: Screen,
+    columns: &[Column],
+    rows: &[Vec<String>],
+) -> io::Result<()> {
+    writeln!(out)?;
+    if !screen.out_is_terminal {
+        let headers: Vec<&str> = columns.iter().map(|(header, _)| *header).collect();
+        writeln!(out, "{}", headers.join("\t"))?;
+    }
+    write(out, screen, columns, rows)
 }
 
 /// A table whose rows come bit by bit: it has one header, and its columns only get wider.
@@ -132,6 +152,18 @@ mod tests {
     #[test]
     fn a_pipe_gets_tabs_and_no_header() {
         assert_eq!(written(false), "a\\tb\t7\nlonger\t123456\n");
+    }
+
+    #[test]
+    fn one_of_several_has_a_header_everywhere() {
+        let one = |out_is_terminal| {
+            let (mut out, rows) = (Vec::new(), [row("a", "7")]);
+            let screen = screen(out_is_terminal);
+            write_one_of_several(&mut out, screen, &COLUMNS, &rows).expect("memory takes it");
+            String::from_utf8(out).expect("it is text")
+        };
+        assert_eq!(one(true), "\nname  bytes\na         7\n");
+        assert_eq!(one(false), "\nname\tbytes\na\t7\n");
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::connect::Patience;
 use crate::connection::ClaimOutcome;
 use crate::error::Error;
 use crate::exchange::ask::{AskRelease, AskReserve};
-use crate::exchange::claim::{ClaimExchange, of_another};
+use crate::exchange::claim::{ClaimExchange, Terms, of_another};
 use crate::exchange::hit::unread;
 use crate::memo::Right;
 use crate::options::{ClaimOptions, OutputSink, PutOptions};
@@ -108,7 +108,7 @@ impl Client {
         let lease = |leased: Box<Leased>| Lease {
             client: self.clone(),
             identity: identity.clone(),
-            miss: leased.miss,
+            terms: Terms::new(leased.miss, options.max_age),
             holder: leased.holder,
             owner: options.owner.as_ref().map(|owner| owner.name.clone()),
             process,
@@ -163,7 +163,7 @@ impl Client {
     /// As [`crate::Client::release`].
     pub async fn release(&self, call: &Call, owner: &str) -> Result<bool, Error> {
         let identity = call.identity()?;
-        name::check("owner", owner)?;
+        name::owner(owner)?;
         self.ask(&mut AskRelease { call: &identity, owner: Some(owner) }).await
     }
 }
@@ -173,7 +173,7 @@ impl Client {
 pub struct Lease {
     client: Client,
     identity: CallIdentity,
-    miss: Miss,
+    terms: Terms,
     holder: Holder,
     owner: Option<String>,
     /// The process that took it.
@@ -186,13 +186,13 @@ impl Lease {
     /// The key that may be computed.
     #[must_use]
     pub const fn key(&self) -> Key {
-        self.miss.key
+        self.terms.miss.key
     }
 
     /// Why the lookup missed.
     #[must_use]
     pub const fn miss(&self) -> &Miss {
-        &self.miss
+        &self.terms.miss
     }
 
     /// Who holds the lease, as others are told.
@@ -226,7 +226,8 @@ impl Lease {
         options: &PutOptions,
     ) -> Result<PutOutcome, Error> {
         of_another(self.key(), identity)?;
-        let mut work = PutWork::new(call, identity, options, outputs)?;
+        let options = self.terms.put_options(options, Instant::now());
+        let mut work = PutWork::new(call, identity, &options, outputs)?;
         let client = self.client.clone();
         let process = std::process::id();
         let patience = Patience::within(client.settings().bounds.deadline);
@@ -271,7 +272,7 @@ impl Lease {
 
 impl Right for Lease {
     fn miss(&self) -> &Miss {
-        &self.miss
+        &self.terms.miss
     }
 }
 

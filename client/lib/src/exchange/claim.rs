@@ -3,17 +3,17 @@
 //! **Invariants.** Every answer names the key that was asked for. An answer that says that the
 //! claim waits is followed by another; any other is the last.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use memod_protocol::{
-    Call, CallIdentity, Claim, InvalidArgument, Key, Leased, Lookup, NamedOwner, Pending, Request,
-    Response,
+    Call, CallIdentity, Claim, InvalidArgument, Key, Leased, Lookup, Miss, MissReason, NamedOwner,
+    Pending, Request, Response,
 };
 
 use super::hit::{Expected, First, Wanted, found};
 use super::{response, unexpected};
 use crate::error::Error;
-use crate::options::{ClaimOptions, Wait, milliseconds};
+use crate::options::{ClaimOptions, PutOptions, Wait, milliseconds};
 
 /// A claim that may be sent.
 #[derive(Debug, Clone, Copy)]
@@ -75,6 +75,34 @@ impl<'a> ClaimExchange<'a> {
             Wait::AtMost(bound) => Wait::AtMost(bound.saturating_sub(waited)),
             other => other,
         }
+    }
+}
+
+/// Why a lease was given, and when: what a put under it may replace.
+#[derive(Debug)]
+pub(crate) struct Terms {
+    /// Why there was something to compute.
+    pub(crate) miss: Miss,
+    /// How old an entry might have been for the claim.
+    max_age: Option<Duration>,
+    since: Instant,
+}
+
+impl Terms {
+    /// Those of a lease that is given now, to a claim of this age.
+    pub(crate) fn new(miss: Miss, max_age: Option<Duration>) -> Self {
+        Self { miss, max_age, since: Instant::now() }
+    }
+
+    /// How to store under the lease: so that what was too old for the claim is replaced, and
+    /// nothing that has come since. That age grows with the time for which the lease is held.
+    pub(crate) fn put_options(&self, given: &PutOptions, now: Instant) -> PutOptions {
+        let held = now.saturating_duration_since(self.since);
+        // Whole milliseconds, rounded down, as the daemon compares: what was too old stays so.
+        let held = Duration::from_millis(u64::try_from(held.as_millis()).unwrap_or(u64::MAX));
+        let expired = self.max_age.filter(|_| self.miss.reason == MissReason::Expired);
+        let max_age = given.max_age.or_else(|| expired.map(|age| age.saturating_add(held)));
+        PutOptions { max_age, ..given.clone() }
     }
 }
 

@@ -103,12 +103,32 @@ fn a_claim_that_has_waited_wants_what_is_left() {
 fn an_owner_that_is_none_is_refused_before_anything_is_sent() {
     let call = call("a");
     let identity = call.identity().unwrap();
-    for (name, heartbeat_ms, field) in
-        [("", 1, "owner"), ("worker", 0, "heartbeat"), ("worker", -1, "heartbeat")]
-    {
+    for (name, heartbeat_ms, field) in [
+        ("", 1, "owner"),
+        (" ", 1, "owner"),
+        ("worker", 0, "heartbeat"),
+        ("worker", -1, "heartbeat"),
+    ] {
         let owner = Some(NamedOwner { name: name.into(), heartbeat_ms });
         let options = ClaimOptions { owner, ..ClaimOptions::default() };
         let refused = ClaimExchange::new(&call, &identity, &options).unwrap_err();
         assert_eq!(refused.field, field);
     }
+}
+
+#[test]
+fn s19_a_put_under_a_lease_replaces_what_was_too_old_and_nothing_later() {
+    let call = call("a");
+    let (seconds, later) = (Duration::from_secs, Duration::from_micros(3_000_900));
+    let age = |reason, claimed, given| {
+        let terms = Terms::new(miss(&call, reason), claimed);
+        let given = PutOptions { max_age: given, ..PutOptions::default() };
+        terms.put_options(&given, terms.since + later).max_age
+    };
+    let (expired, second) = (MissReason::Expired, Some(seconds(1)));
+    assert_eq!(age(expired, second, None), Some(seconds(4)), "in whole milliseconds");
+    assert_eq!(age(expired, Some(Duration::MAX), None), Some(Duration::MAX));
+    assert_eq!(age(expired, second, Some(seconds(9))), Some(seconds(9)), "it is said");
+    assert_eq!(age(expired, None, None), None, "the daemon's");
+    assert_eq!(age(MissReason::NeverSeen, second, None), None, "there is nothing to replace");
 }

@@ -12,7 +12,7 @@ use rocksdb::{
 };
 
 use super::{RocksError, options};
-use crate::schema::Column;
+use crate::schema::{Column, prefix_end};
 
 /// How far a read may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +59,15 @@ pub(crate) trait Reads {
         upper: Option<Vec<u8>>,
         skips_max: u64,
     ) -> Rows<'_>;
+}
+
+/// Which rows are walked along.
+struct Range<'a> {
+    lower: &'a [u8],
+    upper: Option<Vec<u8>>,
+    skips_max: u64,
+    /// All of them begin with the same prefix, by which the column has filters.
+    one_prefix: bool,
 }
 
 /// The database.
@@ -125,6 +134,15 @@ impl Database {
     /// Makes all changes of a batch, or none.
     pub(crate) fn write(&self, batch: Batch, sync: bool) -> Result<(), RocksError> {
         self.db.write_opt(batch.rows, if sync { &self.synced } else { &self.unsynced })
+    }
+
+    /// As [`Reads::rows_skipping`], for the rows that begin with this prefix: of a column with
+    /// [`Column::prefix_bytes`], and as long as that says. Files without such rows are not read.
+    pub(crate) fn rows_of_prefix(&self, column: Column, prefix: &[u8], skips_max: u64) -> Rows<'_> {
+        let upper = prefix_end(prefix);
+        let one_prefix = column.prefix_bytes() == Some(prefix.len());
+        let options = Range { lower: prefix, upper, skips_max, one_prefix }.options();
+        Rows { rows: self.db.raw_iterator_cf_opt(self.column(column), options) }
     }
 
     /// Puts the log on the disk.
@@ -239,7 +257,7 @@ impl Reads for Database {
         upper: Option<Vec<u8>>,
         skips_max: u64,
     ) -> Rows<'_> {
-        let options = range(lower, upper, skips_max);
+        let options = Range { lower, upper, skips_max, one_prefix: false }.options();
         Rows { rows: self.db.raw_iterator_cf_opt(self.column(column), options) }
     }
 }
@@ -256,16 +274,21 @@ fn found<T>(
     }
 }
 
-fn range(lower: &[u8], upper: Option<Vec<u8>>, skips_max: u64) -> ReadOptions {
-    let mut options = ReadOptions::default();
-    if skips_max < u64::MAX {
-        options.set_max_skippable_internal_keys(skips_max);
+impl Range<'_> {
+    fn options(self) -> ReadOptions {
+        let mut options = ReadOptions::default();
+        if self.skips_max < u64::MAX {
+            options.set_max_skippable_internal_keys(self.skips_max);
+        }
+        options.set_iterate_lower_bound(self.lower);
+        if let Some(upper) = self.upper {
+            options.set_iterate_upper_bound(upper);
+        }
+        // Or a walk from one prefix to the next would miss what a filter knows nothing of.
+        options.set_total_order_seek(!self.one_prefix);
+        options.set_prefix_same_as_start(self.one_prefix);
+        options
     }
-    options.set_iterate_lower_bound(lower);
-    if let Some(upper) = upper {
-        options.set_iterate_upper_bound(upper);
-    }
-    options
 }
 
 /// The database as it was when the view was taken.
@@ -297,7 +320,7 @@ impl Reads for View<'_> {
         upper: Option<Vec<u8>>,
         skips_max: u64,
     ) -> Rows<'_> {
-        let options = range(lower, upper, skips_max);
+        let options = Range { lower, upper, skips_max, one_prefix: false }.options();
         Rows { rows: self.snapshot.raw_iterator_cf_opt(self.database.column(column), options) }
     }
 }

@@ -128,3 +128,42 @@ fn a_database_of_something_else_is_damaged_as_a_store() {
     let error = Store::open(&Options::new(folder.path())).unwrap_err();
     assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
 }
+
+#[test]
+fn walks_by_prefix_find_their_rows_and_other_walks_find_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let db = Database::open(folder.path(), true, 1024 * 1024, Duration::MAX).unwrap();
+    let row = |prefix: u8, last: u8| [vec![prefix; 32], vec![last; 32]].concat();
+    // Some in a file, some in memory, and in each a prefix that is nowhere else.
+    for (prefixes, last, flushed) in [([1, 3, 5], 1, true), ([3, 5, 7], 2, false)] {
+        let mut batch = Batch::new(0);
+        for prefix in prefixes {
+            batch.put(&db, Column::Refs, &row(prefix, last), &[]);
+        }
+        db.write(batch, false).unwrap();
+        if flushed {
+            db.flush().unwrap();
+        }
+    }
+    let all = |mut rows: Rows<'_>| {
+        rows.first();
+        let mut found = Vec::new();
+        while let Some((key, _)) = rows.row().unwrap() {
+            found.push((key[0], key[63]));
+            rows.forward();
+        }
+        found
+    };
+    let stored = [(1, 1), (3, 1), (3, 2), (5, 1), (5, 2), (7, 2)];
+    assert_eq!(all(db.rows(Column::Refs, &[], None)), stored);
+    assert_eq!(all(db.view().rows(Column::Refs, &[2; 32], Some(vec![6; 32]))), stored[1..5]);
+    for prefix in 0..9 {
+        let its: Vec<_> = stored.into_iter().filter(|(of, _)| *of == prefix).collect();
+        let walk = || db.rows_of_prefix(Column::Refs, &[prefix; 32], u64::MAX);
+        assert_eq!(all(walk()), its, "prefix {prefix}");
+        let mut back = walk();
+        back.seek_back(&row(prefix, 9));
+        let last = back.row().unwrap().map(|(key, _)| (key[0], key[63]));
+        assert_eq!(last, its.last().copied(), "prefix {prefix}, from behind");
+    }
+}

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamilyDescriptor, CompactionDecision, DBCompressionType,
-    DBRecoveryMode, LogLevel, Options, WriteOptions,
+    DBRecoveryMode, LogLevel, Options, SliceTransform, WriteOptions,
 };
 
 use crate::record::Grave;
@@ -94,22 +94,12 @@ fn column(of: Column, cache: &Cache, grave_age_ms: &Arc<AtomicU64>) -> Options {
     table.set_pin_l0_filter_and_index_blocks_in_cache(true);
     table.set_format_version(6);
     table.set_block_size(4 * KIB);
-    if matches!(of, Column::Entries | Column::Blobs | Column::Graves | Column::Heat) {
-        // A miss is answered by the filter alone.
-        table.set_bloom_filter(10.0, false);
-        table.set_optimize_filters_for_memory(true);
-    }
-
     let mut options = Options::default();
-    if matches!(of, Column::Entries | Column::Blobs | Column::Graves | Column::Heat) {
-        // Every put asks for rows that are not there yet.
-        options.set_memtable_prefix_bloom_ratio(0.05);
-        options.set_memtable_whole_key_filtering(true);
-    }
+    filter(of, &mut table, &mut options);
     options.set_block_based_table_factory(&table);
     options.set_level_compaction_dynamic_level_bytes(true);
     // Hashes do not compress.
-    let hashes_only = matches!(of, Column::Near | Column::Heat);
+    let hashes_only = matches!(of, Column::Near | Column::Heat | Column::Refs);
     options.set_compression_type(if hashes_only {
         DBCompressionType::None
     } else {
@@ -148,6 +138,25 @@ fn column(of: Column, cache: &Cache, grave_age_ms: &Arc<AtomicU64>) -> Options {
         _ => {}
     }
     options
+}
+
+/// Filters by which a row that is not there is not looked for.
+fn filter(of: Column, table: &mut BlockBasedOptions, options: &mut Options) {
+    let by_key = matches!(of, Column::Entries | Column::Blobs | Column::Graves | Column::Heat);
+    if by_key {
+        // Every put asks for rows that are not there yet.
+        options.set_memtable_whole_key_filtering(true);
+    }
+    if let Some(bytes) = of.prefix_bytes() {
+        // Before an entry is evicted it is asked who else refers to its blobs: nobody, mostly.
+        options.set_prefix_extractor(SliceTransform::create_fixed_prefix(bytes));
+        table.set_whole_key_filtering(false);
+    }
+    if by_key || of.prefix_bytes().is_some() {
+        table.set_bloom_filter(10.0, false);
+        table.set_optimize_filters_for_memory(true);
+        options.set_memtable_prefix_bloom_ratio(0.05);
+    }
 }
 
 /// Content goes to blob files: compaction then moves references, not content.

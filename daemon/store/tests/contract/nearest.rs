@@ -185,7 +185,7 @@ fn every_kind_of_difference_is_told_by_name() {
             stored.inputs[0] = ("a", LiteralType::String, 9);
             stored.cache_version = "0";
         }),
-        ["cache_version - 1.1 0", "signature input `a` integer string", "input a digest digest"]
+        ["cache_version - 1.1 0", "signature input `a` integer string"]
     );
 }
 

@@ -1,14 +1,20 @@
-//! Goes on with new requests: each question waits at the daemon until there is something to tell.
+//! Goes on with new requests: each question waits at the daemon until there is something to tell. A
+//! daemon that ends is waited for, and the next one is followed from its beginning.
+//!
+//! **Does not** tell what a daemon answered between our last question and its end.
 
 use std::io;
 
 use memod_protocol::limits::LOG_ROWS_MAX;
-use memod_protocol::{LogPage, LogQuery, LogRow};
+use memod_protocol::{ErrorCode, LogPage, LogQuery, LogRow};
 
-use crate::exit::{Failure, Outcome};
+use crate::exit::{self, Failure, Outcome};
 
 /// How long one question waits at the daemon, in milliseconds.
 const WAIT_MS: u64 = 30_000;
+
+/// What is told when a daemon begins to count anew.
+const ANEW: &str = "the daemon has been started anew";
 
 /// Who is told.
 pub(super) trait Show {
@@ -22,27 +28,42 @@ pub(super) trait Show {
     fn warn(&mut self, message: &str);
 }
 
-/// Shows what the query gives, then what comes, until one of both fails.
+/// Shows what the query gives, then what comes. `pause` is made between two looks for a daemon that
+/// has gone.
 ///
 /// # Errors
-/// The one thing that ends it: the daemon gives no answer, or the rows cannot be shown.
+/// What ends it: the first question is not answered, a later one is refused, or the rows cannot be
+/// shown.
 pub(super) fn follow(
     mut ask: impl FnMut(&LogQuery) -> Result<LogPage, Failure>,
     mut query: LogQuery,
     show: &mut impl Show,
+    mut pause: impl FnMut(),
 ) -> Outcome {
     let page = ask(&query)?;
     show.print(&page.rows)?;
+    let mut shown = page.rows.last().cloned();
     let mut from = page.next;
     query.limit = LOG_ROWS_MAX;
     query.wait_ms = WAIT_MS;
     loop {
         query.from = Some(from);
-        let page = ask(&query)?;
+        let page = match ask(&query) {
+            Ok(page) => page,
+            Err(failure) if is_gone(&failure) => {
+                show.warn(&format!("{failure}; waiting for a daemon to answer again"));
+                if !is_same(&mut ask, &query, shown.as_ref(), &mut pause)? {
+                    show.warn(ANEW);
+                    from = 0;
+                }
+                continue;
+            }
+            Err(failure) => return Err(failure),
+        };
         let is_before = page.rows.first().is_some_and(|row| row.sequence < from);
         if page.next < from || is_before {
             // A daemon counts from zero when it starts.
-            show.warn("the daemon has been started anew");
+            show.warn(ANEW);
             from = 0;
             continue;
         }
@@ -51,18 +72,44 @@ pub(super) fn follow(
             show.warn(&format!("{lost} requests, of whatever kind, came too fast to be shown"));
         }
         show.print(&page.rows)?;
+        shown = page.rows.last().cloned().or(shown);
         from = page.next;
     }
 }
 
+/// Waits until a daemon answers; whether it is the one that answered this row.
+fn is_same(
+    ask: &mut impl FnMut(&LogQuery) -> Result<LogPage, Failure>,
+    query: &LogQuery,
+    last: Option<&LogRow>,
+    pause: &mut impl FnMut(),
+) -> Result<bool, Failure> {
+    let from = last.map(|row| row.sequence).or(query.from);
+    let query = LogQuery { from, limit: 1, wait_ms: 0, ..query.clone() };
+    loop {
+        pause();
+        match ask(&query) {
+            Ok(page) => return Ok(last.is_some() && page.rows.first() == last),
+            Err(failure) if is_gone(&failure) => {}
+            Err(failure) => return Err(failure),
+        }
+    }
+}
+
+/// Whether there is no daemon that answers, for which one can wait.
+fn is_gone(failure: &Failure) -> bool {
+    let codes = ["no_daemon", "timeout", "io", "breaker_open", ErrorCode::ShuttingDown.name()];
+    failure.exit != exit::FORBIDDEN && codes.contains(&failure.code)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::collections::VecDeque;
 
     use memod_protocol::{Outcome as Came, Verb};
 
     use super::*;
-    use crate::exit;
 
     #[derive(Default)]
     struct Shown(Vec<String>);
@@ -103,17 +150,29 @@ mod tests {
 
     /// What is shown of these pages, and from where each question after the first asked.
     fn followed(pages: Vec<LogPage>) -> (Vec<String>, Vec<u64>) {
-        let mut pages = VecDeque::from(pages);
+        followed_through(pages.into_iter().map(Ok).collect())
+    }
+
+    /// As [`followed`], of these answers.
+    fn followed_through(answers: Vec<Result<LogPage, Failure>>) -> (Vec<String>, Vec<u64>) {
+        let mut answers = VecDeque::from(answers);
+        let (pauses, mut looks) = (Cell::new(0), 0);
         let mut asked = Vec::new();
         let mut shown = Shown::default();
         let ask = |query: &LogQuery| {
-            let page = pages.pop_front().ok_or_else(|| Failure::new(exit::FAILED, "gone", ""))?;
-            assert_eq!(query.wait_ms, if query.from.is_some() { WAIT_MS } else { 0 });
+            looks += u32::from(query.limit == 1);
+            assert_eq!(looks, pauses.get(), "each look comes after a pause");
+            let waits = query.from.is_some() && query.limit != 1;
+            assert_eq!(query.wait_ms, if waits { WAIT_MS } else { 0 });
+            let end = || Failure::new(exit::FAILED, "gone", "");
+            let page = answers.pop_front().ok_or_else(end)??;
             asked.extend(query.from);
             Ok(page)
         };
         let query = LogQuery { limit: 3, ..LogQuery::default() };
-        let ended = follow(ask, query, &mut shown).expect_err("there is an end to the pages");
+        let pause = || pauses.set(pauses.get() + 1);
+        let ended =
+            follow(ask, query, &mut shown, pause).expect_err("there is an end to the pages");
         assert_eq!(ended.code, "gone");
         (shown.0, asked)
     }
@@ -133,6 +192,52 @@ mod tests {
         assert_eq!(shown.len(), 3);
         assert!(shown[1].starts_with("4 requests"), "{shown:?}");
         assert_eq!(shown[2], "5");
+    }
+
+    fn gone(exit: u8, code: &'static str) -> Result<LogPage, Failure> {
+        Err(Failure::new(exit, code, "no answer"))
+    }
+
+    #[test]
+    fn a_daemon_that_ends_is_waited_for_and_the_next_is_followed_from_its_beginning() {
+        for code in ["no_daemon", "timeout", "io", "breaker_open", "shutting_down"] {
+            let (shown, asked) = followed_through(vec![
+                Ok(page(8..9, 9, 0)),
+                gone(exit::FAILED, code),
+                gone(3, "no_daemon"),
+                // It has answered more already than the one before.
+                Ok(LogPage { rows: vec![LogRow { at_ms: 5, ..row(8) }], next: 12, lost: 0 }),
+                Ok(page(0..2, 2, 0)),
+            ]);
+            let waits = "no answer; waiting for a daemon to answer again";
+            assert_eq!(shown, ["8", waits, "the daemon has been started anew", "0", "1"]);
+            assert_eq!(asked, [8, 0]);
+        }
+    }
+
+    #[test]
+    fn a_daemon_that_was_only_out_of_reach_is_followed_where_it_was_left() {
+        let answers = vec![
+            Ok(page(8..9, 11, 0)),
+            gone(3, "timeout"),
+            Ok(page(8..9, 9, 0)),
+            Ok(page(11..12, 12, 0)),
+        ];
+        let (shown, asked) = followed_through(answers);
+        assert_eq!(shown.len(), 3, "{shown:?}");
+        assert_eq!((shown[0].as_str(), shown[2].as_str()), ("8", "11"));
+        assert_eq!(asked, [8, 11]);
+    }
+
+    #[test]
+    fn whoever_is_refused_does_not_wait() {
+        for (exit, code) in [(exit::FORBIDDEN, "io"), (exit::FAILED, "internal")] {
+            let query = LogQuery::default();
+            let mut answers = VecDeque::from([Ok(page(0..1, 1, 0)), gone(exit, code)]);
+            let ask = |_: &LogQuery| answers.pop_front().expect("nobody asks again");
+            let ended = follow(ask, query, &mut Shown::default(), || panic!("no pause is due"));
+            assert_eq!(ended.expect_err("it is refused").exit, exit);
+        }
     }
 
     #[test]

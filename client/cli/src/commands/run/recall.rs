@@ -5,6 +5,7 @@
 
 use std::io;
 
+use jiff::Timestamp;
 use memod_client::{
     CacheStatus, ClaimFound, ClaimOptions, Client, Error, HitSummary, Lease, LookupOptions, Mode,
     OutputDescription, OutputSink, ReservationStatus, Wait,
@@ -90,7 +91,13 @@ pub(super) fn recall(
             let missed = Missed::of(lease.miss());
             Missed { lease: Some(Box::new(lease)), ..missed }
         }
-        Ok(ClaimFound::Pending(_)) => Missed::because(CacheStatus::Miss, "pending"),
+        Ok(ClaimFound::Pending(pending)) => {
+            if screen.verbose {
+                let holder = holder::phrase(&pending.holder);
+                tell(&format!("memo: waits no longer, by now for {}", shown(&holder)));
+            }
+            Missed::because(CacheStatus::Miss, "pending")
+        }
         Err(Error::Local { source, .. }) => unreplayed(&source, screen),
         Err(error) => unasked(&error, sink.has_waited, screen),
     };
@@ -171,7 +178,9 @@ impl OutputSink for Sink {
         self.has_waited = true;
         if self.screen.verbose {
             let holder = holder::phrase(&pending.holder);
-            tell(&format!("memo: waiting for {}", shown(&holder)));
+            // The lease may pass to another while we wait, of which nobody is told.
+            let at = Timestamp::now();
+            tell(&format!("memo: waiting for {} (at {at:.0})", shown(&holder)));
         }
     }
 }
