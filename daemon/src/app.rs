@@ -4,6 +4,7 @@
 //! store never share a socket either. What was acknowledged is on disk before the process ends,
 //! unless the disk refuses it.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,18 +13,16 @@ use memod_store::{Options, Store};
 use sd_notify::NotifyState;
 use tokio_util::sync::CancellationToken;
 
+use crate::descriptors;
+use crate::reload::Reload;
 use crate::server::{BoundSocket, Server};
 use crate::service::Service;
 use crate::settings::Settings;
-use crate::shutdown::StopSignals;
+use crate::shutdown::{Heeded, Signals};
 use crate::systemd;
 
 /// Most threads that wait for the disk at a time.
 const BLOCKING_THREADS_MAX: usize = 32;
-
-/// Descriptors that are not for connections: the database has up to 256 files open to read, some to
-/// write, and the daemon some of its own.
-const DESCRIPTORS_KEPT: u64 = 320;
 
 /// Why the daemon has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,9 +37,9 @@ pub(crate) enum Ended {
 ///
 /// # Errors
 /// If the store cannot be opened or the socket not be bound; the message says what to do.
-pub(crate) fn run(mut settings: Settings) -> anyhow::Result<Ended> {
-    raise_descriptor_limit();
-    leave_descriptors(&mut settings);
+pub(crate) fn run(mut settings: Settings, reload: Reload) -> anyhow::Result<Ended> {
+    descriptors::raise_limit();
+    descriptors::leave_some(&mut settings);
     let store = Store::open(&store_options(&settings))
         .with_context(|| format!("cannot open the store in {}", settings.data.display()))?;
     let socket = match systemd::inherited_listener()? {
@@ -53,15 +52,20 @@ pub(crate) fn run(mut settings: Settings) -> anyhow::Result<Ended> {
         .enable_all()
         .build()
         .context("cannot start the async runtime")?;
-    let outcome = runtime.block_on(serve(settings, store.clone(), socket));
+    let outcome = runtime.block_on(serve(settings, reload, store.clone(), socket));
     // Whatever outlived the drain has been told to stop; a blocking read may need a moment more.
     runtime.shutdown_timeout(Duration::from_secs(2));
     store.close();
     outcome
 }
 
-async fn serve(settings: Settings, store: Store, socket: BoundSocket) -> anyhow::Result<Ended> {
-    let mut signals = StopSignals::catch().context("cannot catch signals")?;
+async fn serve(
+    settings: Settings,
+    reload: Reload,
+    store: Store,
+    socket: BoundSocket,
+) -> anyhow::Result<Ended> {
+    let mut signals = Signals::catch().context("cannot catch signals")?;
     let settings = Arc::new(settings);
     let service = Service::new(Arc::clone(&settings), store);
     let ledger = service.keep_ledger();
@@ -75,20 +79,7 @@ async fn serve(settings: Settings, store: Store, socket: BoundSocket) -> anyhow:
     );
     systemd::notify(&[NotifyState::Ready]);
     let serving = tokio::spawn(Arc::clone(&server).run(listener));
-    let ended = tokio::select! {
-        name = signals.next() => {
-            tracing::info!("{name}: stopping");
-            Ended::Asked
-        }
-        () = server.idle(settings.idle_exit) => {
-            tracing::info!("no client left: stopping");
-            Ended::Asked
-        }
-        () = service.until_stuck() => {
-            tracing::error!("the disk can be written again, and the store cannot: stopping");
-            Ended::Stuck
-        }
-    };
+    let ended = until_ended(&mut signals, &reload, &server, &service).await;
     systemd::notify(&[NotifyState::Stopping]);
     // New clients are refused from here on, so they start their own way at once.
     drop(socket);
@@ -109,6 +100,41 @@ async fn serve(settings: Settings, store: Store, socket: BoundSocket) -> anyhow:
     Ok(ended)
 }
 
+/// Serves until something ends it, and reads the configuration again as often as it is told to.
+async fn until_ended(
+    signals: &mut Signals,
+    reload: &Reload,
+    server: &Server,
+    service: &Arc<Service>,
+) -> Ended {
+    // These two go on with their own clocks, whatever is read meanwhile.
+    let mut idle = pin!(server.idle(service.settings().idle_exit));
+    let mut stuck = pin!(service.until_stuck());
+    service.tell_idle_grants();
+    loop {
+        tokio::select! {
+            heeded = signals.any() => match heeded {
+                Heeded::Stop(name) => {
+                    tracing::info!("{name}: stopping");
+                    return Ended::Asked;
+                }
+                Heeded::Reload => {
+                    tracing::info!("SIGHUP: reading the configuration again");
+                    reload.run(service);
+                }
+            },
+            () = &mut idle => {
+                tracing::info!("no client left: stopping");
+                return Ended::Asked;
+            }
+            () = &mut stuck => {
+                tracing::error!("the disk can be written again, and the store cannot: stopping");
+                return Ended::Stuck;
+            }
+        }
+    }
+}
+
 fn store_options(settings: &Settings) -> Options {
     let mut options = Options::new(&settings.data);
     options.on_damage = settings.on_damage;
@@ -118,48 +144,4 @@ fn store_options(settings: &Settings) -> Options {
     options.block_cache_bytes = settings.block_cache_bytes;
     options.budgets = settings.budgets.resolve(&settings.data);
     options
-}
-
-/// Lets the process open as many descriptors as it may: a connection is one.
-fn raise_descriptor_limit() {
-    use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
-        && soft < hard
-        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
-    {
-        tracing::warn!("the limit of open files stays at {soft}: {error}");
-    }
-}
-
-/// Lets there be no more connections than leave descriptors for the database: without one it can
-/// neither flush nor compact, and takes no changes any more.
-fn leave_descriptors(settings: &mut Settings) {
-    use nix::sys::resource::{Resource, getrlimit};
-    let Ok((limit, _)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
-    let most = usize::try_from(connections_max(limit)).unwrap_or(usize::MAX);
-    if settings.connections_max > most {
-        tracing::warn!(
-            "this process may open {limit} files: it serves {most} connections at a time, not {}",
-            settings.connections_max
-        );
-        settings.connections_max = most;
-    }
-}
-
-/// How many connections leave enough of so many descriptors. One that waits to write has two.
-fn connections_max(descriptors: u64) -> u64 {
-    ((descriptors - DESCRIPTORS_KEPT.min(descriptors / 2)) / 2).max(1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::connections_max;
-
-    #[test]
-    fn connections_leave_descriptors() {
-        assert_eq!(connections_max(1024), 352);
-        assert_eq!(connections_max(128), 32);
-        assert_eq!(connections_max(1), 1);
-        assert!(connections_max(u64::MAX) > 1 << 62);
-    }
 }

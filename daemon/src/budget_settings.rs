@@ -9,6 +9,8 @@ use memod_store::policy::PolicyKind;
 use memod_store::{Budgets, FileSystem};
 use toml::Value;
 
+use crate::config::bytes as bytes_of;
+
 /// Where nothing is said, a store may take one part in so many of its file system.
 const FILE_SYSTEM_SHARE: u64 = 10;
 /// But no less than this.
@@ -68,20 +70,41 @@ impl BudgetSettings {
         }
     }
 
-    /// What contradicts itself in it.
-    pub(crate) fn problem(&self) -> Option<String> {
+    /// What contradicts itself in it, each with the setting at fault.
+    pub(crate) fn problems(&self) -> Vec<(&'static str, String)> {
+        let set = |bytes: &u64| *bytes > 0;
         let marks = [
             ("store_bytes_low", self.store_bytes_low),
             ("store_bytes_high", self.store_bytes_high),
             ("store_bytes_max", self.store_bytes_max),
         ];
-        let given: Vec<(&str, u64)> = marks
+        let given: Vec<(&'static str, u64)> = marks
             .into_iter()
-            .filter_map(|(name, bytes)| bytes.filter(|bytes| *bytes > 0).map(|bytes| (name, bytes)))
+            .filter_map(|(name, bytes)| bytes.filter(set).map(|bytes| (name, bytes)))
             .collect();
-        let mut pairs = given.iter().zip(given.iter().skip(1));
-        let ((low, _), (high, _)) = pairs.find(|((_, low), (_, high))| low > high)?;
-        Some(format!("{low} must not be above {high}"))
+        let pairs = given.iter().zip(given.iter().skip(1));
+        let mut problems: Vec<(&'static str, String)> = pairs
+            .filter(|((_, low), (_, high))| low > high)
+            .map(|((low, _), (high, _))| (*low, format!("{low} must not be above {high}")))
+            .collect();
+        let Some(all) = self.store_bytes_max.filter(set) else { return problems };
+        let scopes = self.scope_bytes.iter().map(|((project, domain), bytes)| {
+            let name = format!("scope_bytes of {project}/{domain}").escape_debug().to_string();
+            ("scope_bytes", name, *bytes)
+        });
+        let users = self.user_bytes.iter();
+        let users =
+            users.map(|(uid, bytes)| ("user_bytes", format!("user_bytes of {uid}"), *bytes));
+        let defaults = [
+            ("scope_bytes_max", "scope_bytes_max".to_owned(), self.scope_bytes_max),
+            ("user_bytes_max", "user_bytes_max".to_owned(), self.user_bytes_max),
+        ];
+        for (setting, name, bytes) in scopes.chain(users).chain(defaults) {
+            if bytes > all {
+                problems.push((setting, format!("{name} must not be above store_bytes_max")));
+            }
+        }
+        problems
     }
 
     /// Name and value of every setting.
@@ -114,17 +137,12 @@ fn entries(value: &Value) -> Result<&toml::Table, String> {
     value.as_table().ok_or_else(|| format!("a table is wanted, not {}", value.type_str()))
 }
 
-fn number(value: &Value) -> Result<u64, String> {
-    let number = value.as_integer().and_then(|given| u64::try_from(given).ok());
-    number.ok_or_else(|| "a number of bytes is wanted".to_owned())
-}
-
 /// Bytes by project and domain: `{ project = { domain = 1000 } }`.
 pub(crate) fn parse_scopes(value: &Value) -> Result<BTreeMap<(String, String), u64>, String> {
     let mut scopes = BTreeMap::new();
     for (project, domains) in entries(value)? {
         for (domain, bytes) in entries(domains).map_err(|error| format!("{project}: {error}"))? {
-            let bytes = number(bytes).map_err(|error| format!("{project}.{domain}: {error}"))?;
+            let bytes = bytes_of(bytes).map_err(|error| format!("{project}.{domain}: {error}"))?;
             scopes.insert((project.clone(), domain.clone()), bytes);
         }
     }
@@ -136,7 +154,7 @@ pub(crate) fn parse_users(value: &Value) -> Result<BTreeMap<u32, u64>, String> {
     let mut users = BTreeMap::new();
     for (uid, bytes) in entries(value)? {
         let user = uid.parse().map_err(|_| format!("{uid}: the number of a user is wanted"))?;
-        users.insert(user, number(bytes).map_err(|error| format!("{uid}: {error}"))?);
+        users.insert(user, bytes_of(bytes).map_err(|error| format!("{uid}: {error}"))?);
     }
     Ok(users)
 }
@@ -186,12 +204,12 @@ mod tests {
                 store_bytes_max: max,
                 ..BudgetSettings::default()
             }
-            .problem()
+            .problems()
         };
-        assert_eq!(of(None, None, None), None);
-        assert_eq!(of(Some(1), Some(2), Some(3)), None);
-        assert_eq!(of(Some(5), None, Some(0)), None);
-        let problem = |name: &str, above: &str| Some(format!("{name} must not be above {above}"));
+        assert_eq!(of(None, None, None), []);
+        assert_eq!(of(Some(1), Some(2), Some(3)), []);
+        assert_eq!(of(Some(5), None, Some(0)), []);
+        let problem = |name, above: &str| [(name, format!("{name} must not be above {above}"))];
         assert_eq!(of(Some(3), Some(2), None), problem("store_bytes_low", "store_bytes_high"));
         assert_eq!(of(Some(4), None, Some(3)), problem("store_bytes_low", "store_bytes_max"));
         assert_eq!(of(None, Some(4), Some(3)), problem("store_bytes_high", "store_bytes_max"));
@@ -205,11 +223,11 @@ mod tests {
         );
         assert_eq!(
             parse_users(&table("1 = -1")).expect_err("-1"),
-            "1: a number of bytes is wanted"
+            "1: a number of bytes or a size such as \"10 GiB\" is wanted"
         );
         let problem = parse_scopes(&table("a = 1")).expect_err("a");
         assert_eq!(problem, "a: a table is wanted, not integer");
-        let problem = parse_scopes(&table("a = { b = \"1\" }")).expect_err("b");
-        assert_eq!(problem, "a.b: a number of bytes is wanted");
+        let problem = parse_scopes(&table("a = { b = \"1 X\" }")).expect_err("b");
+        assert!(problem.starts_with("a.b: a number of bytes or a size"), "{problem}");
     }
 }

@@ -4,7 +4,10 @@ mod app;
 mod args;
 mod budget_settings;
 mod config;
+mod descriptors;
+mod grants;
 mod log;
+mod reload;
 mod server;
 mod service;
 mod settings;
@@ -16,7 +19,10 @@ use std::os::unix::process::CommandExt;
 use std::process::{self, ExitCode};
 
 use app::Ended;
-use args::Command;
+use args::{Command, Format};
+use config::Problem;
+use reload::Reload;
+use serde_json::json;
 use settings::Settings;
 
 /// Exit code for a configuration or an environment that the administrator has to mend.
@@ -25,8 +31,9 @@ const EXIT_CONFIG: u8 = 2;
 fn main() -> ExitCode {
     let arguments = args::parse();
     match arguments.command() {
-        Command::CheckConfig => check_config(&arguments),
-        Command::Serve => serve(&arguments),
+        Command::CheckConfig { format: Format::Text, .. } => check_config(&arguments),
+        Command::CheckConfig { format: Format::Json, .. } => check_config_json(&arguments),
+        Command::Serve => serve(arguments),
     }
 }
 
@@ -42,7 +49,10 @@ fn settings(arguments: &args::Arguments) -> Result<Settings, ExitCode> {
 fn check_config(arguments: &args::Arguments) -> ExitCode {
     match settings(arguments) {
         Ok(settings) => {
-            println!("memod: the configuration is good");
+            match &settings.file {
+                Some(file) => println!("memod: the configuration is good: {}", file.display()),
+                None => println!("memod: the configuration is good; there is no file"),
+            }
             for (name, value, origin) in settings.table() {
                 println!("{name} = {value}  ({origin})");
             }
@@ -52,13 +62,34 @@ fn check_config(arguments: &args::Arguments) -> ExitCode {
     }
 }
 
-fn serve(arguments: &args::Arguments) -> ExitCode {
-    let settings = match settings(arguments) {
+fn check_config_json(arguments: &args::Arguments) -> ExitCode {
+    let (told, code) = match config::load(arguments) {
+        Ok(settings) => {
+            let rows = settings.table().into_iter();
+            let rows =
+                rows.map(|(name, value, source)| (name, json!({"value": value, "source": source})));
+            let file = settings.file.as_ref().map(|file| file.display().to_string());
+            let rows: serde_json::Map<_, _> = rows.collect();
+            (json!({"good": true, "file": file, "settings": rows}), ExitCode::SUCCESS)
+        }
+        Err(problems) => {
+            let problem =
+                |Problem { place, message }: &Problem| json!({"place": place, "message": message});
+            let problems: Vec<_> = problems.iter().map(problem).collect();
+            (json!({"good": false, "problems": problems}), ExitCode::from(EXIT_CONFIG))
+        }
+    };
+    println!("{told}");
+    code
+}
+
+fn serve(arguments: args::Arguments) -> ExitCode {
+    let settings = match settings(&arguments) {
         Ok(settings) => settings,
         Err(code) => return code,
     };
-    log::start(&settings);
-    match app::run(settings) {
+    let log = log::start(&settings);
+    match app::run(settings, Reload { arguments, log }) {
         Ok(Ended::Asked) => ExitCode::SUCCESS,
         Ok(Ended::Stuck) => start_anew(),
         Err(error) => {

@@ -1,11 +1,13 @@
 //! The settings: what every component is given, checked, with where each value came from.
 
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use memod_store::{Durability, OnDamage};
 
 use crate::budget_settings::BudgetSettings;
+use crate::grants::Grant;
 
 /// Everything that can be set.
 #[derive(Debug, Clone)]
@@ -48,6 +50,13 @@ pub(crate) struct Settings {
     pub(crate) idle_exit: Duration,
     /// What is logged, as a `tracing` filter.
     pub(crate) log: String,
+    /// Who may do what, beside root and the daemon's own user; none: whoever can connect may use
+    /// the cache.
+    pub(crate) grants: Vec<Grant>,
+    /// Users whose entries are not served, and who may not put.
+    pub(crate) quarantined_users: BTreeSet<u32>,
+    /// The file that was read.
+    pub(crate) file: Option<PathBuf>,
     /// Names of the settings that were not left at their defaults, and by what.
     pub(crate) origins: Vec<(&'static str, String)>,
 }
@@ -74,6 +83,9 @@ impl Default for Settings {
             log_requests: 10_000,
             idle_exit: Duration::ZERO,
             log: "info".to_owned(),
+            grants: Vec::new(),
+            quarantined_users: BTreeSet::new(),
+            file: None,
             origins: Vec::new(),
         }
     }
@@ -104,15 +116,70 @@ impl Settings {
             ("log_requests", self.log_requests.to_string()),
             ("idle_exit", seconds(self.idle_exit)),
             ("log", self.log.clone()),
+            ("quarantined_users", list(&self.quarantined_users, " ")),
+            ("grants", list(&self.grants, "; ")),
         ];
         let rows = before.into_iter().chain(self.budgets.rows()).chain(after);
         rows.map(|(name, value)| {
-            let origin = self.origins.iter().rev().find(|(set, _)| *set == name);
-            let origin = origin.map_or("default", |(_, origin)| origin.as_str());
-            (name.to_owned(), value, origin.to_owned())
+            (name.to_owned(), value, self.origin(name).unwrap_or("default").to_owned())
         })
         .collect()
     }
+
+    /// By what a setting was set; none if it was left at its default.
+    pub(crate) fn origin(&self, name: &str) -> Option<&str> {
+        let origin = self.origins.iter().rev().find(|(set, _)| *set == name);
+        origin.map(|(_, origin)| origin.as_str())
+    }
+
+    /// These settings as far as they cannot change while the daemon runs, and those as far as they
+    /// can; with the names of what would have changed and cannot.
+    pub(crate) fn with_live(&self, wanted: Self) -> (Self, Vec<&'static str>) {
+        let now: HashMap<String, String> =
+            self.table().into_iter().map(|(name, value, _)| (name, value)).collect();
+        let table = wanted.table();
+        let changed = table.iter().filter(|(name, value, _)| now.get(name) != Some(value));
+        let set: Vec<&str> = changed.map(|(name, ..)| name.as_str()).collect();
+        let fixed = FIXED.into_iter().filter(|name| set.contains(name)).collect();
+        let is_live = |name: &&str| !FIXED.contains(name);
+        let kept = self.origins.iter().filter(|(name, _)| !is_live(name)).cloned();
+        let taken = wanted.origins.iter().filter(|(name, _)| is_live(name)).cloned();
+        let merged = Self {
+            origins: kept.chain(taken).collect(),
+            budgets: wanted.budgets,
+            max_age: wanted.max_age,
+            log: wanted.log,
+            grants: wanted.grants,
+            quarantined_users: wanted.quarantined_users,
+            file: wanted.file,
+            ..self.clone()
+        };
+        (merged, fixed)
+    }
+}
+
+/// The settings that hold until the daemon is started again.
+const FIXED: [&str; 16] = [
+    "socket",
+    "socket_mode",
+    "data",
+    "on_damage",
+    "durability",
+    "sync_interval",
+    "hot_bytes",
+    "block_cache_bytes",
+    "connections_max",
+    "buffer_bytes_max",
+    "stall_timeout",
+    "drain_timeout",
+    "waiters_max",
+    "lease_heartbeat_max",
+    "log_requests",
+    "idle_exit",
+];
+
+fn list<T: ToString>(items: impl IntoIterator<Item = T>, between: &str) -> String {
+    items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(between)
 }
 
 /// The name of a durability, as it is written.

@@ -1,7 +1,7 @@
 //! What systemd wants to know, and the socket it may hand over.
 //!
-//! **Invariants.** This is the daemon's only `unsafe`: the descriptor that systemd passes by number
-//! becomes an owned listener, once, after it has been checked for kind.
+//! **Invariants.** One of the daemon's two kinds of `unsafe`: the descriptor that systemd
+//! passes by number becomes an owned listener, once, after it has been checked for kind.
 
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;

@@ -229,6 +229,8 @@ impl Daemon {
             std::fs::write(&file, toml).expect("the configuration is written");
             command.arg("--config").arg(file);
         }
+        // Nobody's own configuration counts here.
+        command.env("MEMOD_CONFIG", "").env_remove("MEMOD_LOG");
         command.args(&self.setup.arguments);
         command.envs(self.setup.environment.iter().map(|(name, value)| (name, value)));
         if let Some(faults) = &self.faults {

@@ -21,6 +21,7 @@ mod connections;
 mod crash;
 mod eviction;
 mod faults;
+mod grants;
 mod hostile;
 mod large;
 mod leases;

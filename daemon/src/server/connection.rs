@@ -163,7 +163,13 @@ impl Connection {
             dispatch::Step::Later(work) => work,
             dispatch::Step::Upload(step) => {
                 let budget = &self.budgets.uploads;
-                let done = dispatch::upload(&self.service, &mut self.uploads, step, job, budget);
+                let done = dispatch::upload(
+                    (&self.service, &self.peer),
+                    &mut self.uploads,
+                    step,
+                    job,
+                    budget,
+                );
                 if let Some(answer) = done.await.map_err(ConnectionError::Refused)? {
                     self.replies.send(id, answer, Vec::new()).await?;
                 }

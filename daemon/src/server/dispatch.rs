@@ -128,7 +128,7 @@ fn claim_at_once(service: &Service, asker: Asker, replies: &Replies) -> Step {
 /// # Errors
 /// If the peer goes on and on with uploads that were refused; its connection ends.
 pub(crate) async fn upload(
-    service: &Service,
+    (service, peer): (&Service, &Peer),
     uploads: &mut Uploads,
     step: UploadStep,
     job: Job,
@@ -136,7 +136,7 @@ pub(crate) async fn upload(
 ) -> Result<Option<Response>, WireError> {
     match step {
         UploadStep::Data(number) => {
-            uploads.data(service, number, job.payload, budget).await?;
+            uploads.data((service, peer), number, job.payload, budget).await?;
             Ok(None)
         }
         UploadStep::Abort(number) => {
@@ -144,7 +144,7 @@ pub(crate) async fn upload(
             Ok(None)
         }
         UploadStep::End(number, digest) => {
-            let ended = uploads.end(service, number, digest).await;
+            let ended = uploads.end((service, peer), number, digest).await;
             Ok(Some(ended.unwrap_or_else(Response::Error)))
         }
     }
@@ -288,7 +288,7 @@ async fn wait(
             place = wait;
             replies.send(*id, Response::Pending(pending), Vec::new()).await.ok()?;
         }
-        let woken = waiting.woken().await;
+        let woken = service.woken(*waiting).await;
         share = replies.share(HIT_BYTES_MAX).await;
         claimed = service.resume(woken).await;
     }
@@ -301,15 +301,15 @@ async fn other(desk: &Desk<'_>, request: Request) -> Result<Reply, WireError> {
         Request::Read { key, output } => service.read(peer, key, &output).await,
         Request::List { filter, limit, cursor } => service.list(peer, filter, limit, cursor).await,
         Request::Invalidate { selector, dry_run } => invalidate(desk, selector, dry_run).await,
-        Request::Stats => Ok(service.stats()),
-        Request::Savings => Ok(service.savings()),
-        Request::Status => Ok(service.status()),
+        Request::Stats => Ok(service.stats(peer)),
+        Request::Savings => Ok(service.savings(peer)),
+        Request::Status => Ok(service.status(peer)),
         Request::Reserve(reserve) => service.reserve(peer, lessee, &reserve),
         Request::Release(release) => service.release(peer, lessee, &release),
         Request::Why(why) => service.explain(peer, *why).await,
         Request::Log(query) => Ok(service.log(peer, *query).await),
         Request::Verify { repair } => verify(desk, repair).await,
-        Request::Budgets => service.budgets().await,
+        Request::Budgets => service.budgets(peer).await,
         Request::Collect => collect(desk).await,
         Request::Lookup(_)
         | Request::Claim(_)

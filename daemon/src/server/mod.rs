@@ -11,6 +11,7 @@ mod dispatch;
 mod frames;
 mod listener;
 mod peer;
+mod peer_groups;
 mod replies;
 mod socket;
 mod stream;

@@ -15,6 +15,7 @@ use memod_store::{Prepared, Upload};
 use tokio::time::Instant;
 
 use super::budget::{Budget, PRESSED_PATIENCE, Pressure, Share};
+use super::peer::Peer;
 use crate::service::{Service, digest_mismatch};
 
 const CHUNK: usize = CHUNK_BYTES as usize;
@@ -83,22 +84,25 @@ impl Uploads {
     /// If so many uploads have failed that no more can be remembered.
     pub(crate) async fn data(
         &mut self,
-        service: &Service,
+        (service, peer): (&Service, &Peer),
         number: u32,
         payload: Bytes,
         budget: &Budget,
     ) -> Result<(), WireError> {
         let state = match self.by_number.remove(&number) {
             Some(State::Open { upload, bytes, began, share }) => {
-                append(service, upload, bytes, payload, (began, share)).await
+                append((service, peer), upload, bytes, payload, (began, share)).await
             }
             Some(State::Ended { .. }) => State::Failed(invalid("upload", "has been ended already")),
             Some(failed @ State::Failed(_)) => failed,
-            None => match self.open(budget).await {
-                Ok(share) => {
-                    let upload = service.begin_upload();
-                    append(service, upload, 0, payload, (Instant::now(), share)).await
-                }
+            None => match service.begin_upload(peer) {
+                Ok(upload) => match self.open(budget).await {
+                    Ok(share) => {
+                        let since = (Instant::now(), share);
+                        append((service, peer), upload, 0, payload, since).await
+                    }
+                    Err(error) => State::Failed(error),
+                },
                 Err(error) => State::Failed(error),
             },
         };
@@ -136,7 +140,7 @@ impl Uploads {
     /// What went wrong since it was opened, or that the content has another digest.
     pub(crate) async fn end(
         &mut self,
-        service: &Service,
+        (service, peer): (&Service, &Peer),
         number: u32,
         claimed: Option<Digest>,
     ) -> Result<Response, WireError> {
@@ -146,10 +150,10 @@ impl Uploads {
             Some(State::Ended { .. }) => return Err(invalid("upload", "has been ended already")),
             None => {
                 self.check_count()?;
-                (service.begin_upload(), None)
+                (service.begin_upload(peer)?, None)
             }
         };
-        let prepared = service.finish_upload(upload).await?;
+        let prepared = service.finish_upload(peer, upload).await?;
         let (digest, bytes) = (prepared.digest(), prepared.bytes());
         if let Some(claimed) = claimed.filter(|claimed| *claimed != digest) {
             return Err(digest_mismatch("upload", claimed, digest));
@@ -203,7 +207,7 @@ impl Uploads {
 }
 
 async fn append(
-    service: &Service,
+    (service, peer): (&Service, &Peer),
     upload: Upload,
     bytes: u64,
     payload: Bytes,
@@ -217,7 +221,7 @@ async fn append(
         ));
     }
     if payload.len() <= CHUNK {
-        return match service.append_upload(upload, payload).await {
+        return match service.append_upload(peer, upload, payload).await {
             Ok(upload) => State::Open { upload, bytes, began, share },
             Err(error) => State::Failed(error),
         };
@@ -225,7 +229,8 @@ async fn append(
     // The upload may keep a part of what it is given, which must not keep the whole alive.
     let mut upload = upload;
     for piece in payload.chunks(CHUNK) {
-        upload = match service.append_upload(upload, Bytes::copy_from_slice(piece)).await {
+        let piece = Bytes::copy_from_slice(piece);
+        upload = match service.append_upload(peer, upload, piece).await {
             Ok(upload) => upload,
             Err(error) => return State::Failed(error),
         };

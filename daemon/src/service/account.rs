@@ -163,6 +163,9 @@ impl Service {
                 (Outcome::Hit, _) => {
                     self.ledger.hit(scope, task, peer.uid, spared(account.compute_ns, took));
                 }
+                (Outcome::Miss, Some(reason @ MissReason::Forbidden)) => {
+                    self.ledger.refused(peer.uid, reason);
+                }
                 (Outcome::Miss | Outcome::Leased, Some(reason)) => {
                     self.ledger.miss(scope, task, peer.uid, reason);
                 }

@@ -4,19 +4,25 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use memod_protocol::limits::LIST_ROWS_MAX;
-use memod_protocol::{Filter, Key, LogQuery, Response, Status, WireError};
+use memod_protocol::{Filter, Key, LogQuery, Response, Scope, Status, WireError};
 
 use super::lookup::no_entry;
 use super::reply::{Reply, store_error};
+use super::request_log::View;
 use super::{Service, clock, pool};
+use crate::grants::{OVERFLOW_ID, Right};
 use crate::server::Peer;
+
+/// Settings that name scopes and users.
+const BY_NAME: [&str; 4] = ["scope_bytes", "user_bytes", "grants", "quarantined_users"];
 
 impl Service {
     /// Everything about an entry but its outputs' bytes.
     ///
     /// # Errors
     /// If there is none, or the store fails.
-    pub(crate) async fn show(self: &Arc<Self>, _peer: &Peer, key: Key) -> Result<Reply, WireError> {
+    pub(crate) async fn show(self: &Arc<Self>, peer: &Peer, key: Key) -> Result<Reply, WireError> {
+        self.readable(peer, key).await?;
         let service = Arc::clone(self);
         let found = pool::run(move || service.store.describe(&key)).await?.map_err(store_error)?;
         let mut detail = found.ok_or_else(|| no_entry(key))?;
@@ -24,26 +30,42 @@ impl Service {
         Ok(Response::Shown(Box::new(detail)).into())
     }
 
-    /// A page of what is stored.
+    /// A page of what is stored and may be read.
     ///
     /// # Errors
-    /// If the cursor is not one of ours, or the store fails.
+    /// If a scope is named that the peer may not read, the cursor is not one of ours, or the store
+    /// fails.
     pub(crate) async fn list(
         self: &Arc<Self>,
-        _peer: &Peer,
+        peer: &Peer,
         filter: Filter,
         limit: u32,
         cursor: Option<Vec<u8>>,
     ) -> Result<Reply, WireError> {
         let service = Arc::clone(self);
+        let standing = self.access.standing(peer);
+        if let Some(scope) = &filter.scope {
+            standing.check(Right::Read, scope)?;
+        }
         let (now_ms, limit) = (clock::now_ms(), limit.min(LIST_ROWS_MAX));
-        let page = pool::run(move || service.store.list(&filter, now_ms, limit, cursor.as_deref()));
+        let page = pool::run(move || {
+            let lists = |scope: &Scope| standing.may(Right::Read, scope);
+            service.store.list_within(&filter, now_ms, limit, cursor.as_deref(), &lists)
+        });
         let page = page.await?.map_err(store_error)?;
         Ok(Response::Listed { rows: page.rows, cursor: page.cursor }.into())
     }
 
-    /// Counters.
-    pub(crate) fn stats(&self) -> Reply {
+    /// Counters: all for who may read everything, else those of the tasks that the peer may read;
+    /// what is not counted by task is nothing then.
+    pub(crate) fn stats(&self, peer: &Peer) -> Reply {
+        let standing = self.access.standing(peer);
+        let uptime_ns = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        if !standing.may_everywhere(Right::Read) {
+            let mut stats = self.ledger.stats_within(&|scope| standing.may(Right::Read, scope));
+            stats.uptime_ns = uptime_ns;
+            return Response::Stats(Box::new(stats)).into();
+        }
         let counters = self.store.counters();
         let mut stats = self.ledger.stats();
         stats.puts = counters.puts;
@@ -56,37 +78,57 @@ impl Service {
         stats.leases = leases as u64;
         stats.waiters = waiters as u64;
         stats.connections = self.connections.load(Ordering::Relaxed) as u64;
-        stats.uptime_ns = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        stats.uptime_ns = uptime_ns;
         Response::Stats(Box::new(stats)).into()
     }
 
-    /// Recent requests: all for who may administer, else one's own.
-    pub(crate) async fn log(&self, peer: &Peer, mut query: LogQuery) -> Reply {
-        if self.access.check_administer(peer).is_err() {
-            query.uid = Some(peer.uid);
+    /// Recent requests: all for who may administer everything, else one's own.
+    pub(crate) async fn log(&self, peer: &Peer, query: LogQuery) -> Reply {
+        let all = self.access.standing(peer).may_everywhere(Right::Administer);
+        let view = match peer.uid {
+            _ if all => View::All,
+            // These may be different people.
+            OVERFLOW_ID => View::Nothing,
+            uid => View::Of(uid),
+        };
+        Response::Logged(self.log.page(query, view).await).into()
+    }
+
+    /// Counters by scope and by user: all for who may read everything, else those of scopes that
+    /// the peer may read, and its own.
+    pub(crate) fn savings(&self, peer: &Peer) -> Reply {
+        let standing = self.access.standing(peer);
+        let all = standing.may_everywhere(Right::Read);
+        let scopes = |scope: &Scope| standing.may(Right::Read, scope);
+        let savings = self.ledger.savings(&scopes, &|uid| all || is_own(peer, uid));
+        Response::Savings(Box::new(savings)).into()
+    }
+
+    /// Who the daemon is and how it is set up. What is set for scopes and users by name is for who
+    /// may administer everything.
+    pub(crate) fn status(&self, peer: &Peer) -> Reply {
+        let settings = self.settings();
+        let mut table = settings.table();
+        if !self.access.standing(peer).may_everywhere(Right::Administer) {
+            table.retain(|(name, ..)| !BY_NAME.contains(&name.as_str()));
         }
-        Response::Logged(self.log.page(query).await).into()
-    }
-
-    /// Counters by scope and by user.
-    pub(crate) fn savings(&self) -> Reply {
-        Response::Savings(Box::new(self.ledger.savings())).into()
-    }
-
-    /// Who the daemon is and how it is set up.
-    pub(crate) fn status(&self) -> Reply {
         let status = Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             protocol: memod_protocol::handshake::VERSIONS.first().copied().unwrap_or(0),
             pid: std::process::id(),
             uid: nix::unistd::geteuid().as_raw(),
-            socket: self.settings.socket.display().to_string(),
-            data: self.settings.data.display().to_string(),
+            socket: settings.socket.display().to_string(),
+            data: settings.data.display().to_string(),
             store_id: self.store.id().to_owned(),
             store_format: self.store.format(),
             started_at_ms: self.started_at_ms,
-            settings: self.settings.table(),
+            settings: table,
         };
         Response::Status(Box::new(status)).into()
     }
+}
+
+/// Whether what is said of a user is said of the peer, and of nobody else.
+pub(crate) fn is_own(peer: &Peer, uid: u32) -> bool {
+    uid == peer.uid && uid != OVERFLOW_ID
 }

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use memod_protocol::{
-    BudgetOf, BudgetReport, BudgetRow, CollectReport, ErrorCode, Response, WireError,
+    BudgetOf, BudgetReport, BudgetRow, CollectReport, ErrorCode, Response, Scope, WireError,
 };
 use memod_store::{FileSystem, Store, StoreError, Usage};
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::admin::is_own;
 use super::reply::{Reply, store_error};
 use super::{Service, pool};
+use crate::grants::Right;
 use crate::server::Peer;
 
 /// Scopes or users in a report: those with the most bytes.
@@ -23,13 +25,33 @@ pub(crate) struct Collection {
 }
 
 impl Service {
-    /// What is stored against what may be.
+    /// What is stored against what may be: all of it for who may read all, else what is said of
+    /// the peer itself and of scopes that it may read.
     ///
     /// # Errors
     /// If the store cannot be read.
-    pub(crate) async fn budgets(self: &Arc<Self>) -> Result<Reply, WireError> {
-        let service = Arc::clone(self);
-        let report = pool::run(move || report(&service.store)).await?.map_err(store_error)?;
+    pub(crate) async fn budgets(self: &Arc<Self>, peer: &Peer) -> Result<Reply, WireError> {
+        let (service, standing) = (Arc::clone(self), self.access.standing(peer));
+        let own = is_own(peer, peer.uid).then_some(peer.uid);
+        let report = pool::run(move || {
+            let tells = |of: &BudgetOf| match of {
+                BudgetOf::Store => false,
+                BudgetOf::Scope(scope) => standing.may(Right::Read, scope),
+                BudgetOf::User(user) => Some(*user) == own,
+            };
+            let whole = standing.may_everywhere(Right::Read);
+            report(&service.store, &|of| whole || tells(of)).map(|mut report| {
+                if !whole {
+                    report = BudgetReport {
+                        budgets: report.budgets,
+                        policy: report.policy,
+                        ..BudgetReport::default()
+                    };
+                }
+                report
+            })
+        });
+        let report = report.await?.map_err(store_error)?;
         Ok(Response::Budgets(Box::new(report)).into())
     }
 
@@ -38,7 +60,7 @@ impl Service {
     /// # Errors
     /// If the peer may not, or another is at work.
     pub(crate) fn collection(self: &Arc<Self>, peer: &Peer) -> Result<Collection, WireError> {
-        self.access.check_administer(peer)?;
+        self.access.standing(peer).check_everywhere(Right::Administer)?;
         let place = Arc::clone(&self.collecting).try_acquire_owned().map_err(|_| {
             WireError::new(ErrorCode::Busy, "space is being collected already")
                 .with_hint("wait until that is done")
@@ -73,7 +95,8 @@ impl Collection {
     }
 }
 
-fn report(store: &Store) -> Result<BudgetReport, StoreError> {
+/// `tells`: whose budgets are told.
+fn report(store: &Store, tells: &dyn Fn(&BudgetOf) -> bool) -> Result<BudgetReport, StoreError> {
     let (counters, budgets) = (store.counters(), store.budgets());
     let row = |of, usage: Usage, limit_bytes| BudgetRow {
         of,
@@ -82,8 +105,13 @@ fn report(store: &Store) -> Result<BudgetReport, StoreError> {
         limit_bytes,
     };
     let all = Usage { entries: counters.entries, bytes: counters.total_bytes() };
-    let mut rows = vec![row(BudgetOf::Store, all, budgets.store_bytes_max)];
-    let usages = store.usage(ROWS_TOLD_MAX)?;
+    let mut rows = Vec::new();
+    if tells(&BudgetOf::Store) {
+        rows.push(row(BudgetOf::Store, all, budgets.store_bytes_max));
+    }
+    let scopes = |scope: &Scope| tells(&BudgetOf::Scope(scope.clone()));
+    let users = |uid| tells(&BudgetOf::User(uid));
+    let usages = store.usage_within(ROWS_TOLD_MAX, &scopes, &users)?;
     for (scope, usage) in usages.scopes {
         if let Some(limit) = budgets.of_scope(&scope) {
             rows.push(row(BudgetOf::Scope(scope), usage, Some(limit)));

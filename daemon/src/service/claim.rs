@@ -16,8 +16,9 @@ use super::Service;
 use memod_store::Tier;
 
 use super::leases::{Asked, Grant, Lessee, Turn};
-use super::lookup::Wanted;
+use super::lookup::{Wanted, forbidden};
 use super::reply::Reply;
+use crate::grants::Right;
 use crate::server::Peer;
 
 /// How far a claim has come.
@@ -65,7 +66,8 @@ pub(crate) struct Waiting {
 pub(crate) struct Woken {
     asker: Asker,
     turn: Turn,
-    grant: Grant,
+    /// None if it may not wait any longer.
+    grant: Option<Grant>,
 }
 
 /// Who claims: what is kept of a claim while it waits.
@@ -100,14 +102,6 @@ impl Asker {
     }
 }
 
-impl Waiting {
-    /// Waits for the holder to commit, release or die, or for the claim's own deadline.
-    pub(crate) async fn woken(mut self) -> Woken {
-        let grant = self.turn.answer().await;
-        Woken { asker: self.asker, turn: self.turn, grant }
-    }
-}
-
 impl Service {
     /// A new connection, as far as leases are concerned.
     pub(crate) fn connect(&self) -> Arc<Lessee> {
@@ -122,6 +116,9 @@ impl Service {
     /// Answers a claim from memory, or gives it its place in the table: in the order of the calls
     /// of this function, unless a disk has to be asked.
     pub(crate) fn claim_in_memory(&self, asker: Asker) -> Begun {
+        if let Some(reply) = self.refused(&asker) {
+            return Begun::Answer(Box::new(reply));
+        }
         match self.fetch_from(&asker.wanted, Tier::Memory) {
             None => Begun::Unknown(Box::new(asker)),
             Some(reply) if reply.is_miss() => Begun::Entered(Box::new(self.enter(asker))),
@@ -131,13 +128,38 @@ impl Service {
 
     /// Answers a claim, or lets it wait.
     pub(crate) async fn claim(self: &Arc<Self>, asker: Asker) -> Claimed {
+        if let Some(reply) = self.refused(&asker) {
+            return Claimed::answer(reply);
+        }
         let reply = self.fetch(&asker.wanted).await;
         if reply.is_miss() { self.entered(self.enter(asker)).await } else { Claimed::answer(reply) }
+    }
+
+    /// Waits for the holder to commit, release or die, for the claim's own deadline, or for its
+    /// right to be taken away: who may not read must not learn when there is something to read.
+    pub(crate) async fn woken(&self, waiting: Waiting) -> Woken {
+        let Waiting { asker, mut turn } = waiting;
+        let mut rules = self.access.changes();
+        let grant = loop {
+            if self.refused(&asker).is_some() {
+                break None;
+            }
+            tokio::select! {
+                biased;
+                grant = turn.answer() => break Some(grant),
+                changed = rules.changed() => changed.expect("the rules live as long as this"),
+            }
+        };
+        Woken { asker, turn, grant }
     }
 
     /// Goes on with a claim that has been woken.
     pub(crate) async fn resume(self: &Arc<Self>, woken: Woken) -> Claimed {
         let Woken { asker, turn, grant } = woken;
+        let Some(grant) = grant else {
+            drop(turn);
+            return self.claim(asker).await;
+        };
         if matches!(grant, Grant::Recheck) {
             // The ticket is used up, and so is nothing to give back.
             turn.keep();
@@ -146,8 +168,24 @@ impl Service {
         self.settle(&asker, grant, turn).await
     }
 
-    /// Asks for the lease of what was not there a moment ago.
+    /// The answer to who may not read where the claim is, not even that it waits; or who asks for a
+    /// lease by a name of its own and may not have it.
+    fn refused(&self, asker: &Asker) -> Option<Reply> {
+        let Claim { lookup, take, owner, .. } = &*asker.claim;
+        let (scope, standing) = (&lookup.call.scope, self.access.standing(&asker.peer));
+        if !standing.may(Right::Read, scope) {
+            return Some(forbidden(&asker.peer, scope, asker.wanted.key));
+        }
+        if !(*take && owner.is_some()) {
+            return None;
+        }
+        standing.check(Right::Lease, scope).err().map(|error| Response::Error(error).into())
+    }
+
+    /// Asks for the lease of what was not there a moment ago. Who may read and take no lease waits
+    /// for what others compute, as if it had not asked for the lease.
     fn enter(&self, asker: Asker) -> Entered {
+        let take = asker.claim.take && self.may_lease(&asker);
         let wait = match (asker.claim.wait_ms, asker.deadline) {
             (Some(_), Some(deadline)) => Some(deadline.saturating_duration_since(Instant::now())),
             // For ever, or so long that it cannot be counted.
@@ -158,7 +196,7 @@ impl Service {
             &asker.lessee,
             asker.wanted.key,
             asker.claim.owner.as_ref(),
-            asker.claim.take,
+            take,
             wait,
         );
         Entered { asker, came_to }
@@ -184,6 +222,11 @@ impl Service {
     /// What a claim is told that waits no longer.
     async fn settle(self: &Arc<Self>, asker: &Asker, grant: Grant, turn: Turn) -> Claimed {
         let key = asker.wanted.key;
+        if let Some(reply) = self.refused(asker) {
+            // It was allowed when it began to wait.
+            self.hand_back(asker, &grant);
+            return Claimed::answer(reply);
+        }
         let response = match grant {
             Grant::Busy(error) => Response::Error(error),
             Grant::GaveUp => Response::Error(self.gave_up()),
@@ -200,20 +243,33 @@ impl Service {
             }
             Grant::Leased(holder) => {
                 let reply = self.fetch(&asker.wanted).await;
-                let Response::Miss(miss) = reply.response else {
-                    // A hit or an error: the lease goes back; a connection's as the turn is
-                    // dropped.
-                    let name = asker.claim.owner.as_ref().map(|owner| owner.name.as_str());
-                    if name.is_some() {
-                        self.leases.release(&asker.peer, &asker.lessee, key, name);
+                match reply.response {
+                    Response::Miss(miss) if self.may_lease(asker) => {
+                        turn.keep();
+                        Response::Leased(Box::new(Leased { miss, holder }))
                     }
-                    return Claimed::answer(reply);
-                };
-                turn.keep();
-                Response::Leased(Box::new(Leased { miss, holder }))
+                    // There is an entry; or the right was taken away while it waited.
+                    response => {
+                        self.hand_back(asker, &Grant::Leased(holder));
+                        return Claimed::answer(Reply { response, ..reply });
+                    }
+                }
             }
         };
         Claimed::answer(Reply::from(response).about(key))
+    }
+
+    fn may_lease(&self, asker: &Asker) -> bool {
+        self.access.standing(&asker.peer).may(Right::Lease, &asker.claim.lookup.call.scope)
+    }
+
+    /// Gives back what was granted and is not wanted: a connection's lease goes back as the turn is
+    /// dropped.
+    fn hand_back(&self, asker: &Asker, grant: &Grant) {
+        let name = asker.claim.owner.as_ref().map(|owner| owner.name.as_str());
+        if matches!(grant, Grant::Leased(_)) && name.is_some() {
+            self.leases.release(&asker.peer, &asker.lessee, asker.wanted.key, name);
+        }
     }
 
     /// Takes or extends a named owner's lease (semantics 29).
@@ -228,6 +284,7 @@ impl Service {
     ) -> Result<Reply, WireError> {
         reserve.owner.check()?;
         let key = checked_key(&reserve.call)?;
+        self.access.standing(peer).check(Right::Lease, &reserve.call.scope)?;
         let now = Some(Duration::ZERO);
         let asked = self.leases.ask(peer, lessee, key, Some(&reserve.owner), true, now);
         let (grant, turn) = match asked {
@@ -248,10 +305,11 @@ impl Service {
         }
     }
 
-    /// Gives a lease back; of what one does not hold, it is without effect (semantics 30).
+    /// Gives a lease back; of what one does not hold, it is without effect (semantics 30). What is
+    /// held is given back also by who may take no more, or others would wait for it in vain.
     ///
     /// # Errors
-    /// If the call is wrong or the owner's name blank.
+    /// If the call is wrong, the owner's name blank, or the peer may take no lease there.
     pub(crate) fn release(
         &self,
         peer: &Peer,
@@ -263,6 +321,7 @@ impl Service {
         }
         let key = checked_key(&release.call)?;
         let released = self.leases.release(peer, lessee, key, release.owner.as_deref());
+        self.access.standing(peer).check(Right::Lease, &release.call.scope)?;
         Ok(Reply::from(Response::Released { released }).about(key))
     }
 

@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use memod_protocol::limits::NEAREST_MAX;
 use memod_protocol::{
-    Difference, Explanation, Holder, InvalidArgument, Miss, Nearest, Response, Why, WireError,
+    Difference, Explanation, Holder, InvalidArgument, Miss, Nearest, Response, Scope, Why,
+    WireError,
 };
 
-use super::lookup::Wanted;
+use super::lookup::{Wanted, forbidden};
 use super::reply::{Reply, store_error};
 use super::{Service, pool};
+use crate::grants::Right;
 use crate::server::Peer;
 
 /// Differences in one answer, in bytes, so that it fits into a frame.
@@ -26,7 +28,7 @@ impl Service {
     /// If the call is wrong, the interface is not the call's, or the store fails.
     pub(crate) async fn explain(
         self: &Arc<Self>,
-        _peer: &Peer,
+        peer: &Peer,
         why: Why,
     ) -> Result<Reply, WireError> {
         let Why { lookup, interface, nearest_max } = why;
@@ -36,16 +38,24 @@ impl Service {
             let problem = "is not that of the given task name and interface";
             return Err(InvalidArgument::new("signature", problem).into());
         }
-        let found = self.fetch(&wanted).await;
+        let standing = self.access.standing(peer);
+        let may_read = standing.may(Right::Read, &call.scope);
+        let found = if may_read {
+            self.fetch(&wanted).await
+        } else {
+            forbidden(peer, &call.scope, wanted.key)
+        };
         let miss = match found.response {
             Response::Hit(_) => None,
-            Response::Miss(miss) => Some(self.with_holder(miss)),
+            Response::Miss(miss) if may_read => Some(self.with_holder(miss)),
+            Response::Miss(miss) => Some(miss),
             _ => return Ok(found),
         };
         let nearest = if miss.is_some() {
             let limit = nearest_max.min(NEAREST_MAX) as usize;
             let service = Arc::clone(self);
-            let search = move || service.store.nearest(&call, &interface, limit);
+            let tells = move |scope: &Scope| standing.may(Right::Read, scope);
+            let search = move || service.store.nearest_within(&call, &interface, limit, &tells);
             pool::run(search).await?.map_err(store_error)?
         } else {
             Vec::new()

@@ -6,17 +6,20 @@
 use std::sync::Arc;
 
 use memod_protocol::limits::LIST_ROWS_MAX;
-use memod_protocol::{Filter, Key, Selector, WireError};
+use memod_protocol::{Filter, Key, Scope, Selector, WireError};
 use memod_store::GraveCause;
 
+use super::access::Standing;
 use super::reply::store_error;
 use super::{Service, clock, pool};
+use crate::grants::Right;
 use crate::server::Peer;
 
 /// An invalidation at work.
 #[derive(Debug)]
 pub(crate) struct Invalidation {
     service: Arc<Service>,
+    standing: Standing,
     by_uid: u32,
     dry_run: bool,
     matched: u64,
@@ -41,7 +44,16 @@ impl Service {
         selector: Selector,
         dry_run: bool,
     ) -> Result<Invalidation, WireError> {
-        self.access.check_administer(peer)?;
+        let standing = self.access.standing(peer);
+        match &selector {
+            Selector::Matching(Filter { scope: Some(scope), .. }) => {
+                standing.check(Right::Administer, scope)?;
+            }
+            // What it may not forget does not match.
+            Selector::Matching(_) | Selector::Keys(_) => {
+                standing.check_somewhere(Right::Administer)?;
+            }
+        }
         match &selector {
             Selector::Keys(keys) => {
                 tracing::info!(uid = peer.uid, dry_run, keys = keys.len(), "invalidating by key");
@@ -59,7 +71,8 @@ impl Service {
             }
             Selector::Matching(filter) => Rest::Matching { filter, cursor: None },
         };
-        Ok(Invalidation { service: Arc::clone(self), by_uid: peer.uid, dry_run, matched: 0, rest })
+        let (service, by_uid) = (Arc::clone(self), peer.uid);
+        Ok(Invalidation { service, standing, by_uid, dry_run, matched: 0, rest })
     }
 }
 
@@ -87,13 +100,16 @@ impl Invalidation {
                 if keys.len() > 0 {
                     self.rest = Rest::Keys(keys);
                 }
+                let page = self.service.among(&self.standing, Right::Administer, page).await?;
                 if self.dry_run { self.present(page).await? } else { page }
             }
             Rest::Matching { filter, cursor } => {
                 let (service, wanted) = (Arc::clone(&self.service), filter.clone());
-                let now_ms = clock::now_ms();
+                let (now_ms, standing) = (clock::now_ms(), self.standing.clone());
                 let page = pool::run(move || {
-                    service.store.list(&wanted, now_ms, LIST_ROWS_MAX, cursor.as_deref())
+                    let lists = |scope: &Scope| standing.may(Right::Administer, scope);
+                    let store = &service.store;
+                    store.list_within(&wanted, now_ms, LIST_ROWS_MAX, cursor.as_deref(), &lists)
                 });
                 let page = page.await?.map_err(store_error)?;
                 if page.cursor.is_some() {

@@ -111,18 +111,50 @@ impl Ledger {
         pages.count(scope, task, uid, None);
     }
 
+    /// Counts a miss where the peer may not read: of no task, so that nobody's counters change by
+    /// what strangers ask.
+    pub(crate) fn refused(&self, uid: u32, reason: MissReason) {
+        let mut pages = self.lock();
+        *pages.reasons.entry(reason).or_default() += 1;
+        pages.changed = true;
+        pages.total.count(None);
+        pages.count_user(uid, None);
+    }
+
     /// The counters as an answer; what the ledger does not know is zero.
     pub(crate) fn stats(&self) -> Stats {
-        let mut stats = self.lock().stats();
+        Self::told(self.lock().stats())
+    }
+
+    /// The counters of the tasks of some scopes, and their sums.
+    pub(crate) fn stats_within(&self, tells: &dyn Fn(&Scope) -> bool) -> Stats {
+        let mut all = self.lock().stats();
+        all.by_task.retain(|row| tells(&row.scope));
+        let mut stats = Stats { by_task: all.by_task, ..Stats::default() };
+        for row in &stats.by_task {
+            stats.hits = stats.hits.saturating_add(row.hits);
+            stats.misses = stats.misses.saturating_add(row.misses);
+            stats.time_saved_ns = stats.time_saved_ns.saturating_add(row.time_saved_ns);
+        }
+        Self::told(stats)
+    }
+
+    fn told(mut stats: Stats) -> Stats {
         stats.by_task.sort_by_key(|row| Counters::rank(row.hits, row.misses, row.time_saved_ns));
         stats.by_task.truncate(ROWS_TOLD_MAX);
         stats
     }
 
-    /// The counters by scope and by user as an answer.
-    pub(crate) fn savings(&self) -> Savings {
+    /// The counters by scope and by user as an answer, of these scopes and users.
+    pub(crate) fn savings(
+        &self,
+        scopes: &dyn Fn(&Scope) -> bool,
+        users: &dyn Fn(u32) -> bool,
+    ) -> Savings {
         let mut savings = self.lock().savings();
         let Savings { by_scope, by_uid } = &mut savings;
+        by_scope.retain(|row| scopes(&row.scope));
+        by_uid.retain(|row| users(row.uid));
         by_scope.sort_by_key(|row| Counters::rank(row.hits, row.misses, row.time_saved_ns));
         by_scope.truncate(ROWS_TOLD_MAX);
         by_uid.sort_by_key(|row| Counters::rank(row.hits, row.misses, row.time_saved_ns));
@@ -143,15 +175,19 @@ impl Pages {
     fn count(&mut self, scope: &Scope, task: &str, uid: u32, spared_ns: Option<u64>) {
         self.changed = true;
         self.total.count(spared_ns);
-        if let Some(user) = self.users.get_mut(&uid) {
-            user.count(spared_ns);
-        } else if self.users.len() < USERS_MAX {
-            self.users.entry(uid).or_default().count(spared_ns);
-        }
+        self.count_user(uid, spared_ns);
         self.update_task(scope, task, |counters| counters.count(spared_ns));
         // A scope has a page as soon as one of its tasks has.
         if let Some(page) = self.scopes.get_mut(scope) {
             page.total.count(spared_ns);
+        }
+    }
+
+    fn count_user(&mut self, uid: u32, spared_ns: Option<u64>) {
+        if let Some(user) = self.users.get_mut(&uid) {
+            user.count(spared_ns);
+        } else if self.users.len() < USERS_MAX {
+            self.users.entry(uid).or_default().count(spared_ns);
         }
     }
 
@@ -223,14 +259,32 @@ mod tests {
         assert_eq!((stats.hits, stats.misses, stats.time_saved_ns), (2, 1, 12));
         assert_eq!(stats.by_task.len(), 2);
         assert_eq!(stats.misses_by_reason, vec![(MissReason::Corrupt, 1)]);
-        let savings = restored.savings();
-        assert_eq!(savings, ledger.savings());
+        let all = |ledger: &Ledger| ledger.savings(&|_| true, &|_| true);
+        let savings = all(&restored);
+        assert_eq!(savings, all(&ledger));
         let by_uid: Vec<_> =
             savings.by_uid.iter().map(|row| (row.uid, row.hits, row.misses)).collect();
         assert_eq!(by_uid, [(1001, 1, 0), (1000, 1, 1)]);
         let by_scope: Vec<_> =
             savings.by_scope.iter().map(|row| (&*row.scope.project, row.time_saved_ns)).collect();
         assert_eq!(by_scope, [("p", 12), ("q", 0)]);
+    }
+
+    #[test]
+    fn only_what_is_asked_for_is_told() {
+        let ledger = Ledger::default();
+        let other = Scope::new("q", "d");
+        for _ in 0..3 {
+            ledger.hit(&other, "b", 1001, 7);
+        }
+        ledger.hit(&scope(), "a", 1000, 5);
+        ledger.refused(1002, MissReason::Forbidden);
+        let stats = ledger.stats_within(&|of| *of == scope());
+        assert_eq!((stats.hits, stats.misses, stats.time_saved_ns), (1, 0, 5));
+        assert_eq!((stats.by_task.len(), stats.misses_by_reason.len()), (1, 0));
+        let savings = ledger.savings(&|of| *of == scope(), &|uid| uid == 1002);
+        assert_eq!((savings.by_scope.len(), savings.by_uid.len()), (1, 1));
+        assert_eq!((ledger.stats().misses, ledger.stats().by_task.len()), (1, 2));
     }
 
     #[test]

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use memod_protocol::limits::INLINE_BYTES_MAX;
 use memod_protocol::name::label;
 use memod_protocol::{
-    Delivery, ErrorCode, Hit, Key, Lookup, Miss, MissReason, Output, Response, WireError,
+    Delivery, ErrorCode, Hit, Key, Lookup, Miss, MissReason, Output, Response, Scope, WireError,
 };
 use memod_store::{Content, Found, GraveCause, StoredEntry, Tier};
 
 use super::reply::{Reply, Stream, store_error};
 use super::{Service, clock, pool};
+use crate::grants::Right;
 use crate::server::Peer;
 
 /// What is looked up, and how old it may be.
@@ -50,19 +51,31 @@ impl Wanted {
 
 impl Service {
     /// Answers a lookup if no disk has to be read for it.
-    pub(crate) fn lookup_in_memory(&self, _peer: &Peer, lookup: &Lookup) -> Option<Reply> {
+    pub(crate) fn lookup_in_memory(&self, peer: &Peer, lookup: &Lookup) -> Option<Reply> {
         match Wanted::new(lookup) {
+            Ok(wanted) if !self.may_read(peer, &lookup.call.scope) => {
+                Some(forbidden(peer, &lookup.call.scope, wanted.key))
+            }
             Ok(wanted) => self.fetch_from(&wanted, Tier::Memory),
             Err(error) => Some(Response::Error(error).into()),
         }
     }
 
     /// Answers a lookup, from disk if need be.
-    pub(crate) async fn lookup(self: &Arc<Self>, _peer: &Peer, lookup: &Lookup) -> Reply {
+    pub(crate) async fn lookup(self: &Arc<Self>, peer: &Peer, lookup: &Lookup) -> Reply {
         match Wanted::new(lookup) {
+            Ok(wanted) if !self.may_read(peer, &lookup.call.scope) => {
+                forbidden(peer, &lookup.call.scope, wanted.key)
+            }
             Ok(wanted) => self.fetch(&wanted).await,
             Err(error) => Response::Error(error).into(),
         }
+    }
+
+    /// Whether the peer may learn what is in this scope. Asks nothing of the store, so that not
+    /// even the time that it takes tells what is there.
+    pub(crate) fn may_read(&self, peer: &Peer, scope: &Scope) -> bool {
+        self.access.standing(peer).may(Right::Read, scope)
     }
 
     /// What is wanted, from memory if it is there, else from disk.
@@ -88,15 +101,20 @@ impl Service {
     /// One output of an entry, by key.
     pub(crate) async fn read(
         self: &Arc<Self>,
-        _peer: &Peer,
+        peer: &Peer,
         key: Key,
         output: &str,
     ) -> Result<Reply, WireError> {
+        let standing = self.readable(peer, key).await?;
         let service = Arc::clone(self);
         let found = pool::run(move || service.store.lookup(&key, Tier::Disk)).await?;
         let Found::Entry(entry) = found.map_err(store_error)? else {
             return Err(no_entry(key));
         };
+        let writer = entry.provenance.writer_uid;
+        if self.access.is_quarantined(writer) && !standing.may(Right::Administer, &entry.scope) {
+            return Err(WireError::new(ErrorCode::Forbidden, quarantined(writer)));
+        }
         let mut entry = Arc::unwrap_or_clone(entry);
         entry.outputs.retain(|stored| stored.name == output);
         if entry.outputs.is_empty() {
@@ -113,6 +131,12 @@ impl Service {
     fn judge(&self, wanted: &Wanted, found: Found) -> Reply {
         let key = wanted.key;
         let miss = match found {
+            Found::Entry(entry) if self.access.is_quarantined(entry.provenance.writer_uid) => {
+                Miss {
+                    detail: Some(quarantined(entry.provenance.writer_uid)),
+                    ..miss(key, MissReason::Forbidden)
+                }
+            }
             Found::Entry(entry) => {
                 let created_at_ms = entry.provenance.created_at_ms;
                 let age_ms = wanted.asked_at_ms.saturating_sub(created_at_ms);
@@ -163,7 +187,7 @@ impl Service {
 
     /// The greatest age of a hit in milliseconds; none if entries do not expire.
     pub(crate) fn max_age_ms(&self, asked: Option<u64>) -> Option<u64> {
-        let default = || u64::try_from(self.settings.max_age.as_millis()).unwrap_or(u64::MAX);
+        let default = || u64::try_from(self.settings().max_age.as_millis()).unwrap_or(u64::MAX);
         Some(asked.unwrap_or_else(default)).filter(|most| *most > 0)
     }
 }
@@ -180,6 +204,19 @@ fn cause(cause: GraveCause) -> MissReason {
         GraveCause::Corrupt => MissReason::Corrupt,
         GraveCause::BlobMissing => MissReason::BlobMissing,
     }
+}
+
+/// The answer to a lookup in a scope that the peer may not read.
+pub(crate) fn forbidden(peer: &Peer, scope: &Scope, key: Key) -> Reply {
+    let Scope { project, domain } = scope;
+    let (project, domain) = (project.escape_debug(), domain.escape_debug());
+    let detail = Some(format!("user {} may not read {project}/{domain}", peer.uid));
+    Response::Miss(Miss { detail, ..miss(key, MissReason::Forbidden) }).into()
+}
+
+/// Why an entry is not served that could be.
+fn quarantined(writer_uid: u32) -> String {
+    format!("its writer, user {writer_uid}, is quarantined")
 }
 
 /// The error for a key that is not stored, where one was named.

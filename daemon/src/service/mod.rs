@@ -18,16 +18,18 @@ mod leases;
 mod ledger;
 mod lookup;
 mod pool;
+mod probe;
 mod put;
 mod reply;
 mod request_log;
 mod verify;
 
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use memod_store::Store;
+use memod_store::{Store, Usages};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
@@ -37,6 +39,7 @@ pub(crate) use leases::Lessee;
 pub(crate) use put::{GatheredPut, OutputContent, digest_mismatch};
 pub(crate) use reply::{Reply, Stream};
 
+use crate::grants::{Grant, ScopeGlob};
 use crate::settings::Settings;
 use access::Access;
 use leases::Leases;
@@ -50,11 +53,13 @@ const LEDGER_NOTE: &str = "ledger.2";
 /// Mutations that may wait for the writer; less than the store's own bound, so that handing one
 /// over never blocks an async thread.
 const MUTATIONS_QUEUED_MAX: usize = 512;
+/// Patterns of grants of which it is looked whether they match anything.
+const IDLE_LOOKED_MAX: usize = 1000;
 
 /// The service. One for the whole daemon.
 #[derive(Debug)]
 pub(crate) struct Service {
-    settings: Arc<Settings>,
+    settings: RwLock<Arc<Settings>>,
     store: Store,
     access: Access,
     ledger: Ledger,
@@ -85,11 +90,11 @@ impl Service {
         let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
         let leases = Leases::new(settings.waiters_max, settings.lease_heartbeat_max);
         Arc::new(Self {
-            access: Access::own(),
+            access: Access::new(&settings),
             ledger,
             leases,
             log: RequestLog::new(settings.log_requests),
-            settings,
+            settings: RwLock::new(settings),
             store,
             mutations: Arc::new(Semaphore::new(MUTATIONS_QUEUED_MAX)),
             verifying: Arc::new(Semaphore::new(1)),
@@ -100,6 +105,38 @@ impl Service {
             started_at_ms: clock::now_ms(),
             host,
         })
+    }
+
+    /// The settings in force.
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Goes over to other settings, as far as they can change while it runs.
+    pub(crate) fn set_settings(&self, settings: Arc<Settings>) {
+        self.access.set(&settings);
+        self.store.set_budgets(settings.budgets.resolve(&settings.data));
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
+    }
+
+    /// Logs which grants are for no scope in which anything is stored.
+    /// Nobody waits for that: the disk may take its time.
+    pub(crate) fn tell_idle_grants(self: &Arc<Self>) {
+        let (settings, service) = (self.settings(), Arc::clone(self));
+        if settings.grants.is_empty() {
+            return;
+        }
+        tokio::spawn(async move {
+            let looked = pool::run(move || {
+                service.store.usage(usize::MAX).map(|usages| idle(&settings.grants, &usages))
+            });
+            let Ok(Ok(idle)) = looked.await else {
+                return tracing::warn!("whether grants match anything cannot be read");
+            };
+            for glob in idle {
+                tracing::warn!("grants: {glob:?} matches no scope in which anything is stored");
+            }
+        });
     }
 
     /// Tells how many connections are open.
@@ -142,4 +179,20 @@ impl Service {
             tracing::warn!("the counters cannot be written down: {error}");
         }
     }
+}
+
+/// The patterns of grants that match no scope of these; none if there is no scope yet.
+fn idle(grants: &[Grant], usages: &Usages) -> BTreeSet<String> {
+    if usages.scopes.is_empty() {
+        return BTreeSet::new();
+    }
+    let globs: HashMap<String, &ScopeGlob> = grants
+        .iter()
+        .flat_map(|grant| &grant.scopes)
+        .filter(|glob| !glob.is_everything())
+        .take(IDLE_LOOKED_MAX)
+        .map(|glob| (glob.to_string(), glob))
+        .collect();
+    let is_idle = |glob: &ScopeGlob| !usages.scopes.iter().any(|(scope, _)| glob.matches(scope));
+    globs.into_iter().filter(|(_, glob)| is_idle(glob)).map(|(text, _)| text).collect()
 }

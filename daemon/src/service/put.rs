@@ -6,21 +6,28 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use memod_protocol::name::{self, label};
 use memod_protocol::{
-    ErrorCode, Interface, InvalidArgument, Literal, LiteralType, NewOutput, Provenance, Put,
+    ErrorCode, Interface, InvalidArgument, Key, Literal, LiteralType, NewOutput, Provenance, Put,
     Response, RunClaim, WireError,
 };
 use memod_store::{NewEntry, Prepared, Replace, StoreError, Upload};
+use tokio::time::Instant;
 
 use super::reply::{Reply, store_error};
 use super::{Service, clock, pool};
+use crate::grants::Right;
 use crate::server::Peer;
 
 /// Outputs that together are larger than this are hashed off the async threads.
 const HASH_IN_PLACE_BYTES: usize = 128 * 1024;
+
+/// Who may not read everything is answered no earlier than this after its put: later than it takes
+/// to find that its content is there already.
+const ANSWER_AFTER: Duration = Duration::from_millis(2);
 
 /// A put whose outputs' bytes are at hand.
 #[derive(Debug)]
@@ -44,8 +51,12 @@ pub(crate) enum OutputContent {
 
 impl Service {
     /// Opens an upload.
-    pub(crate) fn begin_upload(&self) -> Upload {
-        self.store.begin_upload()
+    ///
+    /// # Errors
+    /// If the peer may put nowhere.
+    pub(crate) fn begin_upload(&self, peer: &Peer) -> Result<Upload, WireError> {
+        self.access.standing(peer).check_somewhere(Right::Write)?;
+        Ok(self.store.begin_upload())
     }
 
     /// Appends to an upload.
@@ -54,18 +65,40 @@ impl Service {
     /// If the store cannot take it; the upload is gone then.
     pub(crate) async fn append_upload(
         &self,
+        peer: &Peer,
         mut upload: Upload,
         payload: Bytes,
     ) -> Result<Upload, WireError> {
-        pool::run(move || upload.write(payload).map(|()| upload)).await?.map_err(store_error)
+        let written = pool::run(move || upload.write(payload).map(|()| upload)).await?;
+        written.map_err(|error| self.put_error(peer, error))
     }
 
     /// Completes an upload.
     ///
     /// # Errors
     /// If the store cannot take it; the upload is gone then.
-    pub(crate) async fn finish_upload(&self, upload: Upload) -> Result<Prepared, WireError> {
-        pool::run(move || upload.finish()).await?.map_err(store_error)
+    pub(crate) async fn finish_upload(
+        &self,
+        peer: &Peer,
+        upload: Upload,
+    ) -> Result<Prepared, WireError> {
+        let finished = pool::run(move || upload.finish()).await?;
+        finished.map_err(|error| self.put_error(peer, error))
+    }
+
+    /// What a peer is told if something cannot be stored. How much there is in all is for who may
+    /// read all: from one put to the next it would tell whether content was there.
+    fn put_error(&self, peer: &Peer, error: StoreError) -> WireError {
+        match error {
+            StoreError::StoreFull { need, .. }
+                if !self.access.standing(peer).may_everywhere(Right::Read) =>
+            {
+                let text = format!("the store is full: there is no room for {need} bytes more");
+                WireError::new(ErrorCode::OverBudget, text)
+                    .with_hint("who administers it can set a larger store_bytes_max")
+            }
+            error => store_error(error),
+        }
     }
 
     /// Remembers a run.
@@ -79,9 +112,22 @@ impl Service {
     ) -> Result<Reply, WireError> {
         let GatheredPut { mut put, imported, contents } = gathered;
         put.call.check()?;
-        if let Some(provenance) = &imported {
-            self.access.check_administer(peer)?;
+        let right = if imported.is_some() { Right::Administer } else { Right::Write };
+        let standing = self.access.standing(peer);
+        standing.check(right, &put.call.scope)?;
+        let apart = !standing.may_everywhere(Right::Read);
+        let answer_at = Instant::now() + ANSWER_AFTER;
+        if self.access.is_quarantined(peer.uid) {
+            let text = format!("user {} is quarantined and may not put", peer.uid);
+            return Err(WireError::new(ErrorCode::Forbidden, text));
+        }
+        let mut imported = imported;
+        if let Some(provenance) = &mut imported {
             check_provenance(provenance)?;
+            if !standing.may_everywhere(Right::Administer) {
+                // Or it could fill another's budget, and have entries evicted elsewhere.
+                provenance.writer_uid = peer.uid;
+            }
             // How old it may be is asked of who looks it up.
             put.max_age_ms = Some(0);
         }
@@ -105,12 +151,19 @@ impl Service {
             key,
             interface: put.interface,
             outputs,
-            replace: self.replace(put.overwrite, put.max_age_ms),
+            replace: self.replacing(key, put.overwrite, put.max_age_ms).await?,
             provenance: imported.map_or_else(|| self.provenance(peer, put.run), |made| *made),
             identity: put.call,
+            apart,
         };
-        let outcome = self.commit(|store, done| store.put(entry, done)).await?;
-        self.leases.committed(key);
+        let outcome = self.submit(|store, done| store.put(entry, done)).await;
+        if outcome.is_ok() {
+            self.leases.committed(key);
+        }
+        if apart {
+            tokio::time::sleep_until(answer_at).await;
+        }
+        let outcome = outcome.map_err(|error| self.put_error(peer, error))?;
         Ok(Reply::from(Response::Put(outcome)).about(key))
     }
 
@@ -131,8 +184,15 @@ impl Service {
         &self,
         submit: impl FnOnce(&memod_store::Store, Box<dyn FnOnce(Result<T, StoreError>) + Send>),
     ) -> Result<T, WireError> {
+        self.submit(submit).await.map_err(store_error)
+    }
+
+    async fn submit<T: Send + 'static>(
+        &self,
+        submit: impl FnOnce(&memod_store::Store, Box<dyn FnOnce(Result<T, StoreError>) + Send>),
+    ) -> Result<T, StoreError> {
         let permit = Arc::clone(&self.mutations).acquire_owned().await;
-        let permit = permit.map_err(|_| store_error(StoreError::Closed))?;
+        let permit = permit.map_err(|_| StoreError::Closed)?;
         let (sender, receiver) = tokio::sync::oneshot::channel();
         submit(
             &self.store,
@@ -142,7 +202,7 @@ impl Service {
                 drop(permit);
             }),
         );
-        receiver.await.unwrap_or(Err(StoreError::Closed)).map_err(store_error)
+        receiver.await.unwrap_or(Err(StoreError::Closed))
     }
 
     fn replace(&self, overwrite: bool, max_age_ms: Option<u64>) -> Replace {
@@ -153,6 +213,31 @@ impl Service {
             Some(most) => Replace::IfCreatedBefore(clock::now_ms().saturating_sub(most)),
             None => Replace::Never,
         }
+    }
+
+    /// What becomes of an entry that is there: one that is not served because its writer is
+    /// quarantined is replaced.
+    async fn replacing(
+        self: &Arc<Self>,
+        key: Key,
+        overwrite: bool,
+        max_age_ms: Option<u64>,
+    ) -> Result<Replace, WireError> {
+        let replace = self.replace(overwrite, max_age_ms);
+        if replace == Replace::Always || !self.access.has_quarantine() {
+            return Ok(replace);
+        }
+        let service = Arc::clone(self);
+        let standing = pool::run(move || service.store.describe(&key)).await?;
+        let made = standing.map_err(store_error)?.map(|entry| entry.provenance);
+        let set_apart = made.filter(|made| self.access.is_quarantined(made.writer_uid));
+        Ok(match (set_apart, replace) {
+            (None, replace) => replace,
+            (Some(made), Replace::IfCreatedBefore(ms)) => {
+                Replace::IfCreatedBefore(ms.max(made.created_at_ms.saturating_add(1)))
+            }
+            (Some(made), _) => Replace::IfCreatedBefore(made.created_at_ms.saturating_add(1)),
+        })
     }
 
     fn prepare(

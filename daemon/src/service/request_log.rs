@@ -1,9 +1,10 @@
 //! The request log: the last requests, always on, in memory.
 //!
 //! **Invariants.** Bounded by number and by bytes: the oldest go first. A request costs one short
-//! lock. Nothing of an input or output is kept but its length.
+//! lock. Nothing of an input or output is kept but its length. Who sees only its own requests sees
+//! them numbered by themselves, so that no gap tells of others.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -73,12 +74,41 @@ impl Record {
     }
 }
 
+/// Whose requests somebody sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum View {
+    /// Everybody's.
+    All,
+    /// This user's.
+    Of(u32),
+    /// Nobody's.
+    Nothing,
+}
+
+impl View {
+    fn shows(self, record: &Record) -> bool {
+        match self {
+            Self::All => true,
+            Self::Of(uid) => record.peer.uid == uid,
+            Self::Nothing => false,
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Ring {
     records: VecDeque<Record>,
     /// The number of the first record that is still there.
     first: u64,
+    by_user: HashMap<u32, Tally>,
     bytes: usize,
+}
+
+/// How many records of a user are not there any more, and how many are.
+#[derive(Debug, Clone, Copy, Default)]
+struct Tally {
+    gone: u64,
+    there: u64,
 }
 
 /// The log.
@@ -103,6 +133,7 @@ impl RequestLog {
     pub(crate) fn push(&self, record: Record) {
         let mut ring = self.locked();
         ring.bytes += record.memory_bytes();
+        ring.by_user.entry(record.peer.uid).or_default().there += 1;
         ring.records.push_back(record);
         // What is thrown away is freed after the lock is.
         let mut old = None;
@@ -110,6 +141,8 @@ impl RequestLog {
             let Some(oldest) = ring.records.pop_front() else { break };
             ring.bytes = ring.bytes.saturating_sub(oldest.memory_bytes());
             ring.first += 1;
+            let tally = ring.by_user.entry(oldest.peer.uid).or_default();
+            *tally = Tally { gone: tally.gone + 1, there: tally.there.saturating_sub(1) };
             old = Some(oldest);
         }
         drop(ring);
@@ -118,7 +151,7 @@ impl RequestLog {
     }
 
     /// What meets a query; if nothing does yet, waits for the first for as long as it says.
-    pub(crate) async fn page(&self, mut query: LogQuery) -> LogPage {
+    pub(crate) async fn page(&self, mut query: LogQuery, view: View) -> LogPage {
         let wait = Duration::from_millis(query.wait_ms).min(WAIT_MAX);
         let deadline = tokio::time::Instant::now() + wait;
         let mut lost = 0;
@@ -126,7 +159,7 @@ impl RequestLog {
             let mut came = std::pin::pin!(self.came.notified());
             // What comes from here on is not missed.
             came.as_mut().enable();
-            let mut page = self.locked().page(&query);
+            let mut page = self.locked().page(&query, view);
             lost += page.lost;
             page.lost = lost;
             if !page.rows.is_empty() {
@@ -141,22 +174,49 @@ impl RequestLog {
 }
 
 impl Ring {
-    /// The number behind that of the last record.
-    fn end(&self) -> u64 {
-        self.first.saturating_add(self.records.len() as u64)
+    /// The number of the first record that is still there.
+    fn first(&self, view: View) -> u64 {
+        match view {
+            View::All => self.first,
+            View::Of(uid) => self.tally(uid).gone,
+            View::Nothing => 0,
+        }
     }
 
-    fn page(&self, query: &LogQuery) -> LogPage {
+    fn tally(&self, uid: u32) -> Tally {
+        self.by_user.get(&uid).copied().unwrap_or_default()
+    }
+
+    /// The number behind that of the last record.
+    fn end(&self, view: View) -> u64 {
+        let there = match view {
+            View::All => self.records.len() as u64,
+            View::Of(uid) => self.tally(uid).there,
+            View::Nothing => 0,
+        };
+        self.first(view).saturating_add(there)
+    }
+
+    fn page(&self, query: &LogQuery, view: View) -> LogPage {
         let limit = query.limit.clamp(1, LOG_ROWS_MAX) as usize;
-        query.from.map_or_else(|| self.last(query, limit), |from| self.from(from, query, limit))
+        match query.from {
+            Some(from) => self.from(from, query, limit, view),
+            None => self.last(query, limit, view),
+        }
     }
 
     /// The rows from a number on.
-    fn from(&self, from: u64, query: &LogQuery, limit: usize) -> LogPage {
-        let skipped = usize::try_from(from.saturating_sub(self.first)).unwrap_or(usize::MAX);
-        let mut wanted = (self.first..)
-            .zip(&self.records)
-            .skip(skipped.min(self.records.len()))
+    fn from(&self, from: u64, query: &LogQuery, limit: usize, view: View) -> LogPage {
+        let (first, end) = (self.first(view), self.end(view));
+        let lost = first.saturating_sub(from);
+        if from >= end {
+            // Who waits for the next is asked anew at each of anybody's.
+            return LogPage { rows: Vec::new(), next: end, lost };
+        }
+        let skipped = usize::try_from(from.saturating_sub(first)).unwrap_or(usize::MAX);
+        let mut wanted = (first..)
+            .zip(self.records.iter().filter(|record| view.shows(record)))
+            .skip(skipped)
             .filter(|(_, record)| record.meets(query))
             .peekable();
         let mut room = Room::new(limit);
@@ -164,24 +224,26 @@ impl Ring {
         while let Some((sequence, record)) = wanted.next_if(|(_, record)| room.takes(record)) {
             rows.push(record.row(sequence));
         }
-        let next = wanted.peek().map_or_else(|| self.end(), |(following, _)| *following);
-        LogPage { rows, next, lost: self.first.saturating_sub(from) }
+        let next = wanted.peek().map_or(end, |(following, _)| *following);
+        LogPage { rows, next, lost }
     }
 
     /// The last rows.
-    fn last(&self, query: &LogQuery, limit: usize) -> LogPage {
+    fn last(&self, query: &LogQuery, limit: usize, view: View) -> LogPage {
         let mut room = Room::new(limit);
+        let end = self.end(view);
         let mut rows: Vec<LogRow> = self
             .records
             .iter()
             .rev()
-            .zip((0..self.end()).rev())
+            .filter(|record| view.shows(record))
+            .zip((0..end).rev())
             .filter(|(record, _)| record.meets(query))
             .take_while(|(record, _)| room.takes(record))
             .map(|(record, sequence)| record.row(sequence))
             .collect();
         rows.reverse();
-        LogPage { rows, next: self.end(), lost: 0 }
+        LogPage { rows, next: end, lost: 0 }
     }
 }
 
@@ -210,7 +272,7 @@ mod tests {
     use super::*;
 
     fn record(task: &str, verb: Verb) -> Record {
-        let peer = Peer { uid: 7, pid: None, program: None };
+        let peer = Peer { uid: 7, groups: [].into(), pid: None, program: None };
         Record {
             at_ms: 1,
             peer: Arc::new(peer),
@@ -240,14 +302,35 @@ mod tests {
         for number in 0..10 {
             log.push(record(&number.to_string(), Verb::Put));
         }
-        let last = log.page(query(None, 3)).await;
+        let last = log.page(query(None, 3), View::All).await;
         assert_eq!((sequences(&last), last.next, last.lost), (vec![7, 8, 9], 10, 0));
-        let early = log.page(query(Some(2), 3)).await;
+        let early = log.page(query(Some(2), 3), View::All).await;
         assert_eq!((sequences(&early), early.next, early.lost), (vec![6, 7, 8], 9, 4));
-        let rest = log.page(query(Some(early.next), 3)).await;
+        let rest = log.page(query(Some(early.next), 3), View::All).await;
         assert_eq!((sequences(&rest), rest.next, rest.lost), (vec![9], 10, 0));
-        let beyond = log.page(query(Some(u64::MAX), 3)).await;
+        let beyond = log.page(query(Some(u64::MAX), 3), View::All).await;
         assert_eq!((sequences(&beyond), beyond.next), (vec![], 10));
+    }
+
+    #[tokio::test]
+    async fn who_sees_its_own_rows_sees_no_gaps() {
+        let log = RequestLog::new(6);
+        let of = |uid| {
+            let peer = Peer { uid, groups: [].into(), pid: None, program: None };
+            Record { peer: Arc::new(peer), ..record("t", Verb::Put) }
+        };
+        for uid in [7, 8, 8, 7, 8, 8, 8, 7, 8] {
+            log.push(of(uid));
+        }
+        // Gone are one row of 7 and two of 8.
+        let own = log.page(query(None, 100), View::Of(7)).await;
+        assert_eq!((sequences(&own), own.next, own.lost), (vec![1, 2], 3, 0));
+        let from = log.page(query(Some(0), 1), View::Of(7)).await;
+        assert_eq!((sequences(&from), from.next, from.lost), (vec![1], 2, 1));
+        log.push(of(8));
+        assert_eq!(log.page(query(Some(own.next), 100), View::Of(7)).await.next, 3);
+        let none = log.page(query(None, 100), View::Of(9)).await;
+        assert_eq!((none.rows.len(), none.next, none.lost), (0, 0, 0));
     }
 
     #[tokio::test]
@@ -258,14 +341,14 @@ mod tests {
             log.push(record("t", verb));
         }
         let puts = LogQuery { verb: Some(Verb::Put), ..query(Some(0), 3) };
-        let first = log.page(puts.clone()).await;
+        let first = log.page(puts.clone(), View::All).await;
         assert_eq!((sequences(&first), first.next), (vec![0, 2, 4], 6));
-        let second = log.page(LogQuery { from: Some(first.next), ..puts }).await;
+        let second = log.page(LogQuery { from: Some(first.next), ..puts }, View::All).await;
         assert_eq!((sequences(&second), second.next), (vec![6, 8], 10));
         let other = LogQuery { uid: Some(8), ..query(None, 3) };
-        assert_eq!(log.page(other).await.rows, []);
+        assert_eq!(log.page(other, View::All).await.rows, []);
         let other = LogQuery { task: Some("u".to_owned()), ..query(None, 3) };
-        assert_eq!(log.page(other).await.rows, []);
+        assert_eq!(log.page(other, View::All).await.rows, []);
     }
 
     #[tokio::test]
@@ -276,11 +359,11 @@ mod tests {
         }
         assert!(log.locked().bytes <= BYTES_MAX);
         assert!(log.locked().records.len() > 1000);
-        let page = log.page(query(Some(0), u32::MAX)).await;
+        let page = log.page(query(Some(0), u32::MAX), View::All).await;
         assert!(page.rows.len() > 100 && page.rows.len() < 1000, "{}", page.rows.len());
         assert_eq!(page.rows.last().map(|row| row.sequence + 1), Some(page.next));
         assert!(memod_protocol::wire::encode(&page).len() < 900_000);
-        assert_eq!(log.page(query(None, u32::MAX)).await.rows.len(), page.rows.len());
+        assert_eq!(log.page(query(None, u32::MAX), View::All).await.rows.len(), page.rows.len());
     }
 
     #[tokio::test]
@@ -288,11 +371,11 @@ mod tests {
         let log = Arc::new(RequestLog::new(10));
         let asking = Arc::clone(&log);
         let wait = LogQuery { wait_ms: 60_000, ..query(None, 10) };
-        let asked = tokio::spawn(async move { asking.page(wait).await });
+        let asked = tokio::spawn(async move { asking.page(wait, View::All).await });
         tokio::task::yield_now().await;
         log.push(record("t", Verb::Put));
         assert_eq!(sequences(&asked.await.unwrap_or_default()), vec![0]);
-        let empty = log.page(LogQuery { wait_ms: 1, ..query(Some(1), 10) }).await;
+        let empty = log.page(LogQuery { wait_ms: 1, ..query(Some(1), 10) }, View::All).await;
         assert_eq!((empty.rows.len(), empty.next), (0, 1));
     }
 }

@@ -11,6 +11,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::reply::{Reply, store_error};
 use super::{Service, pool};
+use crate::grants::Right;
 use crate::server::Peer;
 
 /// A verification at work.
@@ -31,7 +32,7 @@ impl Service {
         peer: &Peer,
         repair: bool,
     ) -> Result<Verification, WireError> {
-        self.access.check_administer(peer)?;
+        self.access.standing(peer).check_everywhere(Right::Administer)?;
         let place = Arc::clone(&self.verifying).try_acquire_owned().map_err(|_| {
             WireError::new(ErrorCode::Busy, "the store is being verified already")
                 .with_hint("wait until that is done")

@@ -1,12 +1,13 @@
 //! Rows that the database thinks sound and that are not what was written: its checksums find
 //! nothing, so verification has to.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, mpsc};
 
 use bytes::Bytes;
 use memod_protocol::limits::CHUNK_BYTES;
 use memod_protocol::{
-    CallIdentity, Digest, InterfaceText, Key, Provenance, PutOutcome, RunClaim, Scope, wire,
+    CallIdentity, Digest, Filter, InterfaceText, Key, Provenance, PutOutcome, RunClaim, Scope, wire,
 };
 
 use crate::chunk_reader::ChunkReader;
@@ -17,7 +18,7 @@ use crate::near;
 use crate::options::Options;
 use crate::record::{BlobRecord, ChunkedRecord, EntryRecord, GraveCause};
 use crate::rocks::{Batch, Read, Reads, Tier};
-use crate::schema::{Column, chunk_key, task_key};
+use crate::schema::{Column, META_DOUBT, chunk_key, task_key};
 use crate::store::Store;
 
 fn identity(number: u64) -> CallIdentity {
@@ -47,6 +48,7 @@ fn new_entry(store: &Store, number: u64, content: &[u8]) -> NewEntry {
         outputs: vec![("o".to_owned(), "bytes".to_owned(), content)],
         provenance,
         replace: Replace::Never,
+        apart: false,
     }
 }
 
@@ -389,4 +391,67 @@ fn a_storage_that_has_been_given_up_is_not_read_though_it_is_pinned() {
     put(&store, 0, &content);
     assert!(!reader().still_owned(Tier::Disk).unwrap(), "the same content has another storage");
     assert_sound(&store);
+}
+
+#[test]
+fn a_key_of_the_listing_that_cannot_be_read_ends_no_listing() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&Options::new(folder.path())).unwrap();
+    let keys: BTreeSet<Key> = (0..4).map(|number| put(&store, number, b"x")).collect();
+    let first = keys.first().unwrap();
+    let call = (0..4).map(identity).find(|call| call.key() == *first).unwrap();
+    let row = task_key(&call.scope, &call.task, &call.cache_version, &call.signature, first);
+    // Directly behind the first row, where a page of one row ends.
+    set_row(&store, Column::Tasks, &[&row[..], b"?"].concat(), Some(b""));
+    let (mut listed, mut cursor) = (Vec::new(), None);
+    loop {
+        let page = store.list(&Filter::default(), 1, 1, cursor.as_deref()).unwrap();
+        listed.extend(page.rows.into_iter().map(|row| row.key));
+        cursor = page.cursor;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!(listed, Vec::from_iter(keys));
+}
+
+#[test]
+fn charges_that_are_made_anew_leave_those_who_pay_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&Options::new(folder.path())).unwrap();
+    for (number, uid) in [(0, 7), (1, 8), (2, 8), (3, 7)] {
+        let mut entry = new_entry(&store, number, &content(100_000));
+        (entry.provenance.writer_uid, entry.apart) = (uid, uid == 8);
+        let (sender, receiver) = mpsc::sync_channel(1);
+        store.put(entry, move |result| sender.send(result).unwrap());
+        receiver.recv().unwrap().unwrap();
+    }
+    let before = store.usage(10).unwrap();
+    let of = |uid| before.users.iter().find(|(of, _)| *of == uid).unwrap().1.bytes;
+    assert!((100_000..102_000).contains(&of(7)) && (200_000..202_000).contains(&of(8)));
+    set_row(&store, Column::Meta, META_DOUBT, Some(b""));
+    store.close();
+    drop(store);
+    let store = Store::open(&Options::new(folder.path())).unwrap();
+    assert_eq!(store.usage(10).unwrap(), before);
+    assert_eq!(store.recount().unwrap().problems, Vec::<String>::new());
+}
+
+#[test]
+fn what_is_put_apart_is_written_though_it_is_there_and_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&Options::new(folder.path())).unwrap();
+    put(&store, 0, &content(100_000));
+    let storages_of = |number, apart| {
+        let before = store.shared().new_storage();
+        let entry = NewEntry { apart, ..new_entry(&store, number, &content(100_000)) };
+        let (sender, receiver) = mpsc::sync_channel(1);
+        store.put(entry, move |result| sender.send(result).unwrap());
+        receiver.recv().unwrap().unwrap();
+        store.shared().new_storage() - before - 1
+    };
+    assert_eq!((storages_of(1, false), storages_of(2, true)), (0, 1));
+    store.settle().unwrap();
+    let recount = store.recount().unwrap();
+    assert_eq!((recount.chunk_rows, recount.loose_rows, recount.problem_count), (1, 0, 0));
 }

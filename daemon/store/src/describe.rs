@@ -1,13 +1,19 @@
 //! Everything about an entry but its outputs' bytes.
 
 use memod_protocol::wire::{self, Decode};
-use memod_protocol::{Delivery, EntryDetail, Key, Output};
+use memod_protocol::{Delivery, EntryDetail, Key, Output, Scope};
 
 use crate::error::StoreError;
 use crate::record::{EntryRecord, TaskRecord};
 use crate::rocks::{Read, Reads, Tier};
 use crate::schema::{Column, task_key};
 use crate::store::Shared;
+
+/// The scope of an entry.
+pub(crate) fn scope(shared: &Shared, key: &Key) -> Result<Option<Scope>, StoreError> {
+    let entry: Option<EntryRecord> = record(&shared.db.view(), Column::Entries, key.as_bytes())?;
+    Ok(entry.map(|entry| entry.scope))
+}
 
 pub(crate) fn describe(shared: &Shared, key: &Key) -> Result<Option<EntryDetail>, StoreError> {
     let view = shared.db.view();

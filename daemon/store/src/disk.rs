@@ -74,7 +74,7 @@ pub(crate) fn sync_names(folder: &Path) -> io::Result<()> {
 /// Watches the free space.
 pub(crate) struct Disk {
     path: PathBuf,
-    reserve: u64,
+    reserve: AtomicU64,
     free: AtomicU64,
     looked: Mutex<Option<Instant>>,
 }
@@ -82,12 +82,19 @@ pub(crate) struct Disk {
 impl Disk {
     pub(crate) fn new(path: &Path, reserve: u64) -> Self {
         let free = AtomicU64::new(u64::MAX);
+        let reserve = AtomicU64::new(reserve);
         Self { path: path.to_owned(), reserve, free, looked: Mutex::new(None) }
+    }
+
+    /// Reserves so much from now on.
+    pub(crate) fn set_reserve(&self, reserve: u64) {
+        self.reserve.store(reserve, Ordering::Relaxed);
     }
 
     /// Free and reserved bytes, if there is less free than that.
     pub(crate) fn shortage(&self) -> Option<(u64, u64)> {
-        if self.reserve == 0 {
+        let reserve = self.reserve.load(Ordering::Relaxed);
+        if reserve == 0 {
             return None;
         }
         let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
@@ -97,7 +104,7 @@ impl Disk {
             self.free.store(free, Ordering::Relaxed);
         }
         let free = self.free.load(Ordering::Relaxed);
-        (free < self.reserve).then_some((free, self.reserve))
+        (free < reserve).then_some((free, reserve))
     }
 }
 

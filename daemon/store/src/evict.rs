@@ -139,7 +139,7 @@ impl Evictor {
         bytes: u64,
     ) -> Result<Vec<Drawn>, StoreError> {
         self.reuse.refresh();
-        let (policy, now_ms) = (shared.budgets.policy, now_ms());
+        let (policy, now_ms) = (shared.budgets().policy, now_ms());
         let value = |drawn: &Drawn| policy.value(&drawn.candidate(shared, now_ms), &self.reuse);
         let mut valued: VecDeque<(f64, Drawn)> =
             pool.drain(..).map(|drawn| (value(&drawn), drawn)).collect();
@@ -173,7 +173,7 @@ impl Writer {
         let before = self.shared.counters().total_bytes();
         // In thousandths of the way from the goal to the limit; a store without a limit has one as
         // far above its high water mark as that is above the goal.
-        let budgets = &self.shared.budgets;
+        let budgets = self.shared.budgets();
         let high = budgets.high().unwrap_or(goal).max(goal);
         let limit = budgets.store_bytes_max.unwrap_or(high.saturating_add(high - goal));
         let limit = limit.max(goal.saturating_add(1));
@@ -197,7 +197,8 @@ impl Writer {
 
     fn set_goal(&mut self) {
         let used = self.shared.counters().total_bytes();
-        if let (Some(high), Some(low)) = (self.shared.budgets.high(), self.shared.budgets.low())
+        let budgets = self.shared.budgets();
+        if let (Some(high), Some(low)) = (budgets.high(), budgets.low())
             && used > high
         {
             self.evictor.goal = Some(self.evictor.goal.unwrap_or(low).min(low));
@@ -302,7 +303,7 @@ impl Writer {
 
     /// Evicts down to the low water mark, however far above it the store is. Says how many went.
     pub(crate) fn shrink(&mut self) -> u64 {
-        let Some(low) = self.shared.budgets.low() else { return 0 };
+        let Some(low) = self.shared.budgets().low() else { return 0 };
         let before = self.shared.counters().evicted_entries;
         loop {
             let beyond = self.shared.counters().total_bytes().saturating_sub(low);

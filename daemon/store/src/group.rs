@@ -186,7 +186,7 @@ impl<'a> Group<'a> {
 
     /// What a put comes to. Only reads.
     fn judge_put(&mut self, new: &NewEntry) -> Result<Put, StoreError> {
-        let NewEntry { key, identity, outputs, replace, .. } = new;
+        let NewEntry { key, identity, outputs, replace, apart, .. } = new;
         let standing = self.overlay.load_entry(key)?;
         if let Standing::Present(standing) = &standing.now {
             let stays = match replace {
@@ -205,7 +205,8 @@ impl<'a> Group<'a> {
             content.check()?;
             self.overlay.load_blob(content)?;
             let digest = content.digest();
-            if seen.insert(digest) && !self.overlay.has_content(&digest) {
+            // To who is not to know what is there, nothing is.
+            if seen.insert(digest) && (*apart || !self.overlay.has_content(&digest)) {
                 need.account += content.bytes();
                 // What was uploaded counts since it was.
                 if matches!(content.content, PreparedContent::Memory(_)) {
@@ -220,7 +221,7 @@ impl<'a> Group<'a> {
 
     /// Stores an entry that has been judged. Cannot fail.
     fn put(&mut self, new: NewEntry) {
-        let NewEntry { key, identity, interface, outputs, provenance, replace: _ } = new;
+        let NewEntry { key, identity, interface, outputs, provenance, replace: _, apart } = new;
         let (mut records, mut contents) = (Vec::new(), Vec::new());
         for (name, literal_type, content) in outputs {
             let (digest, bytes) = (content.digest(), content.bytes());
@@ -245,9 +246,9 @@ impl<'a> Group<'a> {
             provenance,
         };
         let heat = self.learn_put(&key, &entry);
-        self.overlay.set_entry(&key, entry, task, heat);
+        self.overlay.set_entry(&key, entry, task, heat, apart);
         for content in contents {
-            self.overlay.supply(&key, content);
+            self.overlay.supply(&key, content, apart);
         }
         self.overlay.set_grave(&key, GraveChange::Clear);
         self.overlay.counters.puts += 1;

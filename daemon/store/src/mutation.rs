@@ -27,6 +27,10 @@ pub struct NewEntry {
     pub provenance: Provenance,
     /// What to do if there is an entry of that key already.
     pub replace: Replace,
+    /// Whether it is stored as if nobody else had its content: content in memory is written anew,
+    /// and all of it is charged to its scope and user. So who puts it does not learn, by time or by
+    /// charge, what others have stored.
+    pub apart: bool,
 }
 
 /// What to do with an entry that is there already.

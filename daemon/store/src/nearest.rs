@@ -22,7 +22,7 @@ use std::cmp::Reverse;
 use std::collections::HashSet;
 
 use memod_protocol::limits::NEAREST_MAX;
-use memod_protocol::{CallIdentity, Difference, Digest, InterfaceText, Key, Nearest, wire};
+use memod_protocol::{CallIdentity, Difference, Digest, InterfaceText, Key, Nearest, Scope, wire};
 
 use crate::differences::GroupDifferences;
 use crate::error::StoreError;
@@ -42,24 +42,25 @@ pub(crate) fn nearest(
     call: &CallIdentity,
     interface: &InterfaceText,
     limit: usize,
+    tells: &dyn Fn(&Scope) -> bool,
 ) -> Result<Vec<Nearest>, StoreError> {
-    nearest_sampling(shared, call, interface, limit, NEAREST_SAMPLE_MAX)
+    nearest_sampling(shared, call, interface, limit, (NEAREST_SAMPLE_MAX, tells))
 }
 
-/// As [`nearest`], with a sample of this many rows.
+/// As [`nearest`], with a sample of this many rows, and of these scopes.
 pub(crate) fn nearest_sampling(
     shared: &Shared,
     call: &CallIdentity,
     interface: &InterfaceText,
     limit: usize,
-    sample_max: usize,
+    (sample_max, tells): (usize, &dyn Fn(&Scope) -> bool),
 ) -> Result<Vec<Nearest>, StoreError> {
     let limit = limit.min(usize::try_from(NEAREST_MAX).unwrap_or(usize::MAX));
     if limit == 0 {
         return Ok(Vec::new());
     }
     let view = shared.db.view();
-    let groups = task_groups::find(&view, call)?;
+    let groups = task_groups::find(&view, call, tells)?;
     let mut groups: Vec<Group> =
         groups.into_iter().map(|found| Group::new(call, interface, found)).collect();
     groups.sort_by_key(Group::least);

@@ -163,6 +163,7 @@ impl Model {
             outputs: Vec::new(),
             provenance,
             replace: Replace::Always,
+            apart: false,
         };
         self.store.put(entry, |outcome| drop(outcome.unwrap()));
         self.entries.insert(key, (call, created_at_ms));
@@ -194,7 +195,13 @@ impl Model {
     fn assert_nearest(&self, call: &Call, limit: usize) {
         let find = |sample_max| {
             let (call, interface) = (call.identity(), call.interface());
-            let found = nearest_sampling(self.store.shared(), &call, &interface, limit, sample_max);
+            let found = nearest_sampling(
+                self.store.shared(),
+                &call,
+                &interface,
+                limit,
+                (sample_max, &|_| true),
+            );
             found.unwrap().into_iter().map(sorted).collect::<Vec<_>>()
         };
         let mut expected = self.nearest(call);

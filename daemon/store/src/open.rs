@@ -11,7 +11,7 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock};
 use std::thread::{self, JoinHandle};
 
 use memod_protocol::wire;
@@ -63,7 +63,7 @@ pub(crate) fn open(options: &Options) -> Result<(Arc<Shared>, JoinHandle<()>), O
         hot: Hot::new(options.hot_bytes),
         hot_entries: HotEntries::new(options.hot_bytes / HOT_ENTRIES_SHARE),
         pins: Pins::default(),
-        budgets: options.budgets.clone(),
+        budgets: RwLock::new(Arc::new(options.budgets.clone())),
         books: Books::default(),
         touches: Touches::new(),
         collector: Collector::default(),

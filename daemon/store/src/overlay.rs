@@ -4,12 +4,13 @@
 //! **Invariants.** What may fail (`load_*`) only reads; what changes (`set_*`, `supply`) cannot
 //! fail. So a mutation either happens here as a whole or not at all.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use memod_protocol::wire;
 use memod_protocol::{CallIdentity, Digest, Key, Scope};
 
 use crate::error::StoreError;
+use crate::limits::WHOLE_BYTES_MAX;
 use crate::near::{self, NearRow};
 use crate::record::{BlobRecord, Counters, EntryRecord, Grave, Heat, TaskRecord};
 use crate::rocks::{Database, Read, Reads, RocksError, Tier, is_damage};
@@ -101,6 +102,8 @@ impl PendingBlob {
 pub(crate) struct PendingRefs {
     /// By entry: whether it refers to the blob now.
     pub(crate) keys: HashMap<Key, bool>,
+    /// Entries that pay for the blob, whoever else does.
+    pub(crate) apart: HashSet<Key>,
     /// Length of the blob.
     pub(crate) bytes: u64,
     /// Whether any entry has stopped to refer to it.
@@ -132,6 +135,8 @@ pub(crate) struct Overlay<'a> {
     pub(crate) refs: HashMap<Digest, PendingRefs>,
     pub(crate) graves: HashMap<Key, PendingGrave>,
     pub(crate) counters: Counters,
+    /// Content that is there already, and is to be written nevertheless.
+    pub(crate) spare: Vec<Prepared>,
     /// An entry is removed of which it is not known what it was.
     pub(crate) doubt: bool,
 }
@@ -145,6 +150,7 @@ impl<'a> Overlay<'a> {
             refs: HashMap::new(),
             graves: HashMap::new(),
             counters,
+            spare: Vec::new(),
             doubt: false,
         }
     }
@@ -251,13 +257,15 @@ impl<'a> Overlay<'a> {
         }
     }
 
-    /// Replaces the entry of a key, which has been loaded, with a new one.
+    /// Replaces the entry of a key, which has been loaded, with a new one. `apart`: it pays for
+    /// all of its content.
     pub(crate) fn set_entry(
         &mut self,
         key: &Key,
         entry: EntryRecord,
         task: TaskRecord,
         heat: Option<Heat>,
+        apart: bool,
     ) {
         self.clear_entry(key);
         self.counters.entries += 1;
@@ -267,6 +275,9 @@ impl<'a> Overlay<'a> {
             let refs = self.refs.entry(output.digest).or_default();
             refs.bytes = output.bytes;
             refs.keys.insert(*key, true);
+            if apart {
+                refs.apart.insert(*key);
+            }
         }
         if let Some(pending) = self.entries.get_mut(key) {
             pending.now = Standing::Present(Box::new(entry));
@@ -294,6 +305,7 @@ impl<'a> Overlay<'a> {
                     let refs = self.refs.entry(output.digest).or_default();
                     refs.bytes = output.bytes;
                     refs.keys.insert(*key, false);
+                    refs.apart.remove(key);
                     refs.lost = true;
                 }
             }
@@ -313,14 +325,16 @@ impl<'a> Overlay<'a> {
     }
 
     /// Brings the content of a blob that has been loaded; what is there already is left, and the
-    /// content forgotten.
-    pub(crate) fn supply(&mut self, by: &Key, content: Prepared) {
+    /// content forgotten. `apart`: it takes as long as if it were not there.
+    pub(crate) fn supply(&mut self, by: &Key, content: Prepared, apart: bool) {
         let Some(pending) = self.blobs.get_mut(&content.digest()) else { return };
         let stored = !pending.discard
             && matches!(pending.stored, StoredBlob::Whole | StoredBlob::Chunked { .. });
         if !stored && pending.new.is_none() {
             pending.new = Some(content);
             pending.brought_by = Some(*by);
+        } else if apart && content.memory_bytes() > WHOLE_BYTES_MAX {
+            self.spare.push(content);
         }
     }
 

@@ -2,10 +2,11 @@
 //!
 //! **Invariants.** Of the entries that refer to a blob one pays, and the value of its row in `refs`
 //! says so: the one that brought it. When it goes and others stay, one of those pays from the same
-//! batch on. A blob is removed only if no reference to it remains, in the overlay or in the
-//! database; if the references cannot be read, it stays.
+//! batch on. Entries that were put apart pay besides, each for itself, so that what is charged to
+//! who put them does not depend on others. A blob is removed only if no reference to it remains, in
+//! the overlay or in the database; if the references cannot be read, it stays.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use memod_protocol::{Digest, Key, wire};
 
@@ -46,54 +47,59 @@ impl Group<'_> {
     ) -> Heir {
         let db = &self.shared.db;
         let heir = find_heir(db, digest, refs);
-        let paid = if blob.is_new { None } else { stored_payer(db, digest, refs) };
+        let paid = if blob.is_new { HashSet::new() } else { stored_payers(db, digest, refs) };
         let refers = |key: &Key| refs.keys.get(key) == Some(&true);
-        let pays = match (heir, paid) {
-            (Heir::Nobody, _) => None,
-            (_, Some(payer)) if refers(&payer) => Some(payer),
-            // It is there, and somebody who is not concerned pays for it.
-            (_, None) if !blob.is_new => None,
-            (Heir::Entry(heir), _) => Some(blob.brought_by.filter(refers).unwrap_or(heir)),
-            (Heir::Somebody, _) => None,
-        };
+        let stays = |key: &&Key| refers(key);
+        let mut pays: HashSet<Key> = paid.union(&refs.apart).filter(stays).copied().collect();
+        // If it is there and none of them has paid, somebody who is not concerned pays for it.
+        if pays.is_empty()
+            && (blob.is_new || !paid.is_empty())
+            && let Heir::Entry(heir) = heir
+        {
+            let payer = blob.brought_by.filter(refers).unwrap_or(heir);
+            // One that stays as it is may have been put apart, and pay already.
+            if refs.keys.contains_key(&payer) || !pays_stored(db, digest, &payer) {
+                pays.insert(payer);
+            }
+        }
         for (key, refers) in &refs.keys {
             let row = ref_key(digest, key);
             if *refers {
-                self.batch.put(db, Column::Refs, &row, &ref_value(pays == Some(*key)));
+                self.batch.put(db, Column::Refs, &row, &ref_value(pays.contains(key)));
             } else {
                 self.batch.delete(db, Column::Refs, &row);
             }
         }
-        if let Some(payer) = pays.filter(|payer| !refs.keys.contains_key(payer)) {
-            self.batch.put(db, Column::Refs, &ref_key(digest, &payer), &ref_value(true));
+        for payer in pays.iter().filter(|payer| !refs.keys.contains_key(payer)) {
+            self.batch.put(db, Column::Refs, &ref_key(digest, payer), &ref_value(true));
         }
-        let before = paid.and_then(|payer| entries.get(&payer)?.stored_owner.as_ref());
-        if let Some(owner) = before {
+        for owner in paid.iter().filter_map(|payer| entries.get(payer)?.stored_owner.as_ref()) {
             self.charges.drop_blob(owner, refs.bytes);
         }
-        if let Some(owner) = pays.and_then(|payer| owner_now(db, &payer, entries)) {
+        for owner in pays.iter().filter_map(|payer| owner_now(db, payer, entries)) {
             self.charges.add_blob(&owner, refs.bytes);
         }
         heir
     }
 }
 
-/// Which of the entries whose references have changed pays for the blob so far, if one does.
-fn stored_payer(db: &Database, digest: &Digest, refs: &PendingRefs) -> Option<Key> {
-    if refs.alone.is_some() {
-        return refs.alone;
+/// Which of the entries whose references have changed pay for the blob so far.
+fn stored_payers(db: &Database, digest: &Digest, refs: &PendingRefs) -> HashSet<Key> {
+    if let Some(alone) = refs.alone {
+        return HashSet::from([alone]);
     }
-    let pays = |key: &&Key| {
-        let row = ref_key(digest, key);
-        match db.read(Column::Refs, &row, Tier::Disk, ref_pays) {
-            Ok(read) => read == Read::Row(true),
-            Err(error) => {
-                tracing::error!(%digest, %error, "who pays for a blob cannot be read");
-                false
-            }
+    refs.keys.keys().filter(|key| pays_stored(db, digest, key)).copied().collect()
+}
+
+/// Whether an entry pays for the blob so far.
+fn pays_stored(db: &Database, digest: &Digest, key: &Key) -> bool {
+    match db.read(Column::Refs, &ref_key(digest, key), Tier::Disk, ref_pays) {
+        Ok(read) => read == Read::Row(true),
+        Err(error) => {
+            tracing::error!(%digest, %error, "who pays for a blob cannot be read");
+            false
         }
-    };
-    refs.keys.keys().find(pays).copied()
+    }
 }
 
 /// Who is charged for an entry when the group is made.

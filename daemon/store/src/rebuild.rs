@@ -2,8 +2,8 @@
 //! are in doubt because an entry was removed that could not be read.
 //!
 //! **Invariants.** Reads every entry, so opening such a store takes time that grows with it, once.
-//! Being cut off does no harm: it is done again as a whole. Of the entries that refer to a blob the
-//! one that pays stays the one; if there is none, the one with the lowest key is.
+//! Being cut off does no harm: it is done again as a whole. Of the entries that refer to a blob
+//! those that pay go on to; if there is none, the one with the lowest key does.
 
 use std::collections::HashMap;
 
@@ -28,8 +28,9 @@ struct Blob {
     digest: Digest,
     /// The first entry that refers to it.
     first: Option<Key>,
-    /// The one that pays for it so far.
-    payer: Option<Key>,
+    /// Whether one of them pays for it.
+    is_paid: bool,
+    bytes: u64,
 }
 
 struct Rebuild<'a> {
@@ -146,12 +147,16 @@ impl Rebuild<'_> {
             if blob.as_ref().is_none_or(|blob| blob.digest != digest) {
                 self.settle(blob.take().as_ref())?;
             }
-            let blob = blob.get_or_insert(Blob { digest, first: None, payer: None });
+            let blob = match &mut blob {
+                Some(blob) => blob,
+                none => none.insert(self.blob(digest)?),
+            };
             let key_bytes = key.as_bytes();
             if self.db.read(Column::Entries, key_bytes, Tier::Disk, |_| ())? == Read::Row(()) {
                 blob.first.get_or_insert(key);
-                if ref_pays(value) && blob.payer.is_none() {
-                    blob.payer = Some(key);
+                if ref_pays(value) {
+                    blob.is_paid = true;
+                    self.charge_blob(&key, blob.bytes)?;
                 } else {
                     self.put(Column::Refs, row, &ref_value(false))?;
                 }
@@ -161,20 +166,30 @@ impl Rebuild<'_> {
         self.settle(blob.as_ref())
     }
 
-    /// Charges a blob to the one who pays for it.
-    fn settle(&mut self, blob: Option<&Blob>) -> Result<(), RocksError> {
-        let Some(Blob { digest, first: Some(first), payer }) = blob else { return Ok(()) };
-        let payer = payer.as_ref().unwrap_or(first);
+    /// A blob of which no reference has been read.
+    fn blob(&self, digest: Digest) -> Result<Blob, RocksError> {
         let length =
             |row: &[u8]| BlobRecord::decode(row).map_or(0, |record| record.content_bytes());
         let bytes = match self.db.read(Column::Blobs, digest.as_bytes(), Tier::Disk, length)? {
             Read::Row(bytes) => bytes,
             Read::Absent | Read::WouldBlock => 0,
         };
-        self.put(Column::Refs, &ref_key(digest, payer), &ref_value(true))?;
+        Ok(Blob { digest, first: None, is_paid: false, bytes })
+    }
+
+    fn charge_blob(&mut self, payer: &Key, bytes: u64) -> Result<(), RocksError> {
         if let Some(entry) = self.entry(payer.as_bytes())? {
             self.charge(Owner::of(&entry), 0, bytes);
         }
         Ok(())
+    }
+
+    /// Charges a blob for which nobody pays to the first who refers to it.
+    fn settle(&mut self, blob: Option<&Blob>) -> Result<(), RocksError> {
+        let Some(Blob { digest, first: Some(first), is_paid: false, bytes }) = blob else {
+            return Ok(());
+        };
+        self.put(Column::Refs, &ref_key(digest, first), &ref_value(true))?;
+        self.charge_blob(first, *bytes)
     }
 }

@@ -260,8 +260,8 @@ fn count_refs(
 }
 
 fn check_payers(recount: &mut Recount, (digest, payers): (Option<Digest>, u64)) {
-    if let Some(digest) = digest.filter(|_| payers != 1) {
-        recount.problem(|| format!("{payers} entries pay for blob {digest}"));
+    if let Some(digest) = digest.filter(|_| payers == 0) {
+        recount.problem(|| format!("nobody pays for blob {digest}"));
     }
 }
 

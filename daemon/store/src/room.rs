@@ -78,7 +78,7 @@ impl<'a> Room<'a> {
         if let Some((free, reserve)) = self.shared.disk.shortage() {
             return Ok(Some(Full::Disk { free, reserve }));
         }
-        let budgets = &self.shared.budgets;
+        let budgets = self.shared.budgets();
         if let Some(limit) = budgets.store_bytes_max {
             let used = self.used.saturating_add(self.admitted);
             if used.saturating_add(need.store) > limit {

@@ -47,6 +47,7 @@ fn fill(store: &Store, numbers: impl Iterator<Item = u64>) {
                 run: RunClaim::default(),
             },
             replace: Replace::Never,
+            apart: false,
         };
         let sender = sender.clone();
         store.put(entry, move |result| sender.send(result).unwrap());

@@ -2,16 +2,18 @@
 //!
 //! **Invariants.** A page reads rows of `tasks` only, at most [`LIST_LOOKS_MAX`] of them. The
 //! cursor is the key of the last row that was looked at, so nothing is listed twice or left out
-//! that stays put while pages are fetched.
+//! that stays put while pages are fetched. A scope that is not to be listed is stepped over as a
+//! whole: it counts for nothing but a step, and no cursor says anything of it. Nor does a row count
+//! whose key cannot be read, of which nobody can tell to which scope it belongs.
 
 use memod_protocol::limits::LIST_ROWS_MAX;
-use memod_protocol::{EntryRow, Filter, wire};
+use memod_protocol::{EntryRow, Filter, Scope, wire};
 
 use crate::error::StoreError;
 use crate::limits::{LIST_BYTES_MAX, LIST_LOOKS_MAX, LIST_READ_BYTES_MAX};
 use crate::record::TaskRecord;
 use crate::rocks::Reads;
-use crate::schema::{Column, TaskKey, prefix_end, task_prefix};
+use crate::schema::{Column, TaskKey, prefix_end, scope_prefix, task_prefix};
 use crate::store::Shared;
 
 /// A page of a listing.
@@ -29,6 +31,7 @@ pub(crate) fn list(
     now_ms: u64,
     limit: u32,
     cursor: Option<&[u8]>,
+    lists: &dyn Fn(&Scope) -> bool,
 ) -> Result<Page, StoreError> {
     let prefix = task_prefix(filter);
     let mut rows = shared.db.rows(Column::Tasks, &prefix, prefix_end(&prefix));
@@ -46,7 +49,22 @@ pub(crate) fn list(
     let mut page = Page::default();
     let (mut looks, mut read_bytes, mut row_bytes) = (0, 0, 0);
     let mut last: Option<Vec<u8>> = None;
+    let mut scope: Option<Scope> = None;
     while let Some((key, value)) = rows.row()? {
+        let Some(row) = TaskKey::parse(key) else {
+            // A cursor that is no key would be refused, and all behind it never listed.
+            tracing::warn!("a key of the listing cannot be read and is passed over");
+            rows.forward();
+            continue;
+        };
+        if scope.as_ref() != Some(&row.scope) {
+            if !lists(&row.scope) {
+                let Some(end) = prefix_end(&scope_prefix(&row.scope)) else { break };
+                rows.seek(&end);
+                continue;
+            }
+            scope = Some(row.scope.clone());
+        }
         if page.rows.len() >= limit
             || looks >= LIST_LOOKS_MAX
             || read_bytes >= LIST_READ_BYTES_MAX
@@ -57,7 +75,7 @@ pub(crate) fn list(
         }
         looks += 1;
         read_bytes += key.len() + value.len();
-        if let Some(row) = entry_row(key, value)
+        if let Some(row) = entry_row(row, value)
             && selects(filter, now_ms, &row)
         {
             row_bytes += key.len() + 64;
@@ -69,9 +87,8 @@ pub(crate) fn list(
     Ok(page)
 }
 
-fn entry_row(key: &[u8], value: &[u8]) -> Option<EntryRow> {
-    let (Some(key), Ok(record)) = (TaskKey::parse(key), wire::decode_record::<TaskRecord>(value))
-    else {
+fn entry_row(key: TaskKey, value: &[u8]) -> Option<EntryRow> {
+    let Ok(record) = wire::decode_record::<TaskRecord>(value) else {
         tracing::warn!("a row of the listing cannot be read and is left out");
         return None;
     };

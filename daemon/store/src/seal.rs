@@ -61,7 +61,8 @@ impl Group<'_> {
         let entries = std::mem::take(&mut self.overlay.entries);
         let graves = std::mem::take(&mut self.overlay.graves);
         let refs = std::mem::take(&mut self.overlay.refs);
-        let storages = self.seal_blobs(refs, &entries);
+        let mut storages = self.seal_blobs(refs, &entries);
+        self.seal_spare(&mut storages);
         let mut replaced = Vec::new();
         for (key, entry) in entries {
             self.seal_entry(&key, &entry);
@@ -236,6 +237,16 @@ impl Group<'_> {
         })
     }
 
+    /// Writes content that is there already, to be removed again.
+    fn seal_spare(&mut self, storages: &mut Storages) {
+        for content in std::mem::take(&mut self.overlay.spare) {
+            let bytes = content.bytes();
+            let PreparedContent::Memory(content) = content.content else { continue };
+            let (storage, chunks) = self.write_chunks(&content);
+            self.doom(StoredBlob::Chunked { storage, chunks }, bytes, storages);
+        }
+    }
+
     /// Writes a blob that is referred to, if there is anything to write.
     fn keep_blob(
         &mut self,
@@ -290,26 +301,31 @@ impl Group<'_> {
     /// Writes content, if it is not on disk already, and gives its row.
     fn write_content(&mut self, content: Prepared, storages: &mut Storages) -> Vec<u8> {
         let bytes = content.bytes();
-        let db = &self.shared.db;
         let storage = match content.content {
             PreparedContent::Memory(content) if content.len() <= WHOLE_BYTES_MAX => {
                 return BlobRecord::Whole(&content).encode();
             }
-            PreparedContent::Memory(content) => {
-                let storage = self.shared.new_storage();
-                for (chunk, index) in content.chunks(CHUNK_BYTES as usize).zip(0..) {
-                    self.batch.put(db, Column::Chunks, &chunk_key(storage, index), chunk);
-                }
-                storage
-            }
+            PreparedContent::Memory(content) => self.write_chunks(&content).0,
             PreparedContent::Stored(loose) => {
                 let storage = loose.id;
-                self.batch.delete(db, Column::Meta, &loose_key(storage));
+                self.batch.delete(&self.shared.db, Column::Meta, &loose_key(storage));
                 storages.adopted.push(loose);
                 storage
             }
         };
         self.storage_max = self.storage_max.max(Some(storage));
         BlobRecord::Chunked(ChunkedRecord { bytes, storage, chaining: content.chaining }).encode()
+    }
+
+    /// Writes content into a storage of its own; gives that and its number of chunks.
+    fn write_chunks(&mut self, content: &[u8]) -> (u64, u32) {
+        let storage = self.shared.new_storage();
+        let mut chunks = 0;
+        for chunk in content.chunks(CHUNK_BYTES as usize) {
+            let row = chunk_key(storage, chunks);
+            self.batch.put(&self.shared.db, Column::Chunks, &row, chunk);
+            chunks += 1;
+        }
+        (storage, chunks)
     }
 }

@@ -4,12 +4,14 @@ use std::fmt;
 use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use memod_protocol::{CallIdentity, EntryDetail, Filter, InterfaceText, Key, Nearest, PutOutcome};
+use memod_protocol::{
+    CallIdentity, EntryDetail, Filter, InterfaceText, Key, Nearest, PutOutcome, Scope,
+};
 
 use crate::budgets::Budgets;
 use crate::collect::{self, Collected, Collector};
@@ -54,7 +56,7 @@ pub(crate) struct Shared {
     pub(crate) hot: Hot,
     pub(crate) hot_entries: HotEntries,
     pub(crate) pins: Pins,
-    pub(crate) budgets: Budgets,
+    pub(crate) budgets: RwLock<Arc<Budgets>>,
     pub(crate) books: Books,
     pub(crate) touches: Touches,
     pub(crate) disk: Disk,
@@ -68,6 +70,11 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// How much may be stored, as of now.
+    pub(crate) fn budgets(&self) -> Arc<Budgets> {
+        Arc::clone(&self.budgets.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     pub(crate) fn counters(&self) -> Counters {
         *self.counters.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -183,6 +190,14 @@ impl Store {
         describe::describe(self.shared(), key)
     }
 
+    /// The scope of an entry.
+    ///
+    /// # Errors
+    /// If the entry cannot be read.
+    pub fn scope(&self, key: &Key) -> Result<Option<Scope>, StoreError> {
+        describe::scope(self.shared(), key)
+    }
+
     /// The entries of the call's task that differ least from the call, each with everything in
     /// which it differs: fewest differences first, then the newest. Of any scope, cache version and
     /// signature; an entry of the call's own key is left out. At most `limit`, and never more than
@@ -199,7 +214,21 @@ impl Store {
         interface: &InterfaceText,
         limit: usize,
     ) -> Result<Vec<Nearest>, StoreError> {
-        nearest::nearest(self.shared(), call, interface, limit)
+        nearest::nearest(self.shared(), call, interface, limit, &|_| true)
+    }
+
+    /// As [`Store::nearest`], of those scopes only that may be told of.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn nearest_within(
+        &self,
+        call: &CallIdentity,
+        interface: &InterfaceText,
+        limit: usize,
+        tells: &dyn Fn(&Scope) -> bool,
+    ) -> Result<Vec<Nearest>, StoreError> {
+        nearest::nearest(self.shared(), call, interface, limit, tells)
     }
 
     /// The entries that a filter selects, by scope, task and cache version, a page at a time.
@@ -215,7 +244,23 @@ impl Store {
         limit: u32,
         cursor: Option<&[u8]>,
     ) -> Result<Page, StoreError> {
-        scan::list(self.shared(), filter, now_ms, limit, cursor)
+        scan::list(self.shared(), filter, now_ms, limit, cursor, &|_| true)
+    }
+
+    /// As [`Store::list`], of those scopes only that are to be listed. Neither rows nor cursor say
+    /// anything of others; each of those costs one step.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn list_within(
+        &self,
+        filter: &Filter,
+        now_ms: u64,
+        limit: u32,
+        cursor: Option<&[u8]>,
+        lists: &dyn Fn(&Scope) -> bool,
+    ) -> Result<Page, StoreError> {
+        scan::list(self.shared(), filter, now_ms, limit, cursor, lists)
     }
 
     /// Hashes content that is in memory, for a put. Longer content than a frame holds should come
@@ -297,8 +342,18 @@ impl Store {
 
     /// How much may be stored.
     #[must_use]
-    pub fn budgets(&self) -> &Budgets {
-        &self.shared().budgets
+    pub fn budgets(&self) -> Arc<Budgets> {
+        self.shared().budgets()
+    }
+
+    /// Goes over to other budgets. What is stored beyond them goes when the writer makes room: for
+    /// the store at once, for a scope or a user with the next put there.
+    pub fn set_budgets(&self, budgets: Budgets) {
+        let shared = self.shared();
+        shared.disk.set_reserve(budgets.disk_reserve_bytes);
+        *shared.budgets.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(budgets);
+        // Is done by itself, later, if the queue is full.
+        shared.queue.offer(Mutation::Wake);
     }
 
     /// What scopes and users have stored, those first who have stored the most: at most `limit` of
@@ -307,7 +362,20 @@ impl Store {
     /// # Errors
     /// If the disk cannot be read.
     pub fn usage(&self, limit: usize) -> Result<Usages, StoreError> {
-        usage::usages(&self.shared().db, limit)
+        self.usage_within(limit, &|_| true, &|_| true)
+    }
+
+    /// As [`Store::usage`], of these scopes and users only.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn usage_within(
+        &self,
+        limit: usize,
+        scopes: &dyn Fn(&Scope) -> bool,
+        users: &dyn Fn(u32) -> bool,
+    ) -> Result<Usages, StoreError> {
+        usage::usages(&self.shared().db, limit, scopes, users)
     }
 
     /// Gives the space of everything that was removed back to the file system: writes all files

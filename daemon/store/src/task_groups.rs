@@ -30,11 +30,17 @@ pub(crate) struct TaskGroup {
     pub(crate) record: TaskRecord,
 }
 
-/// The groups of the call's task.
-pub(crate) fn find(reads: &impl Reads, call: &CallIdentity) -> Result<Vec<TaskGroup>, StoreError> {
+/// The groups of the call's task, in those scopes that may be told of.
+pub(crate) fn find(
+    reads: &impl Reads,
+    call: &CallIdentity,
+    tells: &dyn Fn(&Scope) -> bool,
+) -> Result<Vec<TaskGroup>, StoreError> {
     let mut found = Found { groups: Vec::new(), bytes: 0 };
-    find_in_scope(reads, call, &call.scope, &mut found)?;
-    for scope in other_scopes(reads, call)? {
+    if tells(&call.scope) {
+        find_in_scope(reads, call, &call.scope, &mut found)?;
+    }
+    for scope in other_scopes(reads, call, tells)? {
         find_in_scope(reads, call, &scope, &mut found)?;
     }
     Ok(found.groups)
@@ -59,14 +65,18 @@ struct Found {
 }
 
 /// The other scopes that have the task; as many scopes are looked at as the bound allows.
-fn other_scopes(reads: &impl Reads, call: &CallIdentity) -> Result<Vec<Scope>, StoreError> {
+fn other_scopes(
+    reads: &impl Reads,
+    call: &CallIdentity,
+    tells: &dyn Fn(&Scope) -> bool,
+) -> Result<Vec<Scope>, StoreError> {
     let mut scopes = Vec::new();
     let mut rows = reads.rows_skipping(Column::Tasks, &[], None, NEAREST_SKIPS_MAX);
     rows.first();
     for _ in 0..NEAREST_SCOPES_MAX {
         let Some((row, _)) = row_at(&rows)? else { break };
         let Some(TaskKey { scope, .. }) = TaskKey::parse(row) else { break };
-        if scope != call.scope {
+        if scope != call.scope && tells(&scope) {
             let wanted = scope_task_prefix(&scope, &call.task);
             rows.seek(&wanted);
             if row_at(&rows)?.is_some_and(|(row, _)| row.starts_with(&wanted)) {

@@ -54,6 +54,7 @@ fn put(store: &Store, number: u64, created_at_ms: u64) {
             run: RunClaim::default(),
         },
         replace: Replace::Always,
+        apart: false,
     };
     let (sender, receiver) = mpsc::sync_channel(1);
     store.put(entry, move |result| sender.send(result).unwrap());

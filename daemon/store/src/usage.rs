@@ -139,20 +139,30 @@ pub struct Usages {
     pub users: Vec<(u32, Usage)>,
 }
 
-/// The rows of usage, those with the most bytes first, at most so many of each kind.
-pub(crate) fn usages(db: &Database, limit: usize) -> Result<Usages, StoreError> {
+/// The rows of usage of some scopes and users, those with the most bytes first, at most so many of
+/// each kind.
+pub(crate) fn usages(
+    db: &Database,
+    limit: usize,
+    scopes: &dyn Fn(&Scope) -> bool,
+    users: &dyn Fn(u32) -> bool,
+) -> Result<Usages, StoreError> {
     let mut usages = Usages::default();
     let mut rows = db.rows(Column::Meta, META_USAGE, prefix_end(META_USAGE));
     rows.first();
     while let Some((key, value)) = rows.row()? {
         match (parse_usage_key(key), wire::decode_record::<Usage>(value)) {
             (Some(Account::Scope(scope)), Ok(usage)) => {
-                usages.scopes.push((scope, usage));
-                trim(&mut usages.scopes, limit, limit);
+                if scopes(&scope) {
+                    usages.scopes.push((scope, usage));
+                    trim(&mut usages.scopes, limit, limit);
+                }
             }
             (Some(Account::User(uid)), Ok(usage)) => {
-                usages.users.push((uid, usage));
-                trim(&mut usages.users, limit, limit);
+                if users(uid) {
+                    usages.users.push((uid, usage));
+                    trim(&mut usages.users, limit, limit);
+                }
             }
             _ => tracing::warn!("a row of usage cannot be read and is left out"),
         }

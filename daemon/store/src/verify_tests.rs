@@ -59,6 +59,7 @@ fn put(store: &Store, number: u64) {
             run: RunClaim::default(),
         },
         replace: Replace::Never,
+        apart: false,
     };
     let (sender, receiver) = mpsc::sync_channel(1);
     store.put(entry, move |result| sender.send(result).unwrap());

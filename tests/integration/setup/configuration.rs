@@ -36,7 +36,7 @@ fn every_mistake_of_a_configuration_is_told_at_once_with_its_line() {
     assert_refused((code, said.clone()), 2, &[]);
     let wanted = [
         (2, "socket: a string is wanted, not integer"),
-        (4, "`durabilty` is no setting; there are socket, "),
+        (4, "`durabilty` is no setting; did you mean `durability`?"),
         (5, "max_age: a duration such as \"30s\" is wanted"),
         (6, "connections_max: a number from 1 to 1000000 is wanted"),
         (7, "socket_mode: permission bits such as \"0660\" are wanted"),
@@ -45,7 +45,7 @@ fn every_mistake_of_a_configuration_is_told_at_once_with_its_line() {
         (10, "stall_timeout: must lie between 100ms and 1h"),
         (11, "durability: `hope` is neither `process` nor `power`"),
         (12, "log: "),
-        (14, "`sharing` is no setting"),
+        (14, "`sharing` is no setting; there are socket, "),
     ];
     for (line, message) in wanted {
         let whole = format!("memod: error: {file}:{line}: {message}");
@@ -122,4 +122,61 @@ fn settings_take_effect_and_the_daemon_tells_them_with_their_origin() {
     assert_eq!(setting("hot_bytes"), ("1048576", "memod.toml:2"));
     assert_eq!(setting("durability"), ("power", "argument"));
     assert_eq!(setting("stall_timeout"), ("30s", "default"));
+}
+
+#[test]
+fn check_config_takes_a_file_and_tells_scripts() {
+    let daemon = Setup::new().prepare();
+    let file = daemon.folder().join("some.toml");
+    let check = |content: &str| {
+        std::fs::write(&file, content).unwrap();
+        let mut command = Command::new(binary("memod"));
+        command.args(["check-config", "--format", "json"]).arg(&file).env_remove("MEMOD_LOG");
+        let (code, said) = Daemon::run_to_end(&mut command);
+        (code, serde_json::from_str::<serde_json::Value>(&said).expect("one object"))
+    };
+    let (code, told) = check("max_age = \"7d\"\n");
+    assert_eq!((code, &told["good"]), (0, &true.into()));
+    assert_eq!(told["settings"]["max_age"]["value"], "7days");
+    assert_eq!(told["settings"]["max_age"]["source"], format!("{}:1", file.display()));
+    let (code, told) = check(
+        "hot_bytes = \"10 Gib\"\nstore_bytes_max = \"1 MB\"\nstore_bytes_low = \"2 MB\"\n\
+         [[grants]]\nusers = [65534, \"no such user\"]\nrights = [\"write\"]\nscopes = [\"p\"]\n",
+    );
+    assert_eq!((code, &told["good"]), (2, &false.into()));
+    let problems: Vec<(&str, &str)> = told["problems"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|of| (of["place"].as_str().unwrap(), of["message"].as_str().unwrap()))
+        .collect();
+    let wanted = [
+        (1, "did you mean `GiB`?"),
+        (5, "65534 is whatever user"),
+        (5, "there is no user `no such user`"),
+        (7, "`p` is no scope"),
+        (3, "store_bytes_low must not be above store_bytes_max"),
+    ];
+    assert_eq!(problems.len(), wanted.len(), "{problems:?}");
+    for ((place, message), (line, part)) in problems.iter().zip(wanted) {
+        assert!(place.ends_with(&format!(":{line}")) && message.contains(part), "{problems:?}");
+    }
+}
+
+#[test]
+fn the_file_that_the_environment_names_is_read() {
+    let daemon = Setup::new().prepare();
+    let file = daemon.folder().join("some.toml");
+    std::fs::write(&file, "max_age = \"7d\"\n").unwrap();
+    let mut command = Command::new(binary("memod"));
+    command.arg("check-config").env("MEMOD_CONFIG", &file).env("MEMOD_LOG", "warn");
+    let (code, said) = Daemon::run_to_end(&mut command);
+    assert_eq!(code, 0, "{said}");
+    for line in [
+        format!("the configuration is good: {}", file.display()),
+        format!("max_age = 7days  ({}:1)", file.display()),
+        "log = warn  ($MEMOD_LOG)".to_owned(),
+    ] {
+        assert!(said.contains(&line), "`{line}` is not in:\n{said}");
+    }
 }

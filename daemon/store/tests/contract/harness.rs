@@ -117,6 +117,7 @@ pub(crate) fn entry(
         outputs: outputs.collect(),
         provenance: provenance(created_at_ms),
         replace,
+        apart: false,
     }
 }
 

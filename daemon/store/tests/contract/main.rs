@@ -8,6 +8,7 @@
     reason = "a test may panic"
 )]
 
+mod apart;
 mod basics;
 mod budgets;
 mod content;

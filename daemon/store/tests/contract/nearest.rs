@@ -62,6 +62,7 @@ impl Call {
             outputs: Vec::new(),
             provenance: provenance(created_at_ms),
             replace: Replace::Always,
+            apart: false,
         }
     }
 
