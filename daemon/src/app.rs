@@ -20,6 +20,7 @@ use crate::service::Service;
 use crate::settings::Settings;
 use crate::shutdown::{Heeded, Signals};
 use crate::systemd;
+use crate::watchdog;
 
 /// Most threads that wait for the disk at a time.
 const BLOCKING_THREADS_MAX: usize = 32;
@@ -67,7 +68,7 @@ async fn serve(
 ) -> anyhow::Result<Ended> {
     let mut signals = Signals::catch().context("cannot catch signals")?;
     let settings = Arc::new(settings);
-    let service = Service::new(Arc::clone(&settings), store);
+    let service = Service::new(Arc::clone(&settings), store.clone());
     let ledger = service.keep_ledger();
     let leases = service.keep_leases();
     let stop = CancellationToken::new();
@@ -79,6 +80,7 @@ async fn serve(
     );
     systemd::notify(&[NotifyState::Ready]);
     let serving = tokio::spawn(Arc::clone(&server).run(listener));
+    let signs = tokio::spawn(watchdog::run(store, Arc::clone(&server), stop.clone()));
     let ended = until_ended(&mut signals, &reload, &server, &service).await;
     systemd::notify(&[NotifyState::Stopping]);
     // New clients are refused from here on, so they start their own way at once.
@@ -94,6 +96,7 @@ async fn serve(
         name = signals.next() => tracing::warn!("{name} again: not waiting any longer"),
     }
     serving.abort();
+    signs.abort();
     ledger.abort();
     leases.abort();
     service.save_ledger().await;

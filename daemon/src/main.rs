@@ -13,6 +13,7 @@ mod service;
 mod settings;
 mod shutdown;
 mod systemd;
+mod watchdog;
 
 use std::env;
 use std::os::unix::process::CommandExt;

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -45,6 +46,8 @@ pub struct Setup {
     /// What the command begins with.
     within: Vec<String>,
     faults: bool,
+    notified: bool,
+    inherited: Option<OwnedFd>,
 }
 
 impl Setup {
@@ -103,6 +106,20 @@ impl Setup {
         self
     }
 
+    /// Heard as systemd hears it: see [`Daemon::told`]. It waits once too much goes unheard.
+    #[must_use]
+    pub fn notified(mut self) -> Self {
+        self.notified = true;
+        self
+    }
+
+    /// With this descriptor, as systemd hands over a socket; each start has it.
+    #[must_use]
+    pub fn inherits(mut self, descriptor: impl Into<OwnedFd>) -> Self {
+        self.inherited = Some(descriptor.into());
+        self
+    }
+
     /// Starts it in a new temporary directory.
     ///
     /// # Panics
@@ -124,7 +141,7 @@ impl Setup {
         let socket = folder.path().join("memod.sock");
         let faults = self.faults.then(|| Faults::new(folder.path()));
         let data = faults.as_ref().map_or(folder.path(), Faults::root).join("data");
-        Daemon { folder, socket, data, setup: self, faults, child: None }
+        Daemon { folder, socket, data, setup: self, faults, child: None, notify: None }
     }
 }
 
@@ -137,6 +154,7 @@ pub struct Daemon {
     setup: Setup,
     faults: Option<Faults>,
     child: Option<Child>,
+    notify: Option<UnixDatagram>,
 }
 
 impl Daemon {
@@ -200,6 +218,19 @@ impl Daemon {
         std::fs::read_to_string(self.folder().join("log")).unwrap_or_default()
     }
 
+    /// What it tells systemd next, if it does so within this time.
+    ///
+    /// # Panics
+    /// If it was not set up to be heard.
+    #[must_use]
+    pub fn told(&self, within: Duration) -> Option<String> {
+        let notify = self.notify.as_ref().expect("it was set up to be heard");
+        notify.set_read_timeout(Some(within)).expect("a timeout");
+        let mut message = [0; 512];
+        let bytes = notify.recv(&mut message).ok()?;
+        Some(String::from_utf8_lossy(&message[..bytes]).trim_end().to_owned())
+    }
+
     /// Its process.
     ///
     /// # Panics
@@ -220,6 +251,11 @@ impl Daemon {
             let script = format!("ulimit -n {most} && exec \"$0\" \"$@\"");
             words.extend(["sh", "-c", &script].map(OsString::from));
         }
+        if self.setup.inherited.is_some() {
+            let script = "exec 3<&0 </dev/null; export LISTEN_PID=$$ LISTEN_FDS=1; \
+                          exec \"$0\" \"$@\"";
+            words.extend(["sh", "-c", script].map(OsString::from));
+        }
         words.push(self.setup.program.clone().unwrap_or_else(|| binary("memod")).into());
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]);
@@ -236,7 +272,10 @@ impl Daemon {
         if let Some(faults) = &self.faults {
             command.envs(faults.variables());
         }
-        command.stdin(Stdio::null());
+        match &self.setup.inherited {
+            Some(descriptor) => command.stdin(descriptor.try_clone().expect("a descriptor more")),
+            None => command.stdin(Stdio::null()),
+        };
         command
     }
 
@@ -269,6 +308,7 @@ impl Daemon {
             }
         }
         self.child = Some(child);
+        self.notify = self.setup.notified.then_some(ready);
         Ok(None)
     }
 

@@ -38,6 +38,7 @@ mod semantics_put;
 mod semantics_savings;
 mod semantics_value;
 mod semantics_why;
+mod service;
 mod setup;
 mod shop;
 mod task_macro;

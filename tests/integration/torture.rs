@@ -46,7 +46,7 @@ fn cycles(by_default: usize) -> usize {
 }
 
 /// The daemon that has failpoints.
-fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     let ordinary = binary("memod");
     let armed = ordinary.with_file_name("memod-failpoints");
     let built = |path: &PathBuf| fs::metadata(path).and_then(|of| of.modified()).ok();

@@ -4,10 +4,11 @@
 //! the settings allow. An error of `accept` is waited out: it neither ends nor spins the daemon.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
@@ -30,6 +31,9 @@ pub(crate) struct Server {
     connections: TaskTracker,
     /// How many connections are open, for those who wait for a change.
     open: watch::Sender<usize>,
+    /// How often the loop that accepts has been seen at work, and what has it come by.
+    beats: AtomicU64,
+    nudge: Notify,
     stop: CancellationToken,
 }
 
@@ -45,6 +49,8 @@ impl Server {
             permits: Arc::new(Semaphore::new(settings.connections_max)),
             connections: TaskTracker::new(),
             open: watch::Sender::new(0),
+            beats: AtomicU64::new(0),
+            nudge: Notify::new(),
             settings,
             service,
             stop,
@@ -55,9 +61,11 @@ impl Server {
     pub(crate) async fn run(self: Arc<Self>, listener: UnixListener) {
         let mut backoff = Duration::from_millis(1);
         loop {
+            self.beats.fetch_add(1, Ordering::Relaxed);
             let permit = Arc::clone(&self.permits).acquire_owned();
             let accepted = tokio::select! {
                 () = self.stop.cancelled() => return,
+                () = self.nudge.notified() => continue,
                 accepted = async { (permit.await, listener.accept().await) } => accepted,
             };
             match accepted {
@@ -73,6 +81,14 @@ impl Server {
                 (Err(_), _) => return,
             }
         }
+    }
+
+    /// How often the loop that accepts has been seen at work, and asks it to come by once more, so
+    /// that the number grows soon unless the loop hangs.
+    pub(crate) fn accept_beats(&self) -> u64 {
+        let beats = self.beats.load(Ordering::Relaxed);
+        self.nudge.notify_one();
+        beats
     }
 
     fn serve(self: &Arc<Self>, stream: UnixStream, permit: OwnedSemaphorePermit) {

@@ -1,11 +1,12 @@
 //! Places at which a process can be made to die, for the torture of crashes.
 //!
 //! With the feature `failpoints`, `$MEMOD_FAILPOINT`, a name and a number as in `after-write:3`,
-//! has the process send itself SIGKILL when it comes to the place of that name for that time.
+//! has the process send itself SIGKILL when it comes to the place of that name for that time. With
+//! `:hang` behind that, as in `after-write:3:hang`, the thread that comes there hangs for ever.
 //! Without the feature coming to a place is nothing at all.
 //!
 //! **Invariants.** Each place stands in the code exactly once. Nothing is cleaned up at one: the
-//! kernel ends the process there.
+//! kernel ends the process there, or the thread stays there.
 //!
 //! **Does not** decide who reaches which place: the torture does, and tells which it never reached.
 
@@ -96,43 +97,61 @@ mod armed {
     use nix::sys::signal::{Signal, kill};
     use nix::unistd::Pid;
 
-    use super::{Failpoint, parse};
+    use super::{Act, Failpoint, parse};
 
     /// Says which place is armed.
     const VARIABLE: &str = "MEMOD_FAILPOINT";
 
-    /// The place that is armed, and how often it is still to be passed.
-    fn armed() -> Option<&'static (Failpoint, AtomicU64)> {
-        static ARMED: OnceLock<Option<(Failpoint, AtomicU64)>> = OnceLock::new();
+    /// The place that is armed, how often it is still to be passed, and what happens then.
+    fn armed() -> Option<&'static (Failpoint, AtomicU64, Act)> {
+        static ARMED: OnceLock<Option<(Failpoint, AtomicU64, Act)>> = OnceLock::new();
         let read = || {
             let text = std::env::var(VARIABLE).ok()?;
-            let (point, time) =
+            let (point, time, act) =
                 parse(&text).expect("MEMOD_FAILPOINT is a name, a colon and a number from 1 on");
-            Some((point, AtomicU64::new(time)))
+            Some((point, AtomicU64::new(time), act))
         };
         ARMED.get_or_init(read).as_ref()
     }
 
     /// Whether this place is where the process is to die.
     pub(crate) fn is_armed(point: Failpoint) -> bool {
-        armed().is_some_and(|(armed, _)| *armed == point)
+        armed().is_some_and(|(armed, ..)| *armed == point)
     }
 
-    /// The process has come to a place. Does not return if that is its time to die.
+    /// The process has come to a place. Does not return if that is its time to die or to hang.
     pub(crate) fn reach(point: Failpoint) {
-        let Some((_, left)) = armed().filter(|(armed, _)| *armed == point) else { return };
-        if left.fetch_sub(1, Ordering::SeqCst) == 1 {
-            kill(Pid::this(), Signal::SIGKILL).expect("a process may kill itself");
+        let Some((_, left, act)) = armed().filter(|(armed, ..)| *armed == point) else { return };
+        if left.fetch_sub(1, Ordering::SeqCst) != 1 {
+            return;
+        }
+        match act {
+            Act::Die => kill(Pid::this(), Signal::SIGKILL).expect("a process may kill itself"),
+            Act::Hang => loop {
+                std::thread::park();
+            },
         }
     }
 }
 
-/// A place, and for what time it is to be reached.
+/// What happens at a place.
 #[cfg(any(test, feature = "failpoints"))]
-fn parse(text: &str) -> Option<(Failpoint, u64)> {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Act {
+    Die,
+    Hang,
+}
+
+/// A place, for what time it is to be reached, and what happens then.
+#[cfg(any(test, feature = "failpoints"))]
+fn parse(text: &str) -> Option<(Failpoint, u64, Act)> {
     let (name, time) = text.split_once(':')?;
+    let (time, act) = match time.strip_suffix(":hang") {
+        Some(time) => (time, Act::Hang),
+        None => (time, Act::Die),
+    };
     let point = Failpoint::ALL.iter().copied().find(|point| point.name() == name)?;
-    Some((point, time.parse().ok().filter(|time| *time > 0)?))
+    Some((point, time.parse().ok().filter(|time| *time > 0)?, act))
 }
 
 #[cfg(test)]
@@ -142,9 +161,12 @@ mod tests {
     #[test]
     fn a_place_and_a_time_are_read() {
         for point in Failpoint::ALL {
-            assert_eq!(parse(&format!("{}:7", point.name())), Some((*point, 7)));
+            assert_eq!(parse(&format!("{}:7", point.name())), Some((*point, 7, Act::Die)));
+            assert_eq!(parse(&format!("{}:7:hang", point.name())), Some((*point, 7, Act::Hang)));
         }
-        for wrong in ["", "evicted", "evicted:", "evicted:0", "evicted:x", "nowhere:1"] {
+        for wrong in
+            ["", "evicted", "evicted:", "evicted:0", "evicted:x", "nowhere:1", "evicted:1:die"]
+        {
             assert_eq!(parse(wrong), None, "{wrong}");
         }
     }

@@ -71,6 +71,7 @@ pub(crate) fn open(options: &Options) -> Result<(Arc<Shared>, JoinHandle<()>), O
         counters: Mutex::new(meta.counters),
         next_storage: AtomicU64::new(meta.next_storage),
         halt: Halt::default(),
+        beats: AtomicU64::new(0),
         path: path.to_owned(),
         id: meta.id,
         db,

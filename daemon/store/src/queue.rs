@@ -15,7 +15,7 @@ use crate::mutation::Mutation;
 pub(crate) enum Taken {
     /// Mutations to make together.
     Group(Vec<Mutation>),
-    /// None came until the deadline.
+    /// None came until the deadline, or until the taker was nudged.
     Idle,
     /// None will come any more.
     Closed,
@@ -28,6 +28,8 @@ struct State {
     closed: bool,
     /// Whether the taker waits for a mutation.
     taker_waits: bool,
+    /// Whether the taker is to come back even if there is no mutation.
+    nudged: bool,
     /// How many wait for room.
     pushers_waiting: usize,
 }
@@ -110,6 +112,9 @@ impl Queue {
             if state.closed {
                 return Taken::Closed;
             }
+            if std::mem::take(&mut state.nudged) {
+                return Taken::Idle;
+            }
             state.taker_waits = true;
             state = match deadline {
                 None => self.came.wait(state).unwrap_or_else(PoisonError::into_inner),
@@ -136,6 +141,21 @@ impl Queue {
             self.left.notify_all();
         }
         Taken::Group(group)
+    }
+
+    /// Has the taker come back once, with or without a mutation.
+    pub(crate) fn nudge(&self) {
+        let mut state = self.locked();
+        state.nudged = true;
+        if std::mem::take(&mut state.taker_waits) {
+            self.came.notify_one();
+        }
+    }
+
+    /// How many mutations wait, and for how many bytes they count.
+    pub(crate) fn depth(&self) -> (usize, usize) {
+        let state = self.locked();
+        (state.mutations.len(), state.bytes)
     }
 
     /// Takes no more mutations; those that are in are still given out.
@@ -217,6 +237,20 @@ mod tests {
                 }
             }
         });
+    }
+
+    #[test]
+    fn who_is_nudged_comes_back_once() {
+        let queue = Queue::new(2);
+        queue.nudge();
+        assert!(matches!(queue.take(None), Taken::Idle));
+        thread::scope(|scope| {
+            scope.spawn(|| assert!(matches!(queue.take(None), Taken::Idle)));
+            queue.nudge();
+        });
+        assert!(queue.offer(barrier()));
+        assert_eq!(queue.depth().0, 1);
+        assert!(matches!(queue.take(None), Taken::Group(group) if group.len() == 1));
     }
 
     #[test]

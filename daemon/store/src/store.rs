@@ -64,6 +64,8 @@ pub(crate) struct Shared {
     pub(crate) counters: Mutex<Counters>,
     pub(crate) next_storage: AtomicU64,
     pub(crate) halt: Halt,
+    /// How often the writer has been seen at work.
+    pub(crate) beats: AtomicU64,
     pub(crate) path: PathBuf,
     pub(crate) id: String,
     pub(crate) _lock: Lock,
@@ -77,6 +79,11 @@ impl Shared {
 
     pub(crate) fn counters(&self) -> Counters {
         *self.counters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The writer is at work.
+    pub(crate) fn beat(&self) {
+        self.beats.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A storage id that has never been used.
@@ -172,6 +179,16 @@ impl Store {
     /// to work. Has no effect the second time.
     pub fn close(&self) {
         self.handle.close();
+    }
+
+    /// How often the writer has been seen at work, and asks it to come by once more, so that the
+    /// number grows soon unless the writer hangs.
+    #[must_use]
+    pub fn writer_beats(&self) -> u64 {
+        let shared = self.shared();
+        let beats = shared.beats.load(Ordering::Relaxed);
+        shared.queue.nudge();
+        beats
     }
 
     /// Looks a key up, with its outputs. What is found damaged is removed, without waiting.

@@ -94,6 +94,7 @@ impl Writer {
     pub(crate) fn run(mut self) {
         let _refuse = RefuseRest(Arc::clone(&self.shared));
         loop {
+            self.shared.beat();
             let before = self.shared.counters().total_bytes();
             match self.shared.queue.take(Some(self.deadline())) {
                 Taken::Group(mutations) => self.commit(mutations),
@@ -199,6 +200,7 @@ impl Writer {
     /// Writes what a group has changed, and tells everybody in it.
     pub(crate) fn write(&mut self, group: Group<'_>) -> Result<(), StoreError> {
         let shared = self.share();
+        shared.beat();
         let sealed = group.seal(self.reserved);
         let changes = !sealed.batch.is_empty();
         let sync = self.durability == Durability::Power;
