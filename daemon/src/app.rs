@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::descriptors;
 use crate::reload::Reload;
-use crate::server::{BoundSocket, Server};
+use crate::server::{BoundSocket, MetricsSocket, Server};
 use crate::service::Service;
 use crate::settings::Settings;
 use crate::shutdown::{Heeded, Signals};
@@ -43,9 +43,14 @@ pub(crate) fn run(mut settings: Settings, reload: Reload) -> anyhow::Result<Ende
     descriptors::leave_some(&mut settings);
     let store = Store::open(&store_options(&settings))
         .with_context(|| format!("cannot open the store in {}", settings.data.display()))?;
-    let socket = match systemd::inherited_listener()? {
+    let inherited = systemd::inherited()?;
+    let socket = match inherited.listener {
         Some(listener) => BoundSocket::inherited(listener),
         None => BoundSocket::bind(&settings.socket, settings.socket_mode)?,
+    };
+    let metrics = match inherited.metrics {
+        Some(socket) => Some(socket),
+        None => MetricsSocket::bind(&settings.metrics, settings.socket_mode)?,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("memod-async")
@@ -53,7 +58,7 @@ pub(crate) fn run(mut settings: Settings, reload: Reload) -> anyhow::Result<Ende
         .enable_all()
         .build()
         .context("cannot start the async runtime")?;
-    let outcome = runtime.block_on(serve(settings, reload, store.clone(), socket));
+    let outcome = runtime.block_on(serve(settings, reload, store.clone(), (socket, metrics)));
     // Whatever outlived the drain has been told to stop; a blocking read may need a moment more.
     runtime.shutdown_timeout(Duration::from_secs(2));
     store.close();
@@ -64,7 +69,7 @@ async fn serve(
     settings: Settings,
     reload: Reload,
     store: Store,
-    socket: BoundSocket,
+    (socket, metrics): (BoundSocket, Option<MetricsSocket>),
 ) -> anyhow::Result<Ended> {
     let mut signals = Signals::catch().context("cannot catch signals")?;
     let settings = Arc::new(settings);
@@ -81,6 +86,14 @@ async fn serve(
     systemd::notify(&[NotifyState::Ready]);
     let serving = tokio::spawn(Arc::clone(&server).run(listener));
     let signs = tokio::spawn(watchdog::run(store, Arc::clone(&server), stop.clone()));
+    if let Some(metrics) = metrics {
+        let (service, stop) = (Arc::clone(&service), stop.clone());
+        tokio::spawn(async move {
+            if let Err(error) = metrics.serve(service, stop).await {
+                tracing::error!("metrics cannot be served: {error}");
+            }
+        });
+    }
     let ended = until_ended(&mut signals, &reload, &server, &service).await;
     systemd::notify(&[NotifyState::Stopping]);
     // New clients are refused from here on, so they start their own way at once.

@@ -56,6 +56,7 @@ fn every_field_is_set_and_shown_with_its_origin() {
         ("log_requests", "12", "12"),
         ("idle_exit", "\"8s\"", "8s"),
         ("log", "\"debug\"", "debug"),
+        ("metrics", "\"127.0.0.1:9877\"", "127.0.0.1:9877"),
         ("quarantined_users", "[5, 4]", "4 5"),
     ];
     let lines: Vec<String> = values.iter().map(|(n, v, _)| format!("{n} = {v}")).collect();

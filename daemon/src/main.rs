@@ -7,6 +7,7 @@ mod config;
 mod descriptors;
 mod grants;
 mod log;
+mod metrics_address;
 mod reload;
 mod server;
 mod service;

@@ -8,6 +8,7 @@ use memod_store::{Durability, OnDamage};
 
 use crate::budget_settings::BudgetSettings;
 use crate::grants::Grant;
+use crate::metrics_address::MetricsAddress;
 
 /// Everything that can be set.
 #[derive(Debug, Clone)]
@@ -50,6 +51,8 @@ pub(crate) struct Settings {
     pub(crate) idle_exit: Duration,
     /// What is logged, as a `tracing` filter.
     pub(crate) log: String,
+    /// Where metrics are served.
+    pub(crate) metrics: MetricsAddress,
     /// Who may do what, beside root and the daemon's own user; none: whoever can connect may use
     /// the cache.
     pub(crate) grants: Vec<Grant>,
@@ -83,6 +86,7 @@ impl Default for Settings {
             log_requests: 10_000,
             idle_exit: Duration::ZERO,
             log: "info".to_owned(),
+            metrics: MetricsAddress::Off,
             grants: Vec::new(),
             quarantined_users: BTreeSet::new(),
             file: None,
@@ -116,6 +120,7 @@ impl Settings {
             ("log_requests", self.log_requests.to_string()),
             ("idle_exit", seconds(self.idle_exit)),
             ("log", self.log.clone()),
+            ("metrics", self.metrics.to_string()),
             ("quarantined_users", list(&self.quarantined_users, " ")),
             ("grants", list(&self.grants, "; ")),
         ];
@@ -159,7 +164,7 @@ impl Settings {
 }
 
 /// The settings that hold until the daemon is started again.
-const FIXED: [&str; 16] = [
+const FIXED: [&str; 17] = [
     "socket",
     "socket_mode",
     "data",
@@ -176,6 +181,7 @@ const FIXED: [&str; 16] = [
     "lease_heartbeat_max",
     "log_requests",
     "idle_exit",
+    "metrics",
 ];
 
 fn list<T: ToString>(items: impl IntoIterator<Item = T>, between: &str) -> String {

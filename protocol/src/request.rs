@@ -104,6 +104,8 @@ pub enum Request {
     Collect,
     /// Remember a run of another store. Answered by `Put`.
     Import(Box<Import>),
+    /// Counters and gauges for Prometheus. Answered by `Metrics`.
+    Metrics,
 }
 
 /// A lookup.

@@ -95,6 +95,8 @@ pub enum Response {
     Verified(Box<VerifyReport>),
     /// What a collection brought.
     Collected(CollectReport),
+    /// Counters and gauges, as text in the `OpenMetrics` format.
+    Metrics(String),
 }
 
 /// A hit.

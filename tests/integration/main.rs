@@ -26,6 +26,7 @@ mod hostile;
 mod large;
 mod leases;
 mod memo;
+mod metrics;
 mod other_user;
 mod request_log;
 mod sameness;

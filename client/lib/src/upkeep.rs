@@ -12,7 +12,7 @@ use crate::connect::sink_error;
 use crate::content::{Content, HitOutput};
 use crate::error::Error;
 use crate::exchange::put::PutExchange;
-use crate::exchange::upkeep::{AskBudgets, Collect, Verify};
+use crate::exchange::upkeep::{AskBudgets, AskMetrics, Collect, Verify};
 use crate::options::PutOptions;
 use crate::outputs::{Prepared, prepare_read};
 
@@ -69,6 +69,14 @@ impl Client {
     /// If the daemon could not be asked.
     pub fn budgets(&self) -> Result<BudgetReport, Error> {
         self.ask(&mut AskBudgets)
+    }
+
+    /// Counters and gauges for Prometheus, as a page in the `OpenMetrics` format.
+    ///
+    /// # Errors
+    /// If the daemon could not be asked, or is too old to be asked that.
+    pub fn metrics(&self) -> Result<String, Error> {
+        self.ask(&mut AskMetrics)
     }
 
     /// Has the daemon read everything that is stored and, with `repair`, remove what is bad.

@@ -11,6 +11,7 @@ use toml::Value;
 
 use super::names::{self, meant};
 use crate::budget_settings::{parse_scopes, parse_users};
+use crate::metrics_address::MetricsAddress;
 use crate::settings::{Settings, parse_durability, parse_on_damage};
 
 pub(super) type Apply = fn(&mut Settings, &Value) -> Result<(), String>;
@@ -69,6 +70,7 @@ pub(super) const FIELDS: &[(&str, Apply)] = &[
         given.clone_into(&mut s.log);
         Ok(())
     }),
+    ("metrics", |s, v| text(v).and_then(MetricsAddress::parse).map(|given| s.metrics = given)),
     ("quarantined_users", |s, v| users(v).map(|given| s.quarantined_users = given)),
 ];
 

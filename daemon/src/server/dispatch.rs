@@ -226,6 +226,7 @@ pub(crate) async fn later(
             | Request::Stats
             | Request::Savings
             | Request::Budgets
+            | Request::Metrics
             | Request::Why(_),
         ) => Some(replies.share(HEADER_BYTES_MAX as usize).await),
         Work::Send(..) | Work::Claim(_) | Work::Entered(_) | Work::Put(_) | Work::Other(_) => None,
@@ -310,6 +311,7 @@ async fn other(desk: &Desk<'_>, request: Request) -> Result<Reply, WireError> {
         Request::Log(query) => Ok(service.log(peer, *query).await),
         Request::Verify { repair } => verify(desk, repair).await,
         Request::Budgets => service.budgets(peer).await,
+        Request::Metrics => service.metrics(peer).await,
         Request::Collect => collect(desk).await,
         Request::Lookup(_)
         | Request::Claim(_)

@@ -10,6 +10,7 @@ mod connection;
 mod dispatch;
 mod frames;
 mod listener;
+mod metrics_endpoint;
 mod peer;
 mod peer_groups;
 mod replies;
@@ -18,5 +19,6 @@ mod stream;
 mod uploads;
 
 pub(crate) use listener::Server;
+pub(crate) use metrics_endpoint::MetricsSocket;
 pub(crate) use peer::Peer;
 pub(crate) use socket::BoundSocket;

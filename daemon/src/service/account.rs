@@ -21,6 +21,7 @@ use crate::server::Peer;
 pub(crate) struct Account {
     began: Instant,
     verb: Verb,
+    is_claim: bool,
     key: Option<Key>,
     scope: Option<Scope>,
     task: Option<String>,
@@ -54,9 +55,10 @@ impl Account {
             Request::Stats | Request::Status | Request::Verify { .. } | Request::Collect => {
                 (Verb::Stats, None, None)
             }
-            // Asked beside `Stats`, these two would make three rows of one question.
+            // Asked beside `Stats`, these would make more rows of one question.
             Request::Savings
             | Request::Budgets
+            | Request::Metrics
             | Request::UploadData { .. }
             | Request::UploadEnd { .. }
             | Request::UploadAbort { .. }
@@ -75,6 +77,7 @@ impl Account {
         Some(Self {
             began: Instant::now(),
             verb,
+            is_claim: matches!(request, Request::Claim(_)),
             key,
             scope: scope.or(filter.and_then(|filter| filter.scope.as_ref())).cloned(),
             task: task.or(filter.and_then(|filter| filter.task.as_ref())).cloned(),
@@ -172,6 +175,7 @@ impl Service {
                 _ => {}
             }
         }
+        self.latencies.note(account.verb, account.is_claim, account.outcome, took);
         self.log.push(Record {
             at_ms: clock::now_ms(),
             peer: Arc::clone(peer),

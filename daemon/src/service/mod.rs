@@ -12,11 +12,14 @@ mod claim;
 mod clock;
 mod disk_watch;
 mod explain;
+mod exposition;
 mod invalidation;
+mod latency;
 mod lease_table;
 mod leases;
 mod ledger;
 mod lookup;
+mod metrics;
 mod pool;
 mod probe;
 mod put;
@@ -42,6 +45,7 @@ pub(crate) use reply::{Reply, Stream};
 use crate::grants::{Grant, ScopeGlob};
 use crate::settings::Settings;
 use access::Access;
+use latency::Latencies;
 use leases::Leases;
 use ledger::Ledger;
 use request_log::RequestLog;
@@ -65,6 +69,7 @@ pub(crate) struct Service {
     ledger: Ledger,
     leases: Arc<Leases>,
     log: RequestLog,
+    latencies: Latencies,
     mutations: Arc<Semaphore>,
     /// One at a time.
     verifying: Arc<Semaphore>,
@@ -94,6 +99,7 @@ impl Service {
             ledger,
             leases,
             log: RequestLog::new(settings.log_requests),
+            latencies: Latencies::default(),
             settings: RwLock::new(settings),
             store,
             mutations: Arc::new(Semaphore::new(MUTATIONS_QUEUED_MAX)),

@@ -96,6 +96,7 @@ mod upload;
 mod usage;
 mod verify;
 mod verify_blob;
+mod vitals;
 mod writer;
 
 pub use budgets::Budgets;
@@ -117,3 +118,4 @@ pub use store::Store;
 pub use upload::{Prepared, Upload};
 pub use usage::Usages;
 pub use verify::Verification;
+pub use vitals::Vitals;

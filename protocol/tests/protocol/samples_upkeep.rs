@@ -39,6 +39,7 @@ pub(crate) fn requests() -> Vec<(&'static str, Request)> {
         ("Verify", Request::Verify { repair: false }),
         ("Verify.repair", Request::Verify { repair: true }),
         ("Collect", Request::Collect),
+        ("Metrics", Request::Metrics),
         ("Import", import(put(), provenance())),
         ("Import.least", import(bare_put(), bare_provenance())),
     ]
@@ -92,5 +93,6 @@ pub(crate) fn responses() -> Vec<(&'static str, Response)> {
         ("Verified", Response::Verified(Box::new(verified()))),
         ("Verified.sound", Response::Verified(Box::default())),
         ("Collected", Response::Collected(collected)),
+        ("Metrics", Response::Metrics("# EOF\n".into())),
     ]
 }

@@ -15,6 +15,7 @@ pub(crate) fn request() -> impl Strategy<Value = Request> {
         Just(Request::Budgets),
         any::<bool>().prop_map(|repair| Request::Verify { repair }),
         Just(Request::Collect),
+        Just(Request::Metrics),
         (put(), provenance())
             .prop_map(|(put, provenance)| Request::Import(Box::new(Import { put, provenance }))),
     ]
@@ -73,5 +74,6 @@ pub(crate) fn response() -> impl Strategy<Value = Response> {
         budgets().prop_map(|report| Response::Budgets(Box::new(report))),
         verified().prop_map(|report| Response::Verified(Box::new(report))),
         collected.prop_map(Response::Collected),
+        name().prop_map(Response::Metrics),
     ]
 }

@@ -70,7 +70,10 @@ impl House {
     pub(super) fn command(&self, uid: u32, project: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.memo);
         command.env_clear().env("MEMOD_SOCKET", self.daemon.socket()).env("MEMOD_NO_START", "1");
-        command.args(["--format", "json", "--project", project]).args(arguments);
+        if !arguments.contains(&"--format") {
+            command.args(["--format", "json"]);
+        }
+        command.args(["--project", project]).args(arguments);
         command.current_dir("/").stdin(Stdio::null()).uid(uid);
         command.gid(if uid == READER { READERS } else { uid });
         command

@@ -21,6 +21,38 @@ fn without_key(mut answer: Value) -> Value {
 }
 
 #[test]
+fn metrics_tell_of_what_may_be_read() {
+    let Some(house) = house() else { return };
+    house.stores(ALICE, "alpha", "hers");
+    house.stores(BOB, "beta", "his");
+    house.json(0, ALICE, "alpha", &call("lookup", "hers", OUT));
+    house.json(0, BOB, "beta", &call("lookup", "his", OUT));
+    let page = |uid| {
+        let ran = house.ends(0, uid, "alpha", &["stats", "--format", "openmetrics"]);
+        ran.text().to_owned()
+    };
+    let (hers, his) = ("task=\"hers\"", "task=\"his\"");
+    for (uid, sees_hers, sees_his, hits) in [
+        (ALICE, true, false, 1),
+        (READER, true, false, 1),
+        (BOB, false, true, 1),
+        (STRANGER, false, false, 0),
+        (NOBODY, false, false, 0),
+        (0, true, true, 2),
+    ] {
+        let page = page(uid);
+        assert_eq!((page.contains(hers), page.contains(his)), (sees_hers, sees_his), "{uid}");
+        let hits = format!("memod_hits_total {hits}\n");
+        assert!(page.contains(&hits), "{uid}: {page}");
+        // What is not counted by task tells of everybody.
+        for whole in ["memod_requests", "memod_entries", "memod_database", "memod_connections"] {
+            assert_eq!(page.contains(whole), uid == 0, "{uid} and {whole}");
+        }
+        assert!(page.ends_with("# EOF\n"));
+    }
+}
+
+#[test]
 fn lookup_is_a_miss_that_does_not_say_what_is_there() {
     let Some(house) = house() else { return };
     house.stores(ALICE, "alpha", "there");

@@ -31,9 +31,8 @@ fn calls_of(set: &str) -> BTreeSet<String> {
     let lines = text.lines().skip(1).map(str::trim);
     let names = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
     names
-        .flat_map(|name| match name.starts_with('@') {
-            true => calls_of(name),
-            false => BTreeSet::from([name.to_owned()]),
+        .flat_map(|name| {
+            if name.starts_with('@') { calls_of(name) } else { BTreeSet::from([name.to_owned()]) }
         })
         .collect()
 }

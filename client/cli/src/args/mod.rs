@@ -105,6 +105,9 @@ pub(crate) enum Format {
     Text,
     /// For programs.
     Json,
+    /// For Prometheus; of `stats` alone.
+    #[value(name = "openmetrics")]
+    OpenMetrics,
 }
 
 /// When to use colours.

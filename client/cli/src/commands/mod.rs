@@ -24,15 +24,19 @@ mod why;
 
 pub(crate) use run::become_command;
 
-use crate::args::{Command, Settings};
+use crate::args::{Command, Format, Settings};
 use crate::connect;
-use crate::exit::Outcome;
+use crate::exit::{Failure, Outcome};
 
 /// Does what the line says.
 ///
 /// # Errors
 /// Whatever the command comes to.
 pub(crate) fn execute(command: Command, settings: &Settings) -> Outcome {
+    if settings.screen.format == Format::OpenMetrics && !matches!(command, Command::Stats) {
+        let failure = Failure::usage("only `memo stats` answers in the form of openmetrics");
+        return Err(failure.with_hint("leave --format out, or ask for json"));
+    }
     let outcome = dispatch(command, settings);
     outcome.map_err(|failure| connect::with_hint(failure, settings))
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use memod_protocol::{BudgetReport, Savings, Scope, ScopeStats, Stats, TaskStats, UserStats};
 use serde_json::Value;
 
-use crate::args::{Screen, Settings};
+use crate::args::{Format, Screen, Settings};
 use crate::commands::budgets;
 use crate::connect;
 use crate::exit::{self, Outcome};
@@ -47,6 +47,12 @@ const COUNTED: [Column; 4] = [
 /// If the daemon gives no answer, or standard output cannot be written.
 pub(crate) fn run(settings: &Settings) -> Outcome {
     let client = connect::asking(settings);
+    if settings.screen.format == Format::OpenMetrics {
+        let mut out = Screen::out();
+        out.write_all(client.metrics()?.as_bytes())?;
+        out.flush()?;
+        return Ok(exit::DONE);
+    }
     let stats = client.stats()?;
     let savings = client.savings()?;
     let budgets = client.budgets()?;

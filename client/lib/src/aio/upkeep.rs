@@ -7,7 +7,7 @@ use super::connection::Connection;
 use crate::connect::Patience;
 use crate::content::HitOutput;
 use crate::error::Error;
-use crate::exchange::upkeep::{AskBudgets, Collect, Verify};
+use crate::exchange::upkeep::{AskBudgets, AskMetrics, Collect, Verify};
 use crate::outputs::prepare_read;
 use crate::upkeep::{ImportedRun, plan_import};
 
@@ -38,6 +38,14 @@ impl Client {
     /// As [`crate::Client::budgets`].
     pub async fn budgets(&self) -> Result<BudgetReport, Error> {
         self.ask(&mut AskBudgets).await
+    }
+
+    /// As [`crate::Client::metrics`].
+    ///
+    /// # Errors
+    /// As [`crate::Client::metrics`].
+    pub async fn metrics(&self) -> Result<String, Error> {
+        self.ask(&mut AskMetrics).await
     }
 
     /// As [`crate::Client::verify`].

@@ -119,6 +119,7 @@ fn unexpected(asked: &str, response: &Response) -> Error {
         Response::Budgets(_) => "its budgets",
         Response::Verified(_) => "a verification's outcome",
         Response::Collected(_) => "a collection's outcome",
+        Response::Metrics(_) => "its metrics",
     };
     Error::Protocol(format!("it answered {asked} with {answer}"))
 }

@@ -24,6 +24,24 @@ impl Ask for AskBudgets {
     }
 }
 
+/// Counters and gauges.
+pub(crate) struct AskMetrics;
+
+impl Ask for AskMetrics {
+    type Answer = String;
+
+    fn request(&self) -> Request {
+        Request::Metrics
+    }
+
+    fn answer(&mut self, response: Response) -> Result<Option<String>, Error> {
+        match response {
+            Response::Metrics(page) => Ok(Some(page)),
+            other => Err(unexpected("a question for its metrics", &other)),
+        }
+    }
+}
+
 /// Reads everything that is stored.
 pub(crate) struct Verify<F> {
     pub(crate) repair: bool,

@@ -156,7 +156,7 @@ impl Database {
         self.db.flush_cfs_opt(&columns, &FlushOptions::default())
     }
 
-    fn property(&self, column: Column, name: &CStr) -> Result<u64, RocksError> {
+    pub(super) fn property(&self, column: Column, name: &CStr) -> Result<u64, RocksError> {
         Ok(self.db.property_int_value_cf(self.column(column), name)?.unwrap_or(0))
     }
 

@@ -3,6 +3,7 @@
 mod database;
 mod leftovers;
 mod options;
+mod vitals;
 
 pub use database::Tier;
 #[cfg(test)]
