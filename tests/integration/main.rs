@@ -44,6 +44,7 @@ mod setup;
 mod shop;
 mod task_macro;
 mod tidy;
+mod top;
 mod torture;
 mod upkeep;
 mod upkeep_damage;

@@ -11,6 +11,7 @@ pub(crate) mod number;
 mod remove;
 mod run;
 mod settings;
+mod top;
 mod upkeep;
 
 use std::path::PathBuf;
@@ -24,6 +25,7 @@ pub(crate) use log::LogArgs;
 pub(crate) use remove::RemoveArgs;
 pub(crate) use run::RunArgs;
 pub(crate) use settings::{ScopeFrom, Screen, Settings};
+pub(crate) use top::TopArgs;
 pub(crate) use upkeep::{ExportArgs, ImportArgs, VerifyArgs};
 
 const EXAMPLES: &str = "\
@@ -147,6 +149,8 @@ pub(crate) enum Command {
     Lease(LeaseArgs),
     /// Prints counters, and the time saved by task, by project and domain, and by user.
     Stats,
+    /// Shows what the daemon does, live.
+    Top(TopArgs),
     /// Prints the requests that the daemon has answered of late.
     Log(LogArgs),
     /// Says whether a daemon is alive, which version, and where.

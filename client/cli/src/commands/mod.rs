@@ -19,6 +19,7 @@ mod run;
 mod show;
 mod stats;
 mod status;
+mod top;
 mod verify;
 mod why;
 
@@ -55,6 +56,7 @@ fn dispatch(command: Command, settings: &Settings) -> Outcome {
         Command::Lease(args) => lease::run(args, settings),
         Command::Log(args) => log::run(args, settings),
         Command::Stats => stats::run(settings),
+        Command::Top(args) => top::run(args, settings),
         Command::Status => status::run(settings),
         Command::Gc => gc::run(settings),
         Command::Verify(args) => verify::run(args, settings),
