@@ -3,13 +3,14 @@
 # CARGO_TARGET_DIR        where Cargo builds (default: target/)
 # MEMOD_BUILD_CACHE       what is built once per machine (default: ~/.cache/memod-build)
 # CYCLES                  cycles of each store in `make torture` (default: 100)
+# OUT                     where `make deb` puts the package (default: target/)
 # PREFIX, DESTDIR         for `make install` (default: /usr/local, and no staging folder)
 
 PREFIX ?= /usr/local
-export PREFIX DESTDIR
+export PREFIX DESTDIR OUT
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test torture check bench fmt release install clean
+.PHONY: help setup demo test torture check bench fmt release install deb clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile \
@@ -47,6 +48,9 @@ release: ## Build the release programs
 
 install: ## Install programs, units, manual pages and completions (PREFIX, DESTDIR)
 	@bash .ci/install
+
+deb: ## Build a Debian package into target/ (OUT=folder puts it elsewhere)
+	@bash .ci/deb
 
 clean: ## Remove what Cargo built here; RocksDB stays in the machine's cache
 	@cargo clean

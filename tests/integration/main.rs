@@ -28,6 +28,7 @@ mod leases;
 mod memo;
 mod metrics;
 mod other_user;
+mod package;
 mod request_log;
 mod sameness;
 mod semantics_age;
