@@ -156,7 +156,7 @@ fn dashboard_and_alerts_ask_for_what_is_exported() {
     // More than there is room for, so that something is evicted.
     for number in 0..40_u8 {
         let stored = call("filled").version(&number.to_string());
-        raw.put(stored.put(&[("o0", &[number; 60_000])]));
+        raw.put(stored.put(&[("o0", &vec![number; 60_000])]));
         raw.lookup(&stored).ok();
     }
     let page = page_of(&daemon);

@@ -150,6 +150,11 @@ fn it_shows_what_changes_and_waits_for_a_daemon_that_is_gone() {
     let mut view = View::of(&daemon);
     assert!(daemon.connect().lookup(&call("later")).is_err());
     view.wait_for("flytesnacks/development later");
+    let by = ["lease", "acquire", "--owner", "by hand", "--heartbeat", "1h"];
+    let call = ["--task", "leased", "--cache-version", "1", "--output", "o:string"];
+    let acquired = run(daemon.memo().args(by).args(call));
+    assert_eq!(acquired.code, Some(0), "{acquired:?}");
+    view.wait_for("memo: leased");
     daemon.kill();
     view.wait_for("no answer");
     daemon.start().unwrap();

@@ -1,4 +1,4 @@
-//! Text in the OpenMetrics format, version 1.0.0, which Prometheus reads.
+//! Text in the `OpenMetrics` format, version 1.0.0, which Prometheus reads.
 //!
 //! **Invariants.** Whatever a label's value holds, it stays inside its quotation marks. Numbers
 //! are written without floats, so none is rounded.

@@ -31,7 +31,7 @@ fn metrics_tell_of_what_may_be_read() {
         let ran = house.ends(0, uid, "alpha", &["stats", "--format", "openmetrics"]);
         ran.text().to_owned()
     };
-    let (hers, his) = ("task=\"hers\"", "task=\"his\"");
+    let (of_alice, of_bob) = ("task=\"hers\"", "task=\"his\"");
     for (uid, sees_hers, sees_his, hits) in [
         (ALICE, true, false, 1),
         (READER, true, false, 1),
@@ -41,9 +41,12 @@ fn metrics_tell_of_what_may_be_read() {
         (0, true, true, 2),
     ] {
         let page = page(uid);
-        assert_eq!((page.contains(hers), page.contains(his)), (sees_hers, sees_his), "{uid}");
-        let hits = format!("memod_hits_total {hits}\n");
-        assert!(page.contains(&hits), "{uid}: {page}");
+        assert_eq!(
+            (page.contains(of_alice), page.contains(of_bob)),
+            (sees_hers, sees_his),
+            "{uid}"
+        );
+        assert!(page.contains(&format!("memod_hits_total {hits}\n")), "{uid}: {page}");
         // What is not counted by task tells of everybody.
         for whole in ["memod_requests", "memod_entries", "memod_database", "memod_connections"] {
             assert_eq!(page.contains(whole), uid == 0, "{uid} and {whole}");

@@ -1,4 +1,4 @@
-//! A page in the OpenMetrics format, read as strictly as the format says.
+//! A page in the `OpenMetrics` format, read as strictly as the format says.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -84,7 +84,7 @@ fn work(daemon: &mut Daemon) {
             scope.spawn(move || {
                 for version in 0..100 {
                     let call = call("many").version(&format!("{number}.{version}"));
-                    raw.put(call.put(&[("o0", &[b'm'; 20_000])]));
+                    raw.put(call.put(&[("o0", &vec![b'm'; 20_000])]));
                 }
             });
         }

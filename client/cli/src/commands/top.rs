@@ -12,7 +12,7 @@ mod terminal;
 
 use std::io::{self, IsTerminal, Write as _};
 use std::os::unix::net::UnixStream;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,9 @@ use crate::exit::{self, Failure, Outcome};
 use frame::{Size, TEXT_COLUMNS, TEXT_ROWS, lines};
 use sample::{History, Sample};
 use terminal::{Event, Terminal, hold_signals};
+
+/// What the daemon has said and is not shown yet; the thread waits beyond that.
+const SAMPLES_WAITING_MAX: usize = 4;
 
 /// Asks the daemon, time and again.
 struct Asker {
@@ -77,7 +80,7 @@ pub(crate) fn run(args: TopArgs, settings: &Settings) -> Outcome {
 fn live(interval: Duration, asker: Asker, history: &mut History) -> io::Result<()> {
     // Before the thread begins, which takes over what is held.
     let signals = hold_signals()?;
-    let (sender, samples) = channel();
+    let (sender, samples) = sync_channel(SAMPLES_WAITING_MAX);
     let (bell, news) = UnixStream::pair()?;
     thread::Builder::new()
         .name("memo-top".to_owned())
@@ -116,7 +119,7 @@ fn take(
 fn keep_asking(
     mut asker: Asker,
     interval: Duration,
-    sender: &Sender<Result<Sample, String>>,
+    sender: &SyncSender<Result<Sample, String>>,
     bell: &UnixStream,
 ) {
     loop {

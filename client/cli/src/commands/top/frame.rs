@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use memod_protocol::{BudgetOf, Outcome, TaskStats};
+use memod_protocol::{BudgetOf, LogRow, TaskStats};
 
 use super::sample::{History, Sample};
 use crate::output::{shown, units};
@@ -16,8 +16,6 @@ const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█']
 pub(super) const TEXT_ROWS: usize = 24;
 /// Columns of a frame that is printed as text.
 pub(super) const TEXT_COLUMNS: usize = 80;
-/// Leases that are told of.
-const LEASES_MAX: usize = 4;
 
 /// How much there is room for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +29,7 @@ pub(super) fn lines(history: &History, trouble: Option<&str>, size: Size) -> Vec
     let mut lines = Vec::new();
     if let Some(sample) = history.last() {
         lines.extend(head(history, sample));
-        lines.extend(leases(sample));
+        lines.extend(history.leases().map(lease));
         lines.push(String::new());
         let room = size.rows.saturating_sub(lines.len() + 2);
         lines.extend(tasks(&sample.stats.by_task, size.columns, room));
@@ -101,19 +99,15 @@ fn head(history: &History, sample: &Sample) -> Vec<String> {
     ]
 }
 
-/// The last leases that were taken, as far as the log tells us of them.
-fn leases(sample: &Sample) -> Vec<String> {
-    let taken = sample.rows.iter().rev().filter(|row| row.outcome == Outcome::Leased);
-    let line = |row: &memod_protocol::LogRow| {
-        let pid = row.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
-        format!(
-            "lease     {:>10}  uid {} pid {pid} {}",
-            row.task.as_deref().map_or_else(|| "-".into(), shown),
-            row.uid,
-            row.program.as_deref().map_or_else(|| "".into(), shown)
-        )
-    };
-    taken.take(LEASES_MAX).map(line).collect()
+/// Who took a lease, and of which task.
+fn lease(row: &LogRow) -> String {
+    let pid = row.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
+    format!(
+        "leased to  uid {}, process {pid} {}: {}",
+        row.uid,
+        row.program.as_deref().map_or_else(|| "".into(), shown),
+        row.task.as_deref().map_or_else(|| "-".into(), shown)
+    )
 }
 
 /// A bar for each value; the highest stands for `most`, or for the largest of them.

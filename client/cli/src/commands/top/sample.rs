@@ -6,12 +6,14 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use memod_protocol::{BudgetReport, LogRow, Stats, Verb};
+use memod_protocol::{BudgetReport, LogRow, Outcome, Stats, Verb};
 
 /// Moments that are remembered: the width of a sparkline.
 pub(super) const MOMENTS_MAX: usize = 30;
 /// Latencies that are remembered.
 const LATENCIES_MAX: usize = 2000;
+/// Leases that are remembered.
+pub(super) const LEASES_MAX: usize = 4;
 
 /// What the daemon says.
 #[derive(Debug, Clone, Default)]
@@ -53,6 +55,8 @@ pub(super) struct History {
     rates: VecDeque<Rates>,
     /// Of lookups, in microseconds.
     latencies: VecDeque<u64>,
+    /// The requests that took the last leases, the newest first.
+    leases: VecDeque<LogRow>,
 }
 
 impl History {
@@ -70,7 +74,16 @@ impl History {
         while self.latencies.len() > LATENCIES_MAX {
             self.latencies.pop_front();
         }
+        for row in sample.rows.iter().filter(|row| row.outcome == Outcome::Leased) {
+            self.leases.push_front(row.clone());
+        }
+        self.leases.truncate(LEASES_MAX);
         self.last = Some(sample);
+    }
+
+    /// The requests that took the last leases, as far as we are told of them, the newest first.
+    pub(super) fn leases(&self) -> impl Iterator<Item = &LogRow> {
+        self.leases.iter()
     }
 
     /// The last moment.
