@@ -12,8 +12,8 @@ use memod_store::{Options, Store};
 use sd_notify::NotifyState;
 use tokio_util::sync::CancellationToken;
 
-use crate::server::{BoundSocket, Server};
-use crate::service::Service;
+use crate::server::{BoundSocket, RECEIVED_MAX, Server};
+use crate::service::{SEALED_FILES_MAX, Service};
 use crate::settings::Settings;
 use crate::shutdown::StopSignals;
 use crate::systemd;
@@ -22,8 +22,8 @@ use crate::systemd;
 const BLOCKING_THREADS_MAX: usize = 32;
 
 /// Descriptors that are not for connections: the database has up to 256 files open to read, some to
-/// write, and the daemon some of its own.
-const DESCRIPTORS_KEPT: u64 = 320;
+/// write, and the daemon some of its own, and those of sealed outputs and from peers.
+const DESCRIPTORS_KEPT: u64 = 320 + SEALED_FILES_MAX as u64 + RECEIVED_MAX as u64;
 
 /// Why the daemon has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn connections_leave_descriptors() {
-        assert_eq!(connections_max(1024), 352);
+        assert_eq!(connections_max(1024), 256);
         assert_eq!(connections_max(128), 32);
         assert_eq!(connections_max(1), 1);
         assert!(connections_max(u64::MAX) > 1 << 62);

@@ -45,6 +45,7 @@ const FIELDS: &[(&str, Apply)] = &[
             .map(|given| s.sync_interval = given)
     }),
     ("hot_bytes", |s, v| bytes(v).map(|given| s.hot_bytes = given)),
+    ("sealed_bytes", |s, v| bytes(v).map(|given| s.sealed_bytes = given)),
     ("block_cache_bytes", |s, v| bytes(v).map(|given| s.block_cache_bytes = given)),
     ("store_bytes_max", |s, v| bytes(v).map(|given| s.budgets.store_bytes_max = Some(given))),
     ("store_bytes_high", |s, v| bytes(v).map(|given| s.budgets.store_bytes_high = Some(given))),
@@ -253,6 +254,7 @@ mod tests {
             ("durability", "\"power\"", "power"),
             ("sync_interval", "\"2s\"", "2s"),
             ("hot_bytes", "1", "1"),
+            ("sealed_bytes", "4", "4"),
             ("block_cache_bytes", "2", "2"),
             ("store_bytes_max", "300", "300"),
             ("store_bytes_high", "200", "200"),

@@ -35,15 +35,35 @@ pub enum DescriptorError {
 }
 
 /// The descriptors of one connection that belong to frames still to be read.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Inbox {
+    /// How many may be held.
+    most: usize,
     /// Bytes that have been received in all.
     received: u64,
     /// Each with how many bytes had been received when it came, in that order.
     held: VecDeque<(u64, OwnedFd)>,
 }
 
+impl Default for Inbox {
+    fn default() -> Self {
+        Self::holding(HELD_MAX)
+    }
+}
+
 impl Inbox {
+    /// An inbox that holds no more than so many.
+    #[must_use]
+    pub const fn holding(most: usize) -> Self {
+        Self { most, received: 0, held: VecDeque::new() }
+    }
+
+    /// How many are held.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.held.len()
+    }
+
     /// Whether none is held.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -60,7 +80,7 @@ impl Inbox {
         descriptors: Vec<OwnedFd>,
     ) -> Result<(), DescriptorError> {
         self.received = self.received.saturating_add(bytes as u64);
-        if self.held.len() + descriptors.len() > HELD_MAX {
+        if self.held.len() + descriptors.len() > self.most {
             return Err(DescriptorError::TooMany);
         }
         self.held.extend(descriptors.into_iter().map(|descriptor| (self.received, descriptor)));

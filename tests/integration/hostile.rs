@@ -2,6 +2,7 @@
 //! nothing, nothing that was stored is lost, and the error says what is wrong and what to do.
 
 mod descriptors;
+mod files;
 mod frames;
 mod greetings;
 mod memory;

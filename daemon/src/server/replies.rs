@@ -134,7 +134,7 @@ impl Replies {
     ) -> Result<(), TransferError> {
         let stream = self.stream.lock().await;
         let sent = self.write(&stream, frame, descriptors).await;
-        if sent.is_err() {
+        if sent.as_ref().is_err_and(|error| !is_crowded(error)) {
             self.broken.store(true, Ordering::Relaxed);
             stream.shut_down();
         }
@@ -225,7 +225,7 @@ impl Replies {
         if reply.streams.is_empty() {
             before_last.take().into_iter().for_each(|told| told(false));
         }
-        self.send_with(id, reply.response, reply.payload, &reply.descriptors).await?;
+        let reply = self.send_first(id, reply).await?;
         // One share is given back before the next is waited for.
         drop(share);
         if reply.streams.is_empty() {
@@ -246,6 +246,20 @@ impl Replies {
             }
         }
         Ok(())
+    }
+
+    /// Writes a reply's own frame; gives what follows it.
+    async fn send_first(&self, id: u64, mut reply: Reply) -> Result<Reply, TransferError> {
+        if !reply.descriptors.is_empty() {
+            let (response, payload) = (reply.response.clone(), reply.payload.clone());
+            match self.send_with(id, response, payload, &reply.descriptors).await {
+                Err(error) if is_crowded(&error) => reply = reply.unsealed(),
+                sent => return sent.map(|()| reply),
+            }
+        }
+        let response = std::mem::replace(&mut reply.response, Response::Pong);
+        let payload = std::mem::take(&mut reply.payload);
+        self.send(id, response, payload).await.map(|()| reply)
     }
 
     /// Writes one output chunk by chunk, reading the next while one is written; `end` is called
@@ -277,4 +291,11 @@ impl Replies {
             next = following;
         }
     }
+}
+
+/// Whether the kernel takes no more descriptors, because this user's peers have left too many
+/// unread. Nothing has been sent then.
+fn is_crowded(error: &TransferError) -> bool {
+    let TransferError::Io(error) = error else { return false };
+    error.raw_os_error() == Some(nix::libc::ETOOMANYREFS)
 }

@@ -59,6 +59,7 @@ impl Account {
             | Request::Collect => (Verb::Stats, None, None),
             Request::UploadData { .. }
             | Request::UploadEnd { .. }
+            | Request::UploadFile { .. }
             | Request::UploadAbort { .. }
             | Request::Log(_)
             | Request::Ping => return None,

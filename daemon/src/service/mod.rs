@@ -7,6 +7,7 @@
 mod access;
 mod account;
 mod admin;
+mod adoption;
 mod budgets;
 mod claim;
 mod clock;
@@ -21,6 +22,7 @@ mod pool;
 mod put;
 mod reply;
 mod request_log;
+mod sealed;
 mod verify;
 
 use std::sync::Arc;
@@ -36,12 +38,14 @@ pub(crate) use claim::{Asker, Begun, Claimed, Entered};
 pub(crate) use leases::Lessee;
 pub(crate) use put::{GatheredPut, OutputContent, digest_mismatch};
 pub(crate) use reply::{Reply, Stream};
+pub(crate) use sealed::FILES_MAX as SEALED_FILES_MAX;
 
 use crate::settings::Settings;
 use access::Access;
 use leases::Leases;
 use ledger::Ledger;
 use request_log::RequestLog;
+use sealed::SealedOutputs;
 
 /// How often the counters are written down.
 const LEDGER_INTERVAL: Duration = Duration::from_secs(5);
@@ -60,6 +64,7 @@ pub(crate) struct Service {
     ledger: Ledger,
     leases: Arc<Leases>,
     log: RequestLog,
+    sealed: Arc<SealedOutputs>,
     mutations: Arc<Semaphore>,
     /// One at a time.
     verifying: Arc<Semaphore>,
@@ -89,6 +94,7 @@ impl Service {
             ledger,
             leases,
             log: RequestLog::new(settings.log_requests),
+            sealed: SealedOutputs::new(settings.sealed_bytes),
             settings,
             store,
             mutations: Arc::new(Semaphore::new(MUTATIONS_QUEUED_MAX)),

@@ -104,6 +104,8 @@ pub(crate) fn requests() -> Vec<(&'static str, Request)> {
         ),
         ("UploadData", Request::UploadData { upload: 7 }),
         ("UploadEnd", Request::UploadEnd { upload: 7, digest: Some(digest(0xd1)) }),
+        ("UploadFile", Request::UploadFile { upload: 7, digest: Some(digest(0xd1)) }),
+        ("UploadFile.no_digest", Request::UploadFile { upload: 0, digest: None }),
         ("UploadEnd.no_digest", Request::UploadEnd { upload: u32::MAX, digest: None }),
         ("UploadAbort", Request::UploadAbort { upload: 251 }),
         ("Show", Request::Show { key: key(0x4b) }),

@@ -113,6 +113,8 @@ fn early_request() -> impl Strategy<Value = Request> {
         any::<u32>().prop_map(|upload| Request::UploadData { upload }),
         (any::<u32>(), perhaps(digest()))
             .prop_map(|(upload, digest)| Request::UploadEnd { upload, digest }),
+        (any::<u32>(), perhaps(digest()))
+            .prop_map(|(upload, digest)| Request::UploadFile { upload, digest }),
         any::<u32>().prop_map(|upload| Request::UploadAbort { upload }),
         key().prop_map(|key| Request::Show { key }),
         (key(), name()).prop_map(|(key, output)| Request::Read { key, output }),

@@ -5,10 +5,13 @@ use std::io::IoSlice;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-use harness::{Daemon, Raw, descriptors, eventually};
+use bytes::Bytes;
+use harness::{Daemon, Raw, eventually};
 use memod_protocol::handshake::{DESCRIPTORS, Hello};
 use memod_protocol::limits::DESCRIPTORS_MAX;
 use memod_protocol::{ErrorCode, Frame, Request, RequestHeader, Response};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::bystander::Bystander;
 
@@ -18,7 +21,7 @@ fn ping() -> Vec<u8> {
 }
 
 /// What a peer may send of each kind, by name.
-fn kinds() -> Vec<(&'static str, OwnedFd)> {
+pub(super) fn kinds() -> Vec<(&'static str, OwnedFd)> {
     let (pipe, _) = nix::unistd::pipe().unwrap();
     let (socket, _) = UnixStream::pair().unwrap();
     let memory = nix::sys::memfd::memfd_create("test", nix::sys::memfd::MFdFlags::empty());
@@ -45,16 +48,25 @@ fn reason(raw: &mut Raw) -> String {
     }
 }
 
+/// How many descriptors the daemon has open, but for the files of its store, of which there are
+/// more and less at any time.
+pub(super) fn open(daemon: &Daemon) -> usize {
+    let data = daemon.data();
+    let open = std::fs::read_dir(format!("/proc/{}/fd", daemon.pid())).unwrap();
+    let links = open.filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok());
+    links.filter(|link| !link.starts_with(&data)).count()
+}
+
 #[track_caller]
-fn none_is_left(daemon: &Daemon, before: usize) {
-    eventually("every descriptor is closed", || descriptors(daemon.pid()) <= before);
+pub(super) fn none_is_left(daemon: &Daemon, before: usize) {
+    eventually("every descriptor is closed", || open(daemon) <= before);
 }
 
 #[test]
 fn descriptors_that_no_message_announces_end_the_connection_and_are_closed() {
     let daemon = Daemon::new();
     let bystander = Bystander::of(&daemon);
-    let before = descriptors(daemon.pid());
+    let before = open(&daemon);
     for (kind, descriptor) in kinds() {
         for capabilities in [0, DESCRIPTORS] {
             let mut raw = Raw::capable(&daemon.socket(), capabilities);
@@ -70,7 +82,7 @@ fn descriptors_that_no_message_announces_end_the_connection_and_are_closed() {
 #[test]
 fn a_greeting_has_no_descriptors() {
     let daemon = Daemon::new();
-    let before = descriptors(daemon.pid());
+    let before = open(&daemon);
     let mut raw = Raw::connect(&daemon.socket());
     let hello = Hello::new("memod-tests").with_capabilities(DESCRIPTORS);
     let zero = File::open("/dev/zero").unwrap();
@@ -83,7 +95,7 @@ fn a_greeting_has_no_descriptors() {
 fn more_descriptors_than_a_frame_may_have_end_the_connection_and_are_closed() {
     let daemon = Daemon::new();
     let bystander = Bystander::of(&daemon);
-    let before = descriptors(daemon.pid());
+    let before = open(&daemon);
     let zero = File::open("/dev/zero").unwrap();
     for count in [DESCRIPTORS_MAX, DESCRIPTORS_MAX + 1, 253] {
         let mut raw = Raw::capable(&daemon.socket(), DESCRIPTORS);
@@ -99,20 +111,48 @@ fn more_descriptors_than_a_frame_may_have_end_the_connection_and_are_closed() {
 fn descriptors_of_frames_that_never_end_are_bounded_and_closed_with_the_connection() {
     let daemon = Daemon::new();
     let bystander = Bystander::of(&daemon);
-    let before = descriptors(daemon.pid());
+    let before = open(&daemon);
     let zero = File::open("/dev/zero").unwrap();
-    let many: Vec<BorrowedFd<'_>> = vec![zero.as_fd(); DESCRIPTORS_MAX];
+    let one = [zero.as_fd()];
     let (mut patient, mut flooding) =
         (Raw::capable(&daemon.socket(), DESCRIPTORS), Raw::capable(&daemon.socket(), DESCRIPTORS));
     // The beginning of a frame of 1000 bytes.
     let begun = [1000_u32.to_le_bytes(), 500_u32.to_le_bytes()].concat();
-    patient.send_descriptors(&begun, &many).unwrap();
-    flooding.send_descriptors(&begun, &many).unwrap();
-    eventually("they have come", || descriptors(daemon.pid()) >= before + 2 + many.len());
-    while memod_descriptors::send(flooding.stream(), &[IoSlice::new(b"x")], &many).is_ok() {
-        assert!(descriptors(daemon.pid()) <= before + 2 + 3 * many.len());
+    patient.send_descriptors(&begun, &one).unwrap();
+    flooding.send_descriptors(&begun, &one).unwrap();
+    eventually("they have come", || open(&daemon) >= before + 4);
+    while memod_descriptors::send(flooding.stream(), &[IoSlice::new(b"x")], &one).is_ok() {
+        assert!(open(&daemon) <= before + 6);
     }
     drop((patient, flooding));
     none_is_left(&daemon, before);
     bystander.noticed_nothing(&daemon);
+}
+
+#[test]
+fn all_connections_together_hold_a_bounded_number_of_descriptors() {
+    let daemon = Daemon::new();
+    let before = open(&daemon);
+    let zero = File::open("/dev/zero").unwrap();
+    let begun = [1000_u32.to_le_bytes(), 500_u32.to_le_bytes()].concat();
+    let mut peers: Vec<Raw> =
+        (0..100).map(|_| Raw::capable(&daemon.socket(), DESCRIPTORS)).collect();
+    for peer in &mut peers {
+        peer.send_descriptors(&begun, &[zero.as_fd()]).unwrap();
+    }
+    // Those that came when the places were taken are cut off.
+    let ended = |peer: &&mut Raw| {
+        let mut wanted = [PollFd::new(peer.stream().as_fd(), PollFlags::POLLIN)];
+        poll(&mut wanted, PollTimeout::ZERO).unwrap() == 1
+    };
+    let held = 64;
+    eventually("the rest is cut off", || peers.iter_mut().filter(ended).count() == 100 - held);
+    let folder = format!("/proc/{}/fd", daemon.pid());
+    let open = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let links = open.filter_map(|path| std::fs::read_link(path).ok());
+    assert_eq!(links.filter(|of| of.as_os_str() == "/dev/zero").count(), held);
+    drop(peers);
+    none_is_left(&daemon, before);
+    let mut raw = daemon.connect();
+    assert!(matches!(raw.ask(Request::Ping, Bytes::new()).response, Response::Pong));
 }

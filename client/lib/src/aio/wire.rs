@@ -8,6 +8,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bytes::Bytes;
 use memod_descriptors::{DescriptorError, Inbox};
 use memod_protocol::Pending;
 use memod_protocol::frame::{PREFIX_BYTES, Prefix};
@@ -52,6 +53,10 @@ pub(super) enum Taker<'a> {
 impl Taker<'_> {
     pub(super) fn begin(&mut self, output: &OutputDescription, index: usize) -> io::Result<()> {
         self.sink()?.begin(output, index)
+    }
+
+    pub(super) fn whole(&mut self, bytes: Bytes) -> io::Result<()> {
+        self.sink()?.whole(bytes)
     }
 
     pub(super) fn waiting(&mut self, pending: &Pending) {
