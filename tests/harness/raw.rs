@@ -163,6 +163,9 @@ impl Raw {
     ///
     /// # Errors
     /// If the daemon has ended the connection.
+    ///
+    /// # Panics
+    /// If they do not fit.
     pub fn send_descriptors(
         &mut self,
         bytes: &[u8],

@@ -13,6 +13,7 @@ use memod_protocol::handshake::DESCRIPTORS;
 use memod_protocol::limits::UPLOADS_OPEN_MAX;
 use memod_protocol::{Delivery, LiteralType, NewOutput, OutputSource, PutOutcome, Response};
 use nix::sys::stat::fstat;
+use nix::unistd::Uid;
 
 use crate::client::to_daemon;
 
@@ -258,4 +259,38 @@ fn peers_that_take_no_file_leave_none_open() {
         }
     }
     eventually("all are gone", || descriptors(daemon.pid()) <= before);
+}
+
+/// The kernel counts the descriptors that are under way, by user, and takes no more than a process
+/// of that user may open, unless the process may do everything.
+#[test]
+fn what_the_kernel_takes_no_descriptors_for_is_streamed() {
+    if !Uid::effective().is_root() {
+        eprintln!("only root is able to be denied what root may: this is not tested");
+        return;
+    }
+    let words = ["setpriv", "--bounding-set=-sys_resource,-sys_admin"].map(str::to_owned);
+    let daemon = Setup::new().within(words).descriptors_max(600).start();
+    let content = |n: usize| (format!("o{n:02}"), Random::new(n as u64).bytes(MIB + n));
+    let contents: Vec<(String, Vec<u8>)> = (0..UPLOADS_OPEN_MAX as usize).map(content).collect();
+    let named: Vec<(&str, &[u8])> =
+        contents.iter().map(|(name, content)| (name.as_str(), content.as_slice())).collect();
+    let of = store(&daemon, call("crowded"), &named);
+    warm(&daemon, &of, named.len());
+    // Hits that nobody reads, until the kernel has had enough.
+    let mut idle = Raw::capable(&daemon.socket(), DESCRIPTORS);
+    for _ in 0..60 {
+        idle.send(of.lookup(), Bytes::new());
+    }
+    let mut streamed = 0;
+    eventually("outputs are streamed", || {
+        let mut raw = Raw::capable(&daemon.socket(), DESCRIPTORS);
+        let (hit, came) = raw.lookup(&of).unwrap();
+        assert!(came.iter().zip(&named).all(|(came, (_, content))| came == content));
+        streamed = hit.outputs.iter().filter(|of| of.delivery == Delivery::Stream).count();
+        streamed > 0
+    });
+    assert_eq!(streamed, named.len());
+    drop(idle);
+    warm(&daemon, &of, named.len());
 }

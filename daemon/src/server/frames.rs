@@ -147,15 +147,15 @@ impl FrameReader {
 
     /// Gives places to descriptors that have just come.
     fn place(&mut self) -> Result<(), ReadError> {
-        let placed = self.places.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        let more = u32::try_from(self.inbox.len().saturating_sub(placed)).unwrap_or(u32::MAX);
+        let counted = self.places.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let more = u32::try_from(self.inbox.len().saturating_sub(counted)).unwrap_or(u32::MAX);
         if more == 0 {
             return Ok(());
         }
         let received = Arc::clone(&self.budgets.received);
         let places = received.try_acquire_many_owned(more).map_err(|_| ReadError::Crowded)?;
         match &mut self.places {
-            Some(placed) => placed.merge(places),
+            Some(held) => held.merge(places),
             none => *none = Some(places),
         }
         Ok(())
