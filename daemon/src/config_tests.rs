@@ -36,6 +36,7 @@ fn every_field_is_set_and_shown_with_its_origin() {
         ("durability", "\"power\"", "power"),
         ("sync_interval", "\"2s\"", "2s"),
         ("hot_bytes", "1", "1"),
+        ("sealed_bytes", "4", "4"),
         ("block_cache_bytes", "2", "2"),
         ("store_bytes_max", "\"300 B\"", "300"),
         ("store_bytes_high", "200", "200"),

@@ -4,11 +4,13 @@
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
+use crate::server::RECEIVED_MAX;
+use crate::service::SEALED_FILES_MAX;
 use crate::settings::Settings;
 
 /// Descriptors that are not for connections: the database has up to 256 files open to read, some to
-/// write, and the daemon some of its own.
-const DESCRIPTORS_KEPT: u64 = 320;
+/// write, and the daemon some of its own, and those of sealed outputs and from peers.
+const DESCRIPTORS_KEPT: u64 = 320 + SEALED_FILES_MAX as u64 + RECEIVED_MAX as u64;
 
 /// Lets the process open as many descriptors as it may: a connection is one.
 pub(crate) fn raise_limit() {
@@ -46,7 +48,7 @@ mod tests {
 
     #[test]
     fn connections_leave_descriptors() {
-        assert_eq!(connections_max(1024), 352);
+        assert_eq!(connections_max(1024), 256);
         assert_eq!(connections_max(128), 32);
         assert_eq!(connections_max(1), 1);
         assert!(connections_max(u64::MAX) > 1 << 62);

@@ -26,6 +26,8 @@ pub(crate) struct Settings {
     pub(crate) sync_interval: Duration,
     /// Memory for verified bytes of large outputs, in bytes.
     pub(crate) hot_bytes: u64,
+    /// Memory for large outputs that readers map, in bytes.
+    pub(crate) sealed_bytes: u64,
     /// Memory for blocks read from disk, in bytes.
     pub(crate) block_cache_bytes: u64,
     /// How much may be stored.
@@ -71,6 +73,7 @@ impl Default for Settings {
             durability: Durability::Process,
             sync_interval: Duration::from_secs(1),
             hot_bytes: 96 << 20,
+            sealed_bytes: 256 << 20,
             block_cache_bytes: 32 << 20,
             budgets: BudgetSettings::default(),
             connections_max: 4096,
@@ -103,6 +106,7 @@ impl Settings {
             ("durability", durability_name(self.durability).to_owned()),
             ("sync_interval", seconds(self.sync_interval)),
             ("hot_bytes", self.hot_bytes.to_string()),
+            ("sealed_bytes", self.sealed_bytes.to_string()),
             ("block_cache_bytes", self.block_cache_bytes.to_string()),
         ];
         let after = [

@@ -104,6 +104,25 @@ pub enum Request {
     Collect,
     /// Remember a run of another store. Answered by `Put`.
     Import(Box<Import>),
+    /// All bytes of an upload, in the memory file whose descriptor comes with the frame. Answered
+    /// by `Uploaded`.
+    UploadFile {
+        /// Chosen by the client, unique among the connection's uploads.
+        upload: u32,
+        /// The digest that the content must have, if the client knows it.
+        digest: Option<Digest>,
+    },
+}
+
+impl Request {
+    /// How many descriptors come with it.
+    #[must_use]
+    pub const fn descriptors(&self) -> usize {
+        match self {
+            Self::UploadFile { .. } => 1,
+            _ => 0,
+        }
+    }
 }
 
 /// A lookup.

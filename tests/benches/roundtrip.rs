@@ -18,6 +18,8 @@ mod echo;
 mod evicting;
 #[path = "roundtrip/explaining.rs"]
 mod explaining;
+#[path = "roundtrip/large.rs"]
+mod large;
 #[path = "roundtrip/latency.rs"]
 mod latency;
 #[path = "roundtrip/leases.rs"]
@@ -51,9 +53,10 @@ fn main() {
     }
     // `cargo bench` passes flags of its own; words choose parts by name.
     let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
-    let parts: [(&str, Part); 9] = [
+    let parts: [(&str, Part); 10] = [
         ("hits", latency::hits),
         ("streams", latency::streams),
+        ("large", large::large),
         ("puts", throughput::puts),
         ("grouping", throughput::grouping),
         ("waking", leases::waking),

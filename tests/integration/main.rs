@@ -29,6 +29,7 @@ mod memo;
 mod other_user;
 mod request_log;
 mod sameness;
+mod sealed;
 mod semantics_age;
 mod semantics_damage;
 mod semantics_invalidate;

@@ -3,6 +3,7 @@
 //! **Invariants.** A connection is settled exactly if its last exchange came to its proper end;
 //! only then may it be used again. A pong that is still to come is no answer to anything else.
 
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,7 @@ use crate::exchange::hit::{First, Step, Transfer, Wanted, first};
 use crate::exchange::put::{PutExchange, outcome};
 use crate::options::{ClaimFound, ClaimOptions, Found, LookupOptions, OutputSink, Wait};
 use crate::outputs::{Body, Prepared, unreadable};
+use crate::sealed::{file, mapped};
 
 /// How long the daemon may take.
 #[derive(Debug, Clone, Copy)]
@@ -102,7 +104,7 @@ impl Connection {
         if address.origin == Origin::Own {
             check_ours(&address.path, wire.peer_uid()?)?;
         }
-        wire.send(&exchange::hello(program), &[], patience)?;
+        wire.send(&exchange::hello(program), &[], &[], patience)?;
         let (header, payload_bytes) = wire.header(patience)?;
         let agreement = exchange::welcome(&header, payload_bytes)?;
         let (address, last_id, settled, pong_due) = (address.clone(), 0, true, None);
@@ -174,10 +176,16 @@ impl Connection {
 
     fn take(&mut self, mut transfer: Transfer, sink: &mut dyn OutputSink) -> Result<Found, Error> {
         let patience = Patience::Stall(self.bounds.stall);
+        let mut files = self.wire.descriptors(transfer.descriptors())?.into_iter();
         loop {
             match transfer.step() {
                 Step::Begin(index) => {
                     sink.begin(transfer.output(index), index).map_err(sink_error)?;
+                }
+                Step::Map(index) => {
+                    let file = files.next().expect("as many came as the transfer counts");
+                    let bytes = mapped(file, transfer.output(index).bytes)?;
+                    sink.whole(bytes).map_err(sink_error)?;
                 }
                 Step::Move(bytes) => self.wire.payload(bytes, patience, |data| sink.data(data))?,
                 Step::Receive => {
@@ -329,6 +337,15 @@ impl Connection {
         output: &mut Prepared,
     ) -> Result<(), Error> {
         let patience = Patience::Stall(self.bounds.stall);
+        if let Body::Memory(bytes) = &output.body
+            && let Some(file) = file(&self.agreement, bytes)
+        {
+            let id = self.begin();
+            let head = put.upload_file(id, index, file.bytes())?;
+            self.send_with(&head, &[], &[file.as_fd()], patience)?;
+            let header = self.bare_header(patience)?;
+            return put.uploaded(id, index, file.bytes(), &header);
+        }
         let id = self.begin();
         let mut sent: u64 = 0;
         match &mut output.body {
@@ -370,7 +387,18 @@ impl Connection {
 
     /// Sends; if the daemon has hung up, finds out whether it said why.
     fn send(&mut self, head: &[u8], payload: &[&[u8]], patience: Patience) -> Result<(), Error> {
-        let error = match self.wire.send(head, payload, patience) {
+        self.send_with(head, payload, &[], patience)
+    }
+
+    /// The same with descriptors.
+    fn send_with(
+        &mut self,
+        head: &[u8],
+        payload: &[&[u8]],
+        descriptors: &[BorrowedFd<'_>],
+        patience: Patience,
+    ) -> Result<(), Error> {
+        let error = match self.wire.send(head, payload, descriptors, patience) {
             Err(error) if error.is_hang_up() => error,
             other => return other,
         };

@@ -48,6 +48,7 @@ mod options;
 mod outputs;
 mod pause;
 mod pool;
+mod sealed;
 mod spool;
 pub mod start;
 mod status;

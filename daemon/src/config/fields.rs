@@ -27,6 +27,7 @@ pub(super) const FIELDS: &[(&str, Apply)] = &[
             .map(|given| s.sync_interval = given)
     }),
     ("hot_bytes", |s, v| bytes(v).map(|given| s.hot_bytes = given)),
+    ("sealed_bytes", |s, v| bytes(v).map(|given| s.sealed_bytes = given)),
     ("block_cache_bytes", |s, v| bytes(v).map(|given| s.block_cache_bytes = given)),
     ("store_bytes_max", |s, v| or_auto(v).map(|given| s.budgets.store_bytes_max = given)),
     ("store_bytes_high", |s, v| or_auto(v).map(|given| s.budgets.store_bytes_high = given)),

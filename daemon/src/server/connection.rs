@@ -8,7 +8,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use memod_protocol::handshake::{self, Agreement, Hello, MAGIC, VERSIONS, Welcome};
+use memod_protocol::handshake::{self, Agreement, DESCRIPTORS, Hello, MAGIC, VERSIONS, Welcome};
 use memod_protocol::limits::REQUESTS_IN_FLIGHT_MAX;
 use memod_protocol::{ErrorCode, Frame, RequestHeader, Response, WireError, wire};
 use tokio::net::UnixStream;
@@ -42,6 +42,8 @@ pub(crate) struct Connection {
     waits: Arc<Semaphore>,
     jobs: TaskTracker,
     stop: CancellationToken,
+    /// Whether the peer takes descriptors.
+    takes_descriptors: bool,
 }
 
 /// Why a connection ended other than by its peer's wish.
@@ -90,6 +92,7 @@ impl Connection {
             waits: Arc::new(Semaphore::new(dispatch::WAITS_MAX)),
             jobs: TaskTracker::new(),
             stop,
+            takes_descriptors: false,
         })
     }
 
@@ -118,6 +121,7 @@ impl Connection {
 
     async fn serve(&mut self) -> Result<(), ConnectionError> {
         let Some(agreement) = self.greet().await? else { return Ok(()) };
+        self.takes_descriptors = agreement.capabilities & DESCRIPTORS != 0;
         tracing::debug!(version = agreement.version, peer = ?self.peer, "connected");
         // Made once, since every new one registers itself with a lock.
         let mut stopped = pin!(self.stop.clone().cancelled_owned());
@@ -138,7 +142,15 @@ impl Connection {
             }
             let received = self.reader.rest().await?;
             let RequestHeader { id, request } = wire::decode(&received.frame.header)?;
-            let job = Job { id, share: received.share, payload: received.frame.into_payload() };
+            let announced = request.descriptors();
+            if announced > 0 && !self.takes_descriptors {
+                let text = "a request with descriptors, which were not agreed on";
+                let error = WireError::new(ErrorCode::Malformed, text);
+                return Err(ConnectionError::Refused(error));
+            }
+            let descriptors = self.reader.descriptors(announced)?;
+            let payload = received.frame.into_payload();
+            let job = Job { id, share: received.share, payload, descriptors };
             self.handle(job, request).await?;
         }
     }
@@ -186,7 +198,7 @@ impl Connection {
         };
         let (service, peer) = (Arc::clone(&self.service), Arc::clone(&self.peer));
         let (replies, lessee) = (Arc::clone(&self.replies), Arc::clone(&self.lessee));
-        let waits = Arc::clone(&self.waits);
+        let (waits, takes_descriptors) = (Arc::clone(&self.waits), self.takes_descriptors);
         self.jobs.spawn(async move {
             let desk = Desk {
                 service: &service,
@@ -199,7 +211,12 @@ impl Connection {
             let Some(done) = dispatch::later(&desk, work, place).await else { return };
             // The request's memory is not kept for as long as its peer takes to read the reply.
             drop(job.share);
-            let Done { reply, share, place: _place } = done;
+            let Done { mut reply, mut share, place: _place } = done;
+            if takes_descriptors && !reply.streams.is_empty() {
+                // It may wait for a disk, and must not keep others waiting for memory meanwhile.
+                share = share.filter(|_| !reply.payload.is_empty());
+                reply = service.seal(reply).await;
+            }
             let sent = answer(&service, &peer, &replies, id, account, reply, share).await;
             if let Err(error) = sent {
                 tracing::debug!("a reply could not be sent: {error}");
@@ -214,7 +231,9 @@ impl Connection {
             if !self.reader.begun().await? {
                 return Ok::<_, ReadError>(None);
             }
-            Ok(Some(self.reader.rest().await?.frame))
+            let frame = self.reader.rest().await?.frame;
+            self.reader.descriptors(0)?;
+            Ok(Some(frame))
         };
         let stop = self.stop.clone();
         let greeted = tokio::select! {
@@ -280,6 +299,10 @@ fn told(error: &ConnectionError) -> Option<WireError> {
     let malformed = |text: String| Some(WireError::new(ErrorCode::Malformed, text));
     match error {
         ConnectionError::Read(ReadError::Frame(error)) => malformed(error.to_string()),
+        ConnectionError::Read(ReadError::Descriptors(error)) => malformed(error.to_string()),
+        ConnectionError::Read(error @ ReadError::Crowded) => {
+            Some(WireError::new(ErrorCode::Busy, error.to_string()).with_hint("try again later"))
+        }
         ConnectionError::Read(ReadError::Transfer(TransferError::Io(_))) => None,
         ConnectionError::Read(ReadError::Transfer(error)) => malformed(error.to_string()),
         ConnectionError::Malformed(error) => malformed(error.to_string()),

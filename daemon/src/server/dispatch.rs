@@ -16,6 +16,7 @@ use memod_protocol::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::budget::{Budget, Share};
+use super::frames::Descriptors;
 use super::peer::Peer;
 use super::replies::{Replies, ReplyShare};
 use super::uploads::Uploads;
@@ -39,6 +40,8 @@ pub(crate) struct Job {
     pub(crate) share: Option<Share>,
     /// The payload.
     pub(crate) payload: Bytes,
+    /// The descriptors that came with it.
+    pub(crate) descriptors: Descriptors,
 }
 
 /// What a request needs next.
@@ -74,6 +77,7 @@ pub(crate) enum UploadStep {
     Data(u32),
     End(u32, Option<Digest>),
     Abort(u32),
+    File(u32, Option<Digest>),
 }
 
 /// Answers what can be answered without waiting.
@@ -100,6 +104,7 @@ pub(crate) fn at_once(
         Request::Ping => Step::Reply(Box::new(Response::Pong.into()), None),
         Request::UploadData { upload } => Step::Upload(UploadStep::Data(upload)),
         Request::UploadEnd { upload, digest } => Step::Upload(UploadStep::End(upload, digest)),
+        Request::UploadFile { upload, digest } => Step::Upload(UploadStep::File(upload, digest)),
         Request::UploadAbort { upload } => Step::Upload(UploadStep::Abort(upload)),
         Request::Put(put) => Step::Put(put, None),
         Request::Import(import) => {
@@ -146,6 +151,11 @@ pub(crate) async fn upload(
         UploadStep::End(number, digest) => {
             let ended = uploads.end((service, peer), number, digest).await;
             Ok(Some(ended.unwrap_or_else(Response::Error)))
+        }
+        UploadStep::File(number, digest) => {
+            let stored =
+                uploads.file((service, peer), number, digest, job.descriptors, budget).await;
+            Ok(Some(stored.unwrap_or_else(Response::Error)))
         }
     }
 }
@@ -317,6 +327,7 @@ async fn other(desk: &Desk<'_>, request: Request) -> Result<Reply, WireError> {
         | Request::Import(_)
         | Request::UploadData { .. }
         | Request::UploadEnd { .. }
+        | Request::UploadFile { .. }
         | Request::UploadAbort { .. }
         | Request::Ping => unreachable!("handled by at_once"),
     }

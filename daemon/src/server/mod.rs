@@ -17,6 +17,7 @@ mod socket;
 mod stream;
 mod uploads;
 
+pub(crate) use budget::RECEIVED_MAX;
 pub(crate) use listener::Server;
 pub(crate) use peer::Peer;
 pub(crate) use socket::BoundSocket;

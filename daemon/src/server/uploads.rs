@@ -15,6 +15,7 @@ use memod_store::{Prepared, Upload};
 use tokio::time::Instant;
 
 use super::budget::{Budget, PRESSED_PATIENCE, Pressure, Share};
+use super::frames::Descriptors;
 use super::peer::Peer;
 use crate::service::{Service, digest_mismatch};
 
@@ -154,6 +155,40 @@ impl Uploads {
             }
         };
         let prepared = service.finish_upload(peer, upload).await?;
+        self.keep(number, prepared, share, claimed)
+    }
+
+    /// Makes an upload of the memory file that came.
+    ///
+    /// # Errors
+    /// What is wrong with it, or that it has another digest.
+    pub(crate) async fn file(
+        &mut self,
+        (service, peer): (&Service, &Peer),
+        number: u32,
+        claimed: Option<Digest>,
+        descriptors: Descriptors,
+        budget: &Budget,
+    ) -> Result<Response, WireError> {
+        if self.by_number.contains_key(&number) {
+            return Err(invalid("upload", "has been begun already"));
+        }
+        let share = self.open(budget).await?;
+        let Descriptors { mut held, places } = descriptors;
+        let descriptor = held.pop().expect("one came, or the connection had ended");
+        let prepared = service.upload_file(peer, descriptor).await?;
+        drop(places);
+        self.keep(number, prepared, Some(share), claimed)
+    }
+
+    /// Keeps a completed upload until a put takes it.
+    fn keep(
+        &mut self,
+        number: u32,
+        prepared: Prepared,
+        share: Option<Share>,
+        claimed: Option<Digest>,
+    ) -> Result<Response, WireError> {
         let (digest, bytes) = (prepared.digest(), prepared.bytes());
         if let Some(claimed) = claimed.filter(|claimed| *claimed != digest) {
             return Err(digest_mismatch("upload", claimed, digest));

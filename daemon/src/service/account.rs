@@ -59,6 +59,7 @@ impl Account {
             | Request::Budgets
             | Request::UploadData { .. }
             | Request::UploadEnd { .. }
+            | Request::UploadFile { .. }
             | Request::UploadAbort { .. }
             | Request::Log(_)
             | Request::Ping => return None,

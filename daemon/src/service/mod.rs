@@ -7,6 +7,7 @@
 mod access;
 mod account;
 mod admin;
+mod adoption;
 mod budgets;
 mod claim;
 mod clock;
@@ -22,6 +23,7 @@ mod probe;
 mod put;
 mod reply;
 mod request_log;
+mod sealed;
 mod verify;
 
 use std::collections::{BTreeSet, HashMap};
@@ -38,6 +40,7 @@ pub(crate) use claim::{Asker, Begun, Claimed, Entered};
 pub(crate) use leases::Lessee;
 pub(crate) use put::{GatheredPut, OutputContent, digest_mismatch};
 pub(crate) use reply::{Reply, Stream};
+pub(crate) use sealed::FILES_MAX as SEALED_FILES_MAX;
 
 use crate::grants::{Grant, ScopeGlob};
 use crate::settings::Settings;
@@ -45,6 +48,7 @@ use access::Access;
 use leases::Leases;
 use ledger::Ledger;
 use request_log::RequestLog;
+use sealed::SealedOutputs;
 
 /// How often the counters are written down.
 const LEDGER_INTERVAL: Duration = Duration::from_secs(5);
@@ -65,6 +69,7 @@ pub(crate) struct Service {
     ledger: Ledger,
     leases: Arc<Leases>,
     log: RequestLog,
+    sealed: Arc<SealedOutputs>,
     mutations: Arc<Semaphore>,
     /// One at a time.
     verifying: Arc<Semaphore>,
@@ -94,6 +99,7 @@ impl Service {
             ledger,
             leases,
             log: RequestLog::new(settings.log_requests),
+            sealed: SealedOutputs::new(settings.sealed_bytes),
             settings: RwLock::new(settings),
             store,
             mutations: Arc::new(Semaphore::new(MUTATIONS_QUEUED_MAX)),

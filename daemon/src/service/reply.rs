@@ -1,10 +1,11 @@
 //! What the service answers with: a message, bytes that go with it, and bytes that follow it.
 
-use std::sync::{Mutex, PoisonError};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use memod_protocol::{ErrorCode, Key, Response, WireError};
+use memod_protocol::{Delivery, ErrorCode, Key, Response, WireError};
 use memod_store::{ChunkReader, StoreError, Tier};
 
 use super::pool;
@@ -19,15 +20,26 @@ pub(crate) struct Reply {
     pub(crate) response: Response,
     /// Its payload, in pieces.
     pub(crate) payload: Vec<Bytes>,
+    /// The descriptors that the message announces, in order.
+    pub(crate) descriptors: Vec<Arc<OwnedFd>>,
     /// Outputs that follow chunk by chunk, each with its index in the hit.
     pub(crate) streams: Vec<(u32, Stream)>,
+    /// Outputs that are streamed after all if the descriptors cannot be sent.
+    pub(crate) instead: Vec<(u32, Stream)>,
     /// The key that it is about, where the message does not say.
     pub(crate) key: Option<Key>,
 }
 
 impl From<Response> for Reply {
     fn from(response: Response) -> Self {
-        Self { response, payload: Vec::new(), streams: Vec::new(), key: None }
+        Self {
+            response,
+            payload: Vec::new(),
+            descriptors: Vec::new(),
+            streams: Vec::new(),
+            instead: Vec::new(),
+            key: None,
+        }
     }
 }
 
@@ -35,6 +47,19 @@ impl Reply {
     /// The same, about this key.
     pub(crate) fn about(self, key: Key) -> Self {
         Self { key: Some(key), ..self }
+    }
+
+    /// The same without descriptors, as it was before [`super::Service::seal`].
+    pub(crate) fn unsealed(mut self) -> Self {
+        if let Response::Hit(hit) = &mut self.response {
+            for output in hit.outputs.iter_mut().filter(|of| of.delivery == Delivery::Sealed) {
+                output.delivery = Delivery::Stream;
+            }
+        }
+        self.streams.append(&mut self.instead);
+        self.streams.sort_by_key(|(index, _)| *index);
+        self.descriptors.clear();
+        self
     }
 
     /// Whether it says that there is no entry.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use harness::{CallBuilder, Daemon, call};
+use harness::{CallBuilder, Daemon, Setup, call};
 use memod_client::{
     Client, Found, Lookup, LookupOptions, OutputDescription, OutputSink, PutOptions, PutOutput,
     Source,
@@ -164,7 +164,8 @@ impl OutputSink for Count {
 pub(crate) fn streams(report: &mut Report) {
     const BYTES: usize = 64 << 20;
     let (daemon, echo) = apart(|| {
-        let daemon = Daemon::new();
+        // Nothing is shared, or there would be no stream.
+        let daemon = Setup::new().config("sealed_bytes = 0\n").start();
         let echo = Echo::start(daemon.folder());
         (daemon, echo)
     });

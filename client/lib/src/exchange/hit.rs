@@ -137,6 +137,8 @@ pub(crate) enum First {
 pub(crate) enum Step {
     /// Begin the output of this index.
     Begin(usize),
+    /// Take the next descriptor that came with the hit: all of the output of this index.
+    Map(usize),
     /// Move so many bytes of the current payload into the sink.
     Move(usize),
     /// Read the next frame's header and give it to [`Transfer::chunk`].
@@ -155,6 +157,8 @@ pub(crate) struct Transfer {
     /// Where in `order` the transfer is, and whether that output has been begun.
     at: usize,
     begun: bool,
+    /// Whether the current output has been taken in a file.
+    mapped: bool,
     /// Bytes of the current output that have been moved.
     moved: u64,
     /// Bytes of the current frame's payload that have not.
@@ -231,7 +235,7 @@ impl Transfer {
             }
             match output.delivery {
                 Delivery::Inline => inline = inline.saturating_add(output.bytes),
-                Delivery::Stream => {}
+                Delivery::Stream | Delivery::Sealed => {}
                 Delivery::Withheld => {
                     return Err(Error::Protocol("a hit that withholds its outputs".into()));
                 }
@@ -245,6 +249,7 @@ impl Transfer {
         let all = || hit.outputs.iter().map(|output| output.delivery).enumerate();
         let order = all()
             .filter(|(_, delivery)| *delivery == Delivery::Inline)
+            .chain(all().filter(|(_, delivery)| *delivery == Delivery::Sealed))
             .chain(all().filter(|(_, delivery)| *delivery == Delivery::Stream))
             .collect();
         let summary = HitSummary {
@@ -253,12 +258,18 @@ impl Transfer {
             provenance: hit.provenance.clone(),
             outputs,
         };
-        Ok(Self { id, summary, order, at: 0, begun: false, moved: 0, in_frame: payload_bytes })
+        let (at, begun, mapped, moved, in_frame) = (0, false, false, 0, payload_bytes);
+        Ok(Self { id, summary, order, at, begun, mapped, moved, in_frame })
     }
 
     /// The hit without its outputs' bytes.
     pub(crate) fn into_summary(self) -> HitSummary {
         self.summary
+    }
+
+    /// How many descriptors came with the hit.
+    pub(crate) fn descriptors(&self) -> usize {
+        self.order.iter().filter(|(_, delivery)| *delivery == Delivery::Sealed).count()
     }
 
     /// The output of this index, which a step named.
@@ -277,7 +288,13 @@ impl Transfer {
             let Some(&(index, delivery)) = self.order.get(self.at) else { return Step::Done };
             if !self.begun {
                 self.begun = true;
+                self.mapped = false;
                 return Step::Begin(index);
+            }
+            if delivery == Delivery::Sealed && !self.mapped {
+                self.mapped = true;
+                self.moved = self.output(index).bytes;
+                return Step::Map(index);
             }
             let left = self.left(index);
             if left == 0 {

@@ -119,14 +119,7 @@ impl PutExchange {
         sent: u64,
         payload_bytes: usize,
     ) -> Result<Vec<u8>, Error> {
-        let most = self.limits.blob_bytes_max;
-        if sent.saturating_add(payload_bytes as u64) > most {
-            let name = self.put.outputs.get(index).map_or("", |output| &output.name);
-            return Err(Error::Invalid(InvalidArgument::new(
-                format!("output `{name}`"),
-                format!("is larger than the {most} bytes that are allowed"),
-            )));
-        }
+        self.check_length(index, sent.saturating_add(payload_bytes as u64))?;
         request(id, Request::UploadData { upload: number(index) }, payload_bytes)
     }
 
@@ -134,6 +127,28 @@ impl PutExchange {
     pub(crate) fn upload_end(&self, id: u64, index: usize) -> Result<Vec<u8>, Error> {
         let digest = self.put.outputs.get(index).and_then(|output| output.digest);
         request(id, Request::UploadEnd { upload: number(index), digest }, 0)
+    }
+
+    /// Makes an upload of a memory file with so many bytes, whose descriptor goes with the frame.
+    ///
+    /// # Errors
+    /// If the output is larger than the daemon takes.
+    pub(crate) fn upload_file(&self, id: u64, index: usize, bytes: u64) -> Result<Vec<u8>, Error> {
+        self.check_length(index, bytes)?;
+        let digest = self.put.outputs.get(index).and_then(|output| output.digest);
+        request(id, Request::UploadFile { upload: number(index), digest }, 0)
+    }
+
+    fn check_length(&self, index: usize, bytes: u64) -> Result<(), Error> {
+        let most = self.limits.blob_bytes_max;
+        if bytes <= most {
+            return Ok(());
+        }
+        let name = self.put.outputs.get(index).map_or("", |output| &output.name);
+        Err(Error::Invalid(InvalidArgument::new(
+            format!("output `{name}`"),
+            format!("is larger than the {most} bytes that are allowed"),
+        )))
     }
 
     /// Takes the answer to the end of an upload of which `sent` bytes were sent.
