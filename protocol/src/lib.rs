@@ -7,6 +7,7 @@
 //! **Does not** open sockets or files, read the clock, or depend on a runtime (the `tokio` feature
 //! adds a codec, no I/O).
 
+pub mod board;
 mod call;
 mod canonical;
 #[cfg(feature = "tokio")]
