@@ -1,6 +1,6 @@
 //! What systemd wants to know, and the socket it may hand over.
 //!
-//! **Invariants.** This is the daemon's only `unsafe`: the descriptor that systemd passes by number
+//! **Invariants.** This is this crate's only `unsafe`: the descriptor that systemd passes by number
 //! becomes an owned listener, once, after it has been checked for kind.
 
 use std::os::fd::{FromRawFd, OwnedFd};

@@ -42,3 +42,5 @@ pub const LOG_ROWS_MAX: u32 = 1000;
 pub const NEAREST_MAX: u32 = 64;
 /// Uploads that one connection may have open.
 pub const UPLOADS_OPEN_MAX: u32 = 16;
+/// Most descriptors that may come with one frame.
+pub const DESCRIPTORS_MAX: usize = 16;

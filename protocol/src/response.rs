@@ -97,6 +97,15 @@ pub enum Response {
     Collected(CollectReport),
 }
 
+impl Response {
+    /// How many descriptors come with it.
+    #[must_use]
+    pub fn descriptors(&self) -> usize {
+        let Self::Hit(hit) = self else { return 0 };
+        hit.outputs.iter().filter(|output| output.delivery == Delivery::Sealed).count()
+    }
+}
+
 /// A hit.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Hit {
@@ -134,6 +143,8 @@ pub enum Delivery {
     Stream,
     /// Not at all: only the description was asked for.
     Withheld,
+    /// In a sealed memory file of exactly its length, whose descriptor comes with the frame.
+    Sealed,
 }
 
 /// The run that made an entry (semantics 15). Unknown parts are absent.

@@ -1,6 +1,7 @@
 //! A connection without a client library: every byte is the test's.
 
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
+use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -57,6 +58,19 @@ impl Raw {
         raw
     }
 
+    /// Connects and greets as a client with these capabilities.
+    ///
+    /// # Panics
+    /// If the daemon does not agree.
+    #[must_use]
+    pub fn capable(socket: &Path, capabilities: u64) -> Self {
+        let mut raw = Self::connect(socket);
+        let hello = Hello::new("memod-tests").with_capabilities(capabilities);
+        raw.send_frame(&Frame::bare(&hello).expect("fits"));
+        raw.is_welcome();
+        raw
+    }
+
     /// Connects and greets a daemon that may be killed meanwhile.
     ///
     /// # Errors
@@ -109,6 +123,20 @@ impl Raw {
     /// If the daemon has ended the connection.
     pub fn send_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes)
+    }
+
+    /// Writes raw bytes that fit into the socket's buffer, and descriptors with the first of them.
+    ///
+    /// # Errors
+    /// If the daemon has ended the connection.
+    pub fn send_descriptors(
+        &mut self,
+        bytes: &[u8],
+        descriptors: &[BorrowedFd<'_>],
+    ) -> io::Result<()> {
+        let sent = memod_descriptors::send(&self.stream, &[IoSlice::new(bytes)], descriptors)?;
+        assert_eq!(sent, bytes.len(), "they do not fit");
+        Ok(())
     }
 
     /// Writes a frame.
@@ -301,6 +329,7 @@ impl Raw {
                     }
                     content.into()
                 }
+                Delivery::Sealed => panic!("descriptors were not agreed on"),
                 Delivery::Withheld => panic!("a hit withholds nothing"),
             };
             assert_eq!(content.len(), bytes);

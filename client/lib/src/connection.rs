@@ -102,7 +102,7 @@ impl Connection {
         if address.origin == Origin::Own {
             check_ours(&address.path, wire.peer_uid()?)?;
         }
-        wire.send(&exchange::hello(program), &[], patience)?;
+        wire.send(&exchange::hello(program), &[], &[], patience)?;
         let (header, payload_bytes) = wire.header(patience)?;
         let agreement = exchange::welcome(&header, payload_bytes)?;
         let (address, last_id, settled, pong_due) = (address.clone(), 0, true, None);
@@ -370,7 +370,7 @@ impl Connection {
 
     /// Sends; if the daemon has hung up, finds out whether it said why.
     fn send(&mut self, head: &[u8], payload: &[&[u8]], patience: Patience) -> Result<(), Error> {
-        let error = match self.wire.send(head, payload, patience) {
+        let error = match self.wire.send(head, payload, &[], patience) {
             Err(error) if error.is_hang_up() => error,
             other => return other,
         };

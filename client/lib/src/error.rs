@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use memod_descriptors::DescriptorError;
 use memod_protocol::frame::FrameError;
 use memod_protocol::{ErrorCode, InvalidArgument, WireError, wire};
 
@@ -191,6 +192,12 @@ impl From<wire::DecodeError> for Error {
 
 impl From<FrameError> for Error {
     fn from(error: FrameError) -> Self {
+        Self::Protocol(error.to_string())
+    }
+}
+
+impl From<DescriptorError> for Error {
+    fn from(error: DescriptorError) -> Self {
         Self::Protocol(error.to_string())
     }
 }

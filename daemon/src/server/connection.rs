@@ -138,6 +138,8 @@ impl Connection {
             }
             let received = self.reader.rest().await?;
             let RequestHeader { id, request } = wire::decode(&received.frame.header)?;
+            // No request announces any.
+            self.reader.descriptors(0)?;
             let job = Job { id, share: received.share, payload: received.frame.into_payload() };
             self.handle(job, request).await?;
         }
@@ -208,7 +210,9 @@ impl Connection {
             if !self.reader.begun().await? {
                 return Ok::<_, ReadError>(None);
             }
-            Ok(Some(self.reader.rest().await?.frame))
+            let frame = self.reader.rest().await?.frame;
+            self.reader.descriptors(0)?;
+            Ok(Some(frame))
         };
         let stop = self.stop.clone();
         let greeted = tokio::select! {
@@ -274,6 +278,7 @@ fn told(error: &ConnectionError) -> Option<WireError> {
     let malformed = |text: String| Some(WireError::new(ErrorCode::Malformed, text));
     match error {
         ConnectionError::Read(ReadError::Frame(error)) => malformed(error.to_string()),
+        ConnectionError::Read(ReadError::Descriptors(error)) => malformed(error.to_string()),
         ConnectionError::Read(ReadError::Transfer(TransferError::Io(_))) => None,
         ConnectionError::Read(ReadError::Transfer(error)) => malformed(error.to_string()),
         ConnectionError::Malformed(error) => malformed(error.to_string()),

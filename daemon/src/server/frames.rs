@@ -5,10 +5,12 @@
 //! and gives it back when it is dropped. A peer may be silent between frames, not inside one.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use memod_descriptors::{DescriptorError, Inbox};
 use memod_protocol::Frame;
 use memod_protocol::frame::{FrameError, PREFIX_BYTES, Prefix};
 use tokio::time::Instant;
@@ -44,6 +46,9 @@ pub(crate) enum ReadError {
     /// The peer was given up in the middle of a frame.
     #[error(transparent)]
     Transfer(#[from] TransferError),
+    /// A frame had more descriptors or fewer than its message says.
+    #[error(transparent)]
+    Descriptors(#[from] DescriptorError),
     /// The socket failed.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -54,6 +59,7 @@ pub(crate) enum ReadError {
 pub(crate) struct FrameReader {
     stream: Arc<PeerStream>,
     buffer: BytesMut,
+    inbox: Inbox,
     budgets: Budgets,
     stall_timeout: Duration,
 }
@@ -61,7 +67,7 @@ pub(crate) struct FrameReader {
 impl FrameReader {
     /// Reads frames from this socket.
     pub(crate) fn new(stream: Arc<PeerStream>, budgets: Budgets, stall_timeout: Duration) -> Self {
-        Self { stream, buffer: BytesMut::new(), budgets, stall_timeout }
+        Self { stream, buffer: BytesMut::new(), inbox: Inbox::default(), budgets, stall_timeout }
     }
 
     /// Waits until the next frame has begun to arrive; false at the end of the stream. May be
@@ -73,7 +79,7 @@ impl FrameReader {
         if !self.buffer.is_empty() {
             return Ok(true);
         }
-        Ok(self.stream.read(&mut self.buffer, READ_BYTES).await? > 0)
+        Ok(self.stream.read(&mut self.buffer, READ_BYTES, &mut self.inbox).await? > 0)
     }
 
     /// Reads the rest of a frame that has begun.
@@ -106,6 +112,15 @@ impl FrameReader {
         }
     }
 
+    /// The descriptors of the frame that [`FrameReader::rest`] gave last, whose message announces
+    /// so many. To be asked for behind each frame.
+    ///
+    /// # Errors
+    /// If there are more or fewer; the connection cannot be used on.
+    pub(crate) fn descriptors(&mut self, announced: usize) -> Result<Vec<OwnedFd>, ReadError> {
+        Ok(self.inbox.take(announced, self.buffer.len())?)
+    }
+
     /// Reads what there is, or waits for it. A frame that holds a share is given up earlier.
     async fn more(
         &mut self,
@@ -118,7 +133,8 @@ impl FrameReader {
             stall_timeout: self.stall_timeout,
             pressure: holds_share.then(|| self.budgets.pressure()),
         };
-        match transfer.step(self.stream.read(&mut self.buffer, room)).await? {
+        let read = self.stream.read(&mut self.buffer, room, &mut self.inbox);
+        match transfer.step(read).await? {
             0 => Err(ReadError::Truncated),
             _ => Ok(()),
         }

@@ -6,6 +6,7 @@
 //! earlier if others wait for memory; until then it stalls only itself.
 
 use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -91,6 +92,20 @@ impl Replies {
         response: Response,
         payload: Vec<Bytes>,
     ) -> Result<(), TransferError> {
+        self.send_with(id, response, payload, &[]).await
+    }
+
+    /// The same with the descriptors that the message announces.
+    ///
+    /// # Errors
+    /// If the socket fails or stalls.
+    async fn send_with(
+        &self,
+        id: u64,
+        response: Response,
+        payload: Vec<Bytes>,
+        descriptors: &[Arc<OwnedFd>],
+    ) -> Result<(), TransferError> {
         let frame = match Frame::new(&ResponseHeader { id, response }, payload) {
             Ok(frame) => frame,
             Err(error) => {
@@ -100,7 +115,7 @@ impl Replies {
                     .expect("an error fits into a frame")
             }
         };
-        self.send_frame(&frame).await
+        self.send_frame_with(&frame, descriptors).await
     }
 
     /// Writes a frame. If that fails, the connection is of no use any more and is shut down, which
@@ -109,8 +124,16 @@ impl Replies {
     /// # Errors
     /// If the socket fails or stalls.
     pub(crate) async fn send_frame(&self, frame: &Frame) -> Result<(), TransferError> {
+        self.send_frame_with(frame, &[]).await
+    }
+
+    async fn send_frame_with(
+        &self,
+        frame: &Frame,
+        descriptors: &[Arc<OwnedFd>],
+    ) -> Result<(), TransferError> {
         let stream = self.stream.lock().await;
-        let sent = self.write(&stream, frame).await;
+        let sent = self.write(&stream, frame, descriptors).await;
         if sent.is_err() {
             self.broken.store(true, Ordering::Relaxed);
             stream.shut_down();
@@ -118,7 +141,12 @@ impl Replies {
         sent
     }
 
-    async fn write(&self, stream: &PeerStream, frame: &Frame) -> Result<(), TransferError> {
+    async fn write(
+        &self,
+        stream: &PeerStream,
+        frame: &Frame,
+        descriptors: &[Arc<OwnedFd>],
+    ) -> Result<(), TransferError> {
         let transfer = Transfer {
             began: Instant::now(),
             stall_timeout: self.stall_timeout,
@@ -127,6 +155,8 @@ impl Replies {
         };
         let head = frame.head();
         let mut pieces = std::iter::once(&head).chain(&frame.payload).cloned().collect::<Vec<_>>();
+        // They go with the first byte.
+        let mut descriptors = descriptors;
         let mut first = 0;
         let mut room: Option<Room> = None;
         loop {
@@ -138,9 +168,12 @@ impl Replies {
             };
             let slices: Vec<IoSlice<'_>> =
                 rest.iter().take(SLICES_MAX).map(|piece| IoSlice::new(piece)).collect();
-            match stream.write(&slices) {
+            let borrowed: Vec<_> =
+                descriptors.iter().map(|descriptor| descriptor.as_fd()).collect();
+            match stream.write(&slices, &borrowed) {
                 Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
                 Ok(mut written) => {
+                    descriptors = &[];
                     for piece in rest {
                         let part = written.min(piece.len());
                         piece.advance(part);
@@ -192,7 +225,7 @@ impl Replies {
         if reply.streams.is_empty() {
             before_last.take().into_iter().for_each(|told| told(false));
         }
-        self.send(id, reply.response, reply.payload).await?;
+        self.send_with(id, reply.response, reply.payload, &reply.descriptors).await?;
         // One share is given back before the next is waited for.
         drop(share);
         if reply.streams.is_empty() {

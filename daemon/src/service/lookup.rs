@@ -221,5 +221,5 @@ fn hit(entry: &StoredEntry, now_ms: u64) -> Reply {
     }
     let age_ms = now_ms.saturating_sub(entry.provenance.created_at_ms);
     let hit = Hit { key: entry.key, age_ms, outputs, provenance: entry.provenance.clone() };
-    Reply { response: Response::Hit(Box::new(hit)), payload, streams, key: None }
+    Reply { payload, streams, ..Response::Hit(Box::new(hit)).into() }
 }

@@ -1,6 +1,7 @@
 //! What the service answers with: a message, bytes that go with it, and bytes that follow it.
 
-use std::sync::{Mutex, PoisonError};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -19,6 +20,8 @@ pub(crate) struct Reply {
     pub(crate) response: Response,
     /// Its payload, in pieces.
     pub(crate) payload: Vec<Bytes>,
+    /// The descriptors that the message announces, in order.
+    pub(crate) descriptors: Vec<Arc<OwnedFd>>,
     /// Outputs that follow chunk by chunk, each with its index in the hit.
     pub(crate) streams: Vec<(u32, Stream)>,
     /// The key that it is about, where the message does not say.
@@ -27,7 +30,8 @@ pub(crate) struct Reply {
 
 impl From<Response> for Reply {
     fn from(response: Response) -> Self {
-        Self { response, payload: Vec::new(), streams: Vec::new(), key: None }
+        let (payload, descriptors, streams) = (Vec::new(), Vec::new(), Vec::new());
+        Self { response, payload, descriptors, streams, key: None }
     }
 }
 

@@ -75,6 +75,7 @@ fn limits_are_those_of_the_code() {
         LOG_ROWS_MAX,
         NEAREST_MAX,
         UPLOADS_OPEN_MAX,
+        DESCRIPTORS_MAX,
     ]
     .into();
     let source = include_str!("../../src/limits.rs");

@@ -142,7 +142,8 @@ pub(crate) fn provenance() -> impl Strategy<Value = Provenance> {
 }
 
 fn output() -> impl Strategy<Value = Output> {
-    let delivery = select(vec![Delivery::Inline, Delivery::Stream, Delivery::Withheld]);
+    let deliveries = [Delivery::Inline, Delivery::Stream, Delivery::Withheld, Delivery::Sealed];
+    let delivery = select(deliveries.to_vec());
     (name(), name(), digest(), any::<u64>(), delivery).prop_map(
         |(name, literal_type, digest, bytes, delivery)| Output {
             name,

@@ -51,7 +51,7 @@ impl Connection {
         if address.origin == Origin::Own {
             check_ours(&address.path, wire.peer_uid()?)?;
         }
-        wire.send(&exchange::hello(program), &[], patience).await?;
+        wire.send(&exchange::hello(program), &[], &[], patience).await?;
         let (header, payload_bytes) = wire.header(patience).await?;
         let agreement = exchange::welcome(&header, payload_bytes)?;
         let (address, runtime) = (address.clone(), Handle::current().id());
@@ -353,7 +353,7 @@ impl Connection {
         payload: &[&[u8]],
         patience: Patience,
     ) -> Result<(), Error> {
-        let error = match self.wire.send(head, payload, patience).await {
+        let error = match self.wire.send(head, payload, &[], patience).await {
             Err(error) if error.is_hang_up() => error,
             other => return other,
         };

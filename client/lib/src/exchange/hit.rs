@@ -232,6 +232,11 @@ impl Transfer {
             match output.delivery {
                 Delivery::Inline => inline = inline.saturating_add(output.bytes),
                 Delivery::Stream => {}
+                Delivery::Sealed => {
+                    return Err(Error::Protocol(
+                        "a hit in sealed files, which nobody asked for".into(),
+                    ));
+                }
                 Delivery::Withheld => {
                     return Err(Error::Protocol("a hit that withholds its outputs".into()));
                 }
