@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use memod_store::{Options, Store};
+use memod_store::{Mirror, Options, Store};
 use sd_notify::NotifyState;
 use tokio_util::sync::CancellationToken;
 
 use crate::server::{BoundSocket, Server};
-use crate::service::Service;
+use crate::service::{Boards, Service};
 use crate::settings::Settings;
 use crate::shutdown::StopSignals;
 use crate::systemd;
@@ -41,7 +41,10 @@ pub(crate) enum Ended {
 pub(crate) fn run(mut settings: Settings) -> anyhow::Result<Ended> {
     raise_descriptor_limit();
     leave_descriptors(&mut settings);
-    let store = Store::open(&store_options(&settings))
+    let boards = boards(&settings);
+    let mut options = store_options(&settings);
+    options.mirror = Arc::clone(&boards) as Arc<dyn Mirror>;
+    let store = Store::open(&options)
         .with_context(|| format!("cannot open the store in {}", settings.data.display()))?;
     let socket = match systemd::inherited_listener()? {
         Some(listener) => BoundSocket::inherited(listener),
@@ -53,17 +56,22 @@ pub(crate) fn run(mut settings: Settings) -> anyhow::Result<Ended> {
         .enable_all()
         .build()
         .context("cannot start the async runtime")?;
-    let outcome = runtime.block_on(serve(settings, store.clone(), socket));
+    let outcome = runtime.block_on(serve(settings, store.clone(), boards, socket));
     // Whatever outlived the drain has been told to stop; a blocking read may need a moment more.
     runtime.shutdown_timeout(Duration::from_secs(2));
     store.close();
     outcome
 }
 
-async fn serve(settings: Settings, store: Store, socket: BoundSocket) -> anyhow::Result<Ended> {
+async fn serve(
+    settings: Settings,
+    store: Store,
+    boards: Arc<Boards>,
+    socket: BoundSocket,
+) -> anyhow::Result<Ended> {
     let mut signals = StopSignals::catch().context("cannot catch signals")?;
     let settings = Arc::new(settings);
-    let service = Service::new(Arc::clone(&settings), store);
+    let service = Service::new(Arc::clone(&settings), store, boards);
     let ledger = service.keep_ledger();
     let leases = service.keep_leases();
     let stop = CancellationToken::new();
@@ -107,6 +115,11 @@ async fn serve(settings: Settings, store: Store, socket: BoundSocket) -> anyhow:
     leases.abort();
     service.save_ledger().await;
     Ok(ended)
+}
+
+fn boards(settings: &Settings) -> Arc<Boards> {
+    let max_age_ms = u64::try_from(settings.max_age.as_millis()).unwrap_or(u64::MAX);
+    Boards::new(settings.board_bytes, settings.boards_max, max_age_ms)
 }
 
 fn store_options(settings: &Settings) -> Options {

@@ -8,6 +8,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use memod_protocol::board::layout::Layout;
 use memod_store::policy;
 use toml::{Spanned, Value};
 
@@ -31,6 +32,9 @@ impl fmt::Display for Problem {
     }
 }
 
+/// Each takes a descriptor.
+const BOARDS_MAX: usize = 4096;
+
 type Apply = fn(&mut Settings, &Value) -> Result<(), String>;
 
 /// Every name that the file may hold, and what it does.
@@ -46,6 +50,20 @@ const FIELDS: &[(&str, Apply)] = &[
     }),
     ("hot_bytes", |s, v| bytes(v).map(|given| s.hot_bytes = given)),
     ("block_cache_bytes", |s, v| bytes(v).map(|given| s.block_cache_bytes = given)),
+    ("board_bytes", |s, v| {
+        let given = bytes(v)? / 4096 * 4096;
+        if given > 0 && Layout::of_bytes(given).is_none() {
+            return Err("must be 0, or between 131072 (128 KiB) and 1073741824 (1 GiB)".to_owned());
+        }
+        s.board_bytes = given;
+        Ok(())
+    }),
+    ("boards_max", |s, v| {
+        let given = v.as_integer().and_then(|given| usize::try_from(given).ok());
+        let good = given.filter(|given| *given <= BOARDS_MAX);
+        s.boards_max = good.ok_or_else(|| format!("a number from 0 to {BOARDS_MAX} is wanted"))?;
+        Ok(())
+    }),
     ("store_bytes_max", |s, v| bytes(v).map(|given| s.budgets.store_bytes_max = Some(given))),
     ("store_bytes_high", |s, v| bytes(v).map(|given| s.budgets.store_bytes_high = Some(given))),
     ("store_bytes_low", |s, v| bytes(v).map(|given| s.budgets.store_bytes_low = Some(given))),
@@ -254,6 +272,8 @@ mod tests {
             ("sync_interval", "\"2s\"", "2s"),
             ("hot_bytes", "1", "1"),
             ("block_cache_bytes", "2", "2"),
+            ("board_bytes", "200000", "196608"),
+            ("boards_max", "0", "0"),
             ("store_bytes_max", "300", "300"),
             ("store_bytes_high", "200", "200"),
             ("store_bytes_low", "100", "100"),

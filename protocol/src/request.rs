@@ -1,5 +1,6 @@
 //! What a client may ask.
 
+use crate::board_messages::BoardHits;
 use crate::call::{CallIdentity, Interface, Scope};
 use crate::digest::Digest;
 use crate::error::InvalidArgument;
@@ -104,6 +105,13 @@ pub enum Request {
     Collect,
     /// Remember a run of another store. Answered by `Put`.
     Import(Box<Import>),
+    /// The board of a scope. Answered by `Board`, with the descriptor of its memory if there is one.
+    Board {
+        /// Which.
+        scope: Scope,
+    },
+    /// Hits that the client had by a board. Never answered.
+    BoardHits(Box<BoardHits>),
 }
 
 /// A lookup.

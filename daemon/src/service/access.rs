@@ -3,7 +3,7 @@
 //! The daemon's own user and root may do everything. Others reach the socket only if its mode and
 //! group let them: they may then read and write, but not forget what others stored.
 
-use memod_protocol::{ErrorCode, WireError};
+use memod_protocol::{ErrorCode, Scope, WireError};
 
 use crate::server::Peer;
 
@@ -17,6 +17,12 @@ impl Access {
     /// The rules of a daemon that runs as this process's user.
     pub(crate) fn own() -> Self {
         Self { own_uid: nix::unistd::geteuid().as_raw() }
+    }
+
+    /// Whether the peer may read every entry of a scope: who may is given the scope's board.
+    #[expect(clippy::unused_self, reason = "whoever reaches the socket may read, so far")]
+    pub(crate) const fn may_read_all_of(&self, _peer: &Peer, _scope: &Scope) -> bool {
+        true
     }
 
     /// Whether the peer may forget entries, verify, collect and import.

@@ -61,6 +61,8 @@ impl Account {
             | Request::UploadEnd { .. }
             | Request::UploadAbort { .. }
             | Request::Log(_)
+            | Request::Board { .. }
+            | Request::BoardHits(_)
             | Request::Ping => return None,
         };
         let bytes = match request {

@@ -7,6 +7,7 @@
 mod access;
 mod account;
 mod admin;
+mod boards;
 mod budgets;
 mod claim;
 mod clock;
@@ -32,6 +33,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 pub(crate) use account::Account;
+pub(crate) use boards::{Allowance, Boards};
 pub(crate) use claim::{Asker, Begun, Claimed, Entered};
 pub(crate) use leases::Lessee;
 pub(crate) use put::{GatheredPut, OutputContent, digest_mismatch};
@@ -59,6 +61,7 @@ pub(crate) struct Service {
     access: Access,
     ledger: Ledger,
     leases: Arc<Leases>,
+    boards: Arc<Boards>,
     log: RequestLog,
     mutations: Arc<Semaphore>,
     /// One at a time.
@@ -72,8 +75,8 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// The service over this store.
-    pub(crate) fn new(settings: Arc<Settings>, store: Store) -> Arc<Self> {
+    /// The service over this store, whose mirror the boards are.
+    pub(crate) fn new(settings: Arc<Settings>, store: Store, boards: Arc<Boards>) -> Arc<Self> {
         let ledger = match store.load_note(LEDGER_NOTE) {
             Ok(note) => Ledger::restore(note.as_deref()),
             Err(error) => {
@@ -88,6 +91,7 @@ impl Service {
             access: Access::own(),
             ledger,
             leases,
+            boards,
             log: RequestLog::new(settings.log_requests),
             settings,
             store,
@@ -107,9 +111,11 @@ impl Service {
         self.connections.store(open, Ordering::Relaxed);
     }
 
-    /// The daemon stops: who waits for a lease is told, and upkeep ends.
+    /// The daemon stops: who waits for a lease is told, upkeep ends, and nobody reads a board any
+    /// more, so that no other daemon can change what stands on one.
     pub(crate) fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
+        self.boards.end();
         self.leases.close();
     }
 

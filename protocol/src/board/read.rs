@@ -70,6 +70,18 @@ impl<'a, W: Word> Board<'a, W> {
         if is_ours { Ok(Self { words, layout }) } else { Err(BoardError::Head) }
     }
 
+    /// A board that has been looked at before: its layout is known, and cannot change.
+    #[must_use]
+    pub const fn of(words: &'a [W], layout: Layout) -> Self {
+        Self { words, layout }
+    }
+
+    /// Where on it things stand.
+    #[must_use]
+    pub const fn layout(&self) -> Layout {
+        self.layout
+    }
+
     /// The number that the daemon has given it.
     #[must_use]
     pub fn id(&self) -> u64 {

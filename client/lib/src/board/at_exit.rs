@@ -1,0 +1,41 @@
+//! What was not reported yet is reported when the process ends, also by clients that are never
+//! dropped, as those in statics are.
+//!
+//! **Invariants.** This file's only unsafe is to ask the C library to call a function at the end.
+//! That function waits for nothing and does not unwind.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, Once, PoisonError, Weak};
+
+use super::Boards;
+
+/// Those who may have something to report. What is gone has reported.
+static OPEN: Mutex<Vec<Weak<Boards>>> = Mutex::new(Vec::new());
+
+/// Has the boards report when the process ends.
+pub(super) fn remember(boards: &Arc<Boards>) {
+    static ASKED: Once = Once::new();
+    ASKED.call_once(ask);
+    let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    open.retain(|other| other.strong_count() > 0);
+    if !open.iter().any(|other| other.as_ptr() == Arc::as_ptr(boards)) {
+        open.push(Arc::downgrade(boards));
+    }
+}
+
+#[expect(unsafe_code, reason = "the C library takes a bare function")]
+fn ask() {
+    // SAFETY: the function takes nothing, gives nothing, and does not unwind. If the C library has
+    // no room for it, hits of the last second are not counted.
+    let _ = unsafe { nix::libc::atexit(report) };
+}
+
+extern "C" fn report() {
+    let report = || {
+        // A process that was forked while another thread held it has nothing of its own to report.
+        let Ok(open) = OPEN.try_lock() else { return };
+        open.iter().filter_map(Weak::upgrade).for_each(|boards| boards.report_all());
+    };
+    // There is nobody left to tell of a panic.
+    let _ = catch_unwind(AssertUnwindSafe(report));
+}
