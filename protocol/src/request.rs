@@ -105,7 +105,8 @@ pub enum Request {
     Collect,
     /// Remember a run of another store. Answered by `Put`.
     Import(Box<Import>),
-    /// The board of a scope. Answered by `Board`, with the descriptor of its memory if there is one.
+    /// The board of a scope. Answered by `Board`, with the descriptor of its memory if there is
+    /// one.
     Board {
         /// Which.
         scope: Scope,

@@ -11,8 +11,8 @@
 //!
 //! **Does not** wait on the way of a hit.
 
-mod at_exit;
 mod mapping;
+mod of_process;
 mod tally;
 mod tether;
 
@@ -32,7 +32,7 @@ use crate::error::Error;
 use crate::exchange::board::posted;
 use crate::exchange::hit::{HitSummary, Step, Transfer, Wanted};
 use crate::options::{LookupOptions, OutputSink, milliseconds};
-use mapping::Mapping;
+use mapping::{ForkMark, Mapping};
 use tally::Tally;
 use tether::Tether;
 
@@ -56,6 +56,7 @@ pub(crate) struct Boards {
 #[derive(Debug)]
 struct State {
     process: u32,
+    mark: Option<ForkMark>,
     tether: Option<Arc<Tether>>,
     views: Vec<Arc<View>>,
     seen: Vec<Seen>,
@@ -84,7 +85,9 @@ struct View {
 #[derive(Debug)]
 pub(crate) struct OnBoard {
     transfer: Transfer,
-    payload: Vec<u8>,
+    /// What was read; the payload stands at its end.
+    read: Vec<u8>,
+    payload_bytes: usize,
 }
 
 impl OnBoard {
@@ -93,7 +96,8 @@ impl OnBoard {
     /// # Errors
     /// With what the sink fails.
     pub(crate) fn pour(mut self, sink: &mut dyn OutputSink) -> Result<HitSummary, Error> {
-        let mut rest = self.payload.as_slice();
+        let from = self.read.len().saturating_sub(self.payload_bytes);
+        let mut rest = self.read.get(from..).unwrap_or_default();
         let mut pour = || -> io::Result<()> {
             loop {
                 match self.transfer.step() {
@@ -115,13 +119,13 @@ impl OnBoard {
     /// Bytes of all outputs.
     #[cfg(feature = "tokio")]
     pub(crate) fn bytes(&self) -> u64 {
-        self.payload.len() as u64
+        self.payload_bytes as u64
     }
 }
 
 impl State {
     fn new(process: u32) -> Self {
-        Self { process, tether: None, views: Vec::new(), seen: Vec::new() }
+        Self { process, mark: None, tether: None, views: Vec::new(), seen: Vec::new() }
     }
 
     fn view(&self, scope: &Scope) -> Option<&Arc<View>> {
@@ -162,7 +166,7 @@ impl Boards {
         let view = {
             let state = self.state.try_read().ok()?;
             let view = state.view(scope)?;
-            if state.process != std::process::id() {
+            if !state.mark.as_ref().is_some_and(ForkMark::is_of_this_process) {
                 return None;
             }
             Arc::clone(view)
@@ -192,8 +196,7 @@ impl Boards {
         }
         self.hits.fetch_add(1, Ordering::Relaxed);
         view.count(key, now_ms, begun);
-        let payload = buffer.split_off(buffer.len() - payload_bytes);
-        Some(OnBoard { transfer, payload })
+        Some(OnBoard { transfer, read: buffer, payload_bytes })
     }
 
     /// Gives boards up, and reports what was had by them.
@@ -242,7 +245,7 @@ impl Boards {
                 }
                 state.seen.retain(|seen| seen.scope != *scope);
                 state.views.push(Arc::new(view));
-                at_exit::remember(self);
+                of_process::remember(self);
             }
             None => state.seen(scope).not_before = Instant::now().checked_add(PAUSE),
         }
@@ -263,14 +266,19 @@ impl Boards {
         }
     }
 
-    /// Reports everything and waits until it is counted, so that counters which are asked for next
-    /// have it.
-    pub(crate) fn settle(&self, settings: &Settings) {
-        if let Some(views) = self.own_views() {
-            for view in views {
-                view.report_all();
-                view.tether.settle(Patience::within(settings.bounds.deadline));
-            }
+    /// Has everything reported that clients of this process had from the daemons which this one
+    /// asks, and waits until it is counted, so that counters which are asked for next have it.
+    pub(crate) fn settle(settings: &Settings) {
+        let all = of_process::all();
+        let views = all.iter().filter_map(|boards| boards.own_views()).flatten();
+        let mut views = views.peekable();
+        if views.peek().is_none() {
+            return;
+        }
+        let addresses = settings.addresses();
+        for view in views.filter(|view| addresses.contains(view.tether.address())) {
+            view.report_all();
+            view.tether.settle(Patience::within(settings.bounds.deadline));
         }
     }
 
@@ -296,6 +304,9 @@ impl View {
         settings: &Settings,
         patience: Patience,
     ) -> Option<Self> {
+        if state.mark.is_none() {
+            state.mark = Some(ForkMark::new().ok()?);
+        }
         let tether = match state.tether.take_if(|tether| tether.is_up()) {
             Some(tether) => tether,
             None => {

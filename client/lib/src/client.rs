@@ -231,7 +231,7 @@ impl Client {
     /// # Errors
     /// If the daemon could not be asked.
     pub fn stats(&self) -> Result<Stats, Error> {
-        self.shared.boards.settle(self.settings());
+        Boards::settle(self.settings());
         self.ask(&mut AskStats)
     }
 
@@ -271,7 +271,7 @@ impl Client {
     /// # Errors
     /// If the daemon could not be asked.
     pub fn log(&self, query: &LogQuery) -> Result<LogPage, Error> {
-        self.shared.boards.settle(self.settings());
+        Boards::settle(self.settings());
         self.ask(&mut AskLog(query))
     }
 
@@ -280,7 +280,7 @@ impl Client {
     /// # Errors
     /// If the daemon could not be asked.
     pub fn savings(&self) -> Result<Savings, Error> {
-        self.shared.boards.settle(self.settings());
+        Boards::settle(self.settings());
         self.ask(&mut AskSavings)
     }
 

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use memod_protocol::handshake::{Agreement, PeerLimits};
+use memod_protocol::handshake::{Agreement, DESCRIPTORS, PeerLimits};
 use memod_protocol::{BoardOffer, Leased, PutOutcome};
 
 use crate::address::{Address, Origin};
@@ -288,6 +288,11 @@ impl Connection {
     /// Another hold of its socket.
     pub(crate) fn copy(&self) -> Result<UnixStream, Error> {
         self.wire.copy()
+    }
+
+    /// Whether descriptors may come with frames.
+    pub(crate) const fn passes_descriptors(&self) -> bool {
+        self.agreement.capabilities & DESCRIPTORS != 0
     }
 
     /// Where it leads.

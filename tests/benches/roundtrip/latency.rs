@@ -21,8 +21,8 @@ pub(crate) fn client(daemon: &Daemon) -> Client {
     patient(&daemon.socket())
 }
 
-/// A client that waits for a disk that is busy: it is to be measured, not to be given up. It asks the
-/// daemon for every hit.
+/// A client that waits for a disk that is busy: it is to be measured, not to be given up. It asks
+/// the daemon for every hit.
 pub(crate) fn patient(socket: &Path) -> Client {
     Client::builder().socket(socket).deadline(Duration::from_secs(60)).board(false).build()
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use harness::{CallBuilder, Daemon, Raw, Setup, call, eventually};
 use memod_client::{Lookup, LookupOptions, MissReason};
-use memod_protocol::{Filter, Put, PutOutcome, Request, Response, Selector};
+use memod_protocol::{Filter, Put, PutOutcome, Request, Response, RunClaim, Selector};
 
 use super::{client, hit, look, miss, text, warm, warmed};
 
@@ -105,14 +105,18 @@ fn s14_what_is_evicted_misses_at_once() {
     let setup = Setup::new().config("store_bytes_max = 400000\nstore_bytes_low = 100000");
     let (daemon, one) = (setup.start(), call("evicted"));
     let (mut raw, client) = (daemon.connect(), client(&daemon));
-    raw.put(one.put(&[("o0", b"x")]));
+    let (put, payload) = one.put(&[("o0", &[b'x'; 4000])]);
+    // Nothing is lost with it, so it goes first.
+    raw.put((Put { run: RunClaim::default(), ..put }, payload));
     warm(&client, &one);
     let key = one.0.key().unwrap();
     let mut number = 0;
     loop {
-        number += 1;
-        assert!(number < 500, "it is never evicted");
-        raw.put(call(&format!("other {number}")).put(&[("o0", &[0; 2000])]));
+        for _ in 0..10 {
+            number += 1;
+            raw.put(call(&format!("other {number}")).put(&[("o0", &[0; 2000])]));
+        }
+        assert!(number < 1000, "it is never evicted");
         raw.ask(Request::Collect, Bytes::new());
         while !matches!(raw.read_reply().expect("an end").response, Response::Collected(_)) {}
         let is_there = raw.show(key).is_ok();

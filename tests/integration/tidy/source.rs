@@ -36,7 +36,7 @@ const RESERVED: &[Reserved] = &[
         word: "unsafe",
         places: &[
             // The C library is given a function to call at the end.
-            "client/lib/src/board/at_exit.rs",
+            "client/lib/src/board/of_process.rs",
             // A mapping of a board is a bare pointer, to read and to write.
             "client/lib/src/board/mapping.rs",
             "client/python/src/blob.rs",

@@ -2,18 +2,18 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use memod_protocol::{
     Call, CallIdentity, EntryDetail, Explanation, Filter, Key, LogPage, LogQuery, PutOutcome,
-    Savings, Scope, Selector, Stats, Status,
+    Savings, Selector, Stats, Status,
 };
 
 use super::connection::Connection;
 use super::hop::hop;
 use super::wire::Taker;
 use crate::address::Address;
-use crate::board::{Boards, OnBoard};
+use crate::board::Boards;
 use crate::builder::{Builder, Settings, Start};
 use crate::client::{plan, put_options};
 use crate::collect::Collector;
@@ -34,14 +34,14 @@ use crate::pool::Pool;
 /// Set up by [`Builder::build_async`]. Methods are those of [`crate::Client`].
 #[derive(Debug, Clone)]
 pub struct Client {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
-struct Shared {
-    settings: Settings,
+pub(super) struct Shared {
+    pub(super) settings: Settings,
     pool: Pool<Connection>,
-    boards: Arc<Boards>,
+    pub(super) boards: Arc<Boards>,
 }
 
 /// What is done on a connection, perhaps a second time on a fresh one.
@@ -388,41 +388,6 @@ impl Client {
             self.note_hit(scope, address).await;
         }
         Ok(found)
-    }
-
-    /// As the blocking one; what would have to be written to a file is not had in this way.
-    pub(super) fn look_on_board(
-        &self,
-        wanted: Wanted<'_>,
-        max_age: Option<Duration>,
-    ) -> Option<OnBoard> {
-        let hit = self.shared.boards.look(wanted, &LookupOptions { max_age });
-        hit.filter(|hit| hit.bytes() <= self.settings().memory_bytes_max)
-    }
-
-    /// As the blocking one.
-    pub(super) async fn note_hit(&self, scope: &Scope, address: Address) {
-        if self.shared.boards.noted(scope) {
-            let (shared, scope) = (Arc::clone(&self.shared), scope.clone());
-            let opened = hop(move || shared.boards.open(&scope, &address, &shared.settings));
-            // Without a board the daemon is asked.
-            let _ = opened.await;
-        }
-    }
-
-    /// Has hits by a board counted before counters are asked for.
-    async fn settle(&self) {
-        if self.shared.boards.hits() > 0 {
-            let shared = Arc::clone(&self.shared);
-            // What is not counted now is counted later.
-            let _ = hop(move || shared.boards.settle(&shared.settings)).await;
-        }
-    }
-
-    /// As the blocking one.
-    #[must_use]
-    pub fn board_hits(&self) -> u64 {
-        self.shared.boards.hits()
     }
 
     pub(super) async fn with_connection<W: Work>(&self, mut work: W) -> Result<W::Outcome, Error> {

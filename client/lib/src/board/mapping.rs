@@ -1,18 +1,21 @@
-//! A board's memory, mapped to be read.
+//! A board's memory, mapped to be read, and a page by which a process knows that it was forked.
 //!
-//! **Invariants.** The only unsafe code about memory in this crate. What is mapped is a memory file of exactly
-//! the size that the daemon told, which can neither shrink nor grow nor be unsealed any more; so
-//! every word of the mapping is there for as long as it lives, whatever its maker does.
+//! **Invariants.** The only unsafe code about memory in this crate. What is mapped is a memory file
+//! of exactly the size that the daemon told, which can neither shrink nor grow nor be unsealed any
+//! more; so every word of the mapping is there for as long as it lives, whatever its maker does.
 
 use std::io;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, OwnedFd};
 use std::ptr::NonNull;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
-use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
 use nix::sys::stat::{SFlag, fstat};
+
+/// Enough for a word; the kernel maps whole pages.
+const PAGE: NonZeroUsize = NonZeroUsize::new(4096).expect("it is not zero");
 
 /// Mapped memory that only its maker writes.
 #[derive(Debug)]
@@ -78,6 +81,59 @@ impl Drop for Mapping {
         // SAFETY: it was mapped so long in `new`, and every reference to it has ended with `self`.
         // It fails only for a range that cannot be one.
         let _ = unsafe { munmap(self.start.cast(), bytes) };
+    }
+}
+
+/// A page that is empty in a process that was forked: looking at it costs no system call.
+#[derive(Debug)]
+pub(super) struct ForkMark {
+    start: NonNull<AtomicU64>,
+}
+
+// SAFETY: it is reached only as a shared reference to an atomic word, and tied to no thread.
+#[expect(unsafe_code, reason = "a pointer into a mapping says nothing of threads")]
+unsafe impl Send for ForkMark {}
+// SAFETY: as above.
+#[expect(unsafe_code, reason = "a pointer into a mapping says nothing of threads")]
+unsafe impl Sync for ForkMark {}
+
+impl ForkMark {
+    /// The mark of this process.
+    ///
+    /// # Errors
+    /// If the kernel has no such pages.
+    #[expect(unsafe_code, reason = "the kernel maps to bare pointers")]
+    pub(super) fn new() -> io::Result<Self> {
+        let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: the kernel chooses the place, so nothing that is there already is replaced.
+        let start = unsafe { mmap_anonymous(None, PAGE, protection, MapFlags::MAP_PRIVATE) }?;
+        let mark = Self { start: start.cast() };
+        // SAFETY: the page has just been mapped and belongs to the mark alone. In a child process
+        // it holds zeros then, which are an atomic integer like any other.
+        unsafe { madvise(start, PAGE.get(), MmapAdvise::MADV_WIPEONFORK) }?;
+        mark.word().store(1, Ordering::Relaxed);
+        Ok(mark)
+    }
+
+    #[expect(unsafe_code, reason = "a mapping is a bare pointer")]
+    fn word(&self) -> &AtomicU64 {
+        // SAFETY: the page is mapped, readable and writable, until `self` is dropped, and reached
+        // only here.
+        unsafe { self.start.as_ref() }
+    }
+
+    /// Whether this is the process that made it.
+    pub(super) fn is_of_this_process(&self) -> bool {
+        self.word().load(Ordering::Relaxed) == 1
+    }
+}
+
+impl Drop for ForkMark {
+    #[expect(unsafe_code, reason = "the kernel unmaps bare pointers")]
+    fn drop(&mut self) {
+        // SAFETY: it was mapped so long in `new`, and every reference to it has ended with `self`.
+        // It fails only for a range that cannot be one.
+        let _ = unsafe { munmap(self.start.cast(), PAGE.get()) };
     }
 }
 

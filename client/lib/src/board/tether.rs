@@ -27,6 +27,7 @@ use crate::exchange::board::{AskBoard, report};
 pub(super) struct Tether {
     /// The same socket as the connection's, to be looked at while that is in use.
     socket: UnixStream,
+    address: Address,
     speaking: Mutex<Speaking>,
     down: AtomicBool,
 }
@@ -54,7 +55,13 @@ impl Tether {
         let connection = Connection::open(address, program, bounds, patience)?;
         let socket = connection.copy()?;
         let speaking = Speaking { connection, unsent: Vec::new(), uncounted: false };
-        Ok(Self { socket, speaking: Mutex::new(speaking), down: AtomicBool::new(false) })
+        let (address, speaking) = (address.clone(), Mutex::new(speaking));
+        Ok(Self { socket, address, speaking, down: AtomicBool::new(false) })
+    }
+
+    /// Where it leads.
+    pub(super) const fn address(&self) -> &Address {
+        &self.address
     }
 
     fn speaking(&self) -> MutexGuard<'_, Speaking> {
@@ -83,7 +90,8 @@ impl Tether {
         patience: Patience,
     ) -> Result<Option<(BoardOffer, OwnedFd)>, Error> {
         let mut speaking = self.speaking();
-        if !speaking.flush(&self.socket) {
+        // A daemon that passes no descriptors may not know the question.
+        if !speaking.connection.passes_descriptors() || !speaking.flush(&self.socket) {
             return Ok(None);
         }
         let answer = speaking.connection.ask_board(&mut AskBoard(scope), patience);

@@ -1,5 +1,5 @@
-//! What was not reported yet is reported when the process ends, also by clients that are never
-//! dropped, as those in statics are.
+//! The boards of a process. What was not reported yet is reported when it ends, also by clients that
+//! are never dropped, as those in statics are.
 //!
 //! **Invariants.** This file's only unsafe is to ask the C library to call a function at the end.
 //! That function waits for nothing and does not unwind.
@@ -12,7 +12,7 @@ use super::Boards;
 /// Those who may have something to report. What is gone has reported.
 static OPEN: Mutex<Vec<Weak<Boards>>> = Mutex::new(Vec::new());
 
-/// Has the boards report when the process ends.
+/// Keeps track of boards, and has them report when the process ends.
 pub(super) fn remember(boards: &Arc<Boards>) {
     static ASKED: Once = Once::new();
     ASKED.call_once(ask);
@@ -23,6 +23,12 @@ pub(super) fn remember(boards: &Arc<Boards>) {
     }
 }
 
+/// All that there are.
+pub(super) fn all() -> Vec<Arc<Boards>> {
+    // After a fork another thread may hold it for ever, and there is nothing to be had then.
+    OPEN.try_lock().map(|open| open.iter().filter_map(Weak::upgrade).collect()).unwrap_or_default()
+}
+
 #[expect(unsafe_code, reason = "the C library takes a bare function")]
 fn ask() {
     // SAFETY: the function takes nothing, gives nothing, and does not unwind. If the C library has
@@ -31,11 +37,7 @@ fn ask() {
 }
 
 extern "C" fn report() {
-    let report = || {
-        // A process that was forked while another thread held it has nothing of its own to report.
-        let Ok(open) = OPEN.try_lock() else { return };
-        open.iter().filter_map(Weak::upgrade).for_each(|boards| boards.report_all());
-    };
+    let report = || all().iter().for_each(|boards| boards.report_all());
     // There is nobody left to tell of a panic.
     let _ = catch_unwind(AssertUnwindSafe(report));
 }
