@@ -9,14 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use memod_store::{Options, Store};
+use memod_store::{Mirror, Options, Store};
 use sd_notify::NotifyState;
 use tokio_util::sync::CancellationToken;
 
 use crate::descriptors;
 use crate::reload::Reload;
 use crate::server::{BoundSocket, Server};
-use crate::service::Service;
+use crate::service::{Boards, Service};
 use crate::settings::Settings;
 use crate::shutdown::{Heeded, Signals};
 use crate::systemd;
@@ -40,7 +40,10 @@ pub(crate) enum Ended {
 pub(crate) fn run(mut settings: Settings, reload: Reload) -> anyhow::Result<Ended> {
     descriptors::raise_limit();
     descriptors::leave_some(&mut settings);
-    let store = Store::open(&store_options(&settings))
+    let boards = boards(&settings);
+    let mut options = store_options(&settings);
+    options.mirror = Arc::clone(&boards) as Arc<dyn Mirror>;
+    let store = Store::open(&options)
         .with_context(|| format!("cannot open the store in {}", settings.data.display()))?;
     let socket = match systemd::inherited_listener()? {
         Some(listener) => BoundSocket::inherited(listener),
@@ -52,7 +55,7 @@ pub(crate) fn run(mut settings: Settings, reload: Reload) -> anyhow::Result<Ende
         .enable_all()
         .build()
         .context("cannot start the async runtime")?;
-    let outcome = runtime.block_on(serve(settings, reload, store.clone(), socket));
+    let outcome = runtime.block_on(serve(settings, reload, store.clone(), boards, socket));
     // Whatever outlived the drain has been told to stop; a blocking read may need a moment more.
     runtime.shutdown_timeout(Duration::from_secs(2));
     store.close();
@@ -63,11 +66,12 @@ async fn serve(
     settings: Settings,
     reload: Reload,
     store: Store,
+    boards: Arc<Boards>,
     socket: BoundSocket,
 ) -> anyhow::Result<Ended> {
     let mut signals = Signals::catch().context("cannot catch signals")?;
     let settings = Arc::new(settings);
-    let service = Service::new(Arc::clone(&settings), store);
+    let service = Service::new(Arc::clone(&settings), store, boards);
     let ledger = service.keep_ledger();
     let leases = service.keep_leases();
     let stop = CancellationToken::new();
@@ -133,6 +137,12 @@ async fn until_ended(
             }
         }
     }
+}
+
+/// The boards, which the store has to know from the beginning.
+fn boards(settings: &Settings) -> Arc<Boards> {
+    let max_age_ms = u64::try_from(settings.max_age.as_millis()).unwrap_or(u64::MAX);
+    Boards::new(settings.board_bytes, settings.boards_max, max_age_ms)
 }
 
 fn store_options(settings: &Settings) -> Options {

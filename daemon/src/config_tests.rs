@@ -38,6 +38,8 @@ fn every_field_is_set_and_shown_with_its_origin() {
         ("hot_bytes", "1", "1"),
         ("sealed_bytes", "4", "4"),
         ("block_cache_bytes", "2", "2"),
+        ("board_bytes", "200000", "196608"),
+        ("boards_max", "0", "0"),
         ("store_bytes_max", "\"300 B\"", "300"),
         ("store_bytes_high", "200", "200"),
         ("store_bytes_low", "100", "100"),

@@ -30,6 +30,10 @@ pub(crate) struct Settings {
     pub(crate) sealed_bytes: u64,
     /// Memory for blocks read from disk, in bytes.
     pub(crate) block_cache_bytes: u64,
+    /// Length of the board of a scope, in bytes; 0: there are no boards.
+    pub(crate) board_bytes: u64,
+    /// Most boards; 0: there are none.
+    pub(crate) boards_max: usize,
     /// How much may be stored.
     pub(crate) budgets: BudgetSettings,
     /// Most connections at a time.
@@ -75,6 +79,8 @@ impl Default for Settings {
             hot_bytes: 96 << 20,
             sealed_bytes: 256 << 20,
             block_cache_bytes: 32 << 20,
+            board_bytes: 8 << 20,
+            boards_max: 64,
             budgets: BudgetSettings::default(),
             connections_max: 4096,
             buffer_bytes_max: 64 << 20,
@@ -108,6 +114,8 @@ impl Settings {
             ("hot_bytes", self.hot_bytes.to_string()),
             ("sealed_bytes", self.sealed_bytes.to_string()),
             ("block_cache_bytes", self.block_cache_bytes.to_string()),
+            ("board_bytes", self.board_bytes.to_string()),
+            ("boards_max", self.boards_max.to_string()),
         ];
         let after = [
             ("connections_max", self.connections_max.to_string()),

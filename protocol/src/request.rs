@@ -1,5 +1,6 @@
 //! What a client may ask.
 
+use crate::board_messages::BoardHits;
 use crate::call::{CallIdentity, Interface, Scope};
 use crate::digest::Digest;
 use crate::error::InvalidArgument;
@@ -112,6 +113,14 @@ pub enum Request {
         /// The digest that the content must have, if the client knows it.
         digest: Option<Digest>,
     },
+    /// The board of a scope. Answered by `Board`, with the descriptor of its memory if there is
+    /// one.
+    Board {
+        /// Which.
+        scope: Scope,
+    },
+    /// Hits that the client had by a board. Never answered.
+    BoardHits(Box<BoardHits>),
 }
 
 impl Request {

@@ -1,5 +1,6 @@
 //! What the daemon answers.
 
+use crate::board_messages::BoardOffer;
 use crate::call::Scope;
 use crate::digest::Digest;
 use crate::error::WireError;
@@ -95,14 +96,21 @@ pub enum Response {
     Verified(Box<VerifyReport>),
     /// What a collection brought.
     Collected(CollectReport),
+    /// The board of a scope, if there is to be one.
+    Board(Option<BoardOffer>),
 }
 
 impl Response {
     /// How many descriptors come with it.
     #[must_use]
     pub fn descriptors(&self) -> usize {
-        let Self::Hit(hit) = self else { return 0 };
-        hit.outputs.iter().filter(|output| output.delivery == Delivery::Sealed).count()
+        match self {
+            Self::Hit(hit) => {
+                hit.outputs.iter().filter(|output| output.delivery == Delivery::Sealed).count()
+            }
+            Self::Board(board) => usize::from(board.is_some()),
+            _ => 0,
+        }
     }
 }
 

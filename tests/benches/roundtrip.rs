@@ -12,6 +12,8 @@
     reason = "a benchmark may end in a panic, and its numbers are small"
 )]
 
+#[path = "roundtrip/board.rs"]
+mod board;
 #[path = "roundtrip/echo.rs"]
 mod echo;
 #[path = "roundtrip/evicting.rs"]
@@ -53,8 +55,9 @@ fn main() {
     }
     // `cargo bench` passes flags of its own; words choose parts by name.
     let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
-    let parts: [(&str, Part); 10] = [
+    let parts: [(&str, Part); 11] = [
         ("hits", latency::hits),
+        ("board", board::board),
         ("streams", latency::streams),
         ("large", large::large),
         ("puts", throughput::puts),

@@ -26,7 +26,7 @@ pub(crate) fn working(settings: &Settings) -> Client {
 }
 
 fn client(settings: &Settings, start: Start) -> Client {
-    let builder = Client::builder().program(PROGRAM).start(start);
+    let builder = Client::builder().program(PROGRAM).start(start).board(false);
     match &settings.socket {
         Some(path) => builder.socket(path).build(),
         None => builder.build(),

@@ -251,10 +251,9 @@ impl Wire {
         shut_down(&self.socket);
     }
 
-    /// Another hold of the same socket, as a process has that was forked.
-    #[cfg(test)]
-    pub(crate) fn copy(&self) -> UnixStream {
-        self.socket.try_clone().expect("a socket can be copied")
+    /// Another hold of the same socket.
+    pub(crate) fn copy(&self) -> Result<UnixStream, Error> {
+        self.socket.try_clone().map_err(|error| io_error(&self.path, error))
     }
 
     /// The error for a peer that does not do this in time.

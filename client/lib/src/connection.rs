@@ -3,12 +3,14 @@
 //! **Invariants.** A connection is settled exactly if its last exchange came to its proper end;
 //! only then may it be used again. A pong that is still to come is no answer to anything else.
 
+use std::os::fd::OwnedFd;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use memod_protocol::handshake::{Agreement, PeerLimits};
-use memod_protocol::{Leased, PutOutcome};
+use memod_protocol::handshake::{Agreement, DESCRIPTORS, PeerLimits};
+use memod_protocol::{BoardOffer, Leased, PutOutcome};
 
 use crate::address::{Address, Origin};
 use crate::claiming::Claiming;
@@ -16,6 +18,7 @@ use crate::connect::{Patience, Wire, sink_error};
 use crate::error::Error;
 use crate::exchange;
 use crate::exchange::ask::{Ask, Ping};
+use crate::exchange::board::AskBoard;
 use crate::exchange::claim::{Answer, answer};
 use crate::exchange::hit::{First, Step, Transfer, Wanted, first};
 use crate::exchange::put::{PutExchange, outcome};
@@ -290,10 +293,34 @@ impl Connection {
         self.is_usable().then_some(self)
     }
 
-    /// Another hold of its socket, as a process has that was forked.
-    #[cfg(test)]
-    pub(crate) fn copy(&self) -> std::os::unix::net::UnixStream {
+    /// Another hold of its socket.
+    pub(crate) fn copy(&self) -> Result<UnixStream, Error> {
         self.wire.copy()
+    }
+
+    /// Whether descriptors may come with frames.
+    pub(crate) const fn passes_descriptors(&self) -> bool {
+        self.agreement.capabilities & DESCRIPTORS != 0
+    }
+
+    /// Where it leads.
+    pub(crate) const fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Asks for a board.
+    pub(crate) fn ask_board(
+        &mut self,
+        ask: &mut AskBoard<'_>,
+        patience: Patience,
+    ) -> Result<Option<(BoardOffer, OwnedFd)>, Error> {
+        let id = self.begin();
+        self.send(&exchange::request(id, ask.request(), 0)?, &[], patience)?;
+        let header = self.bare_header(patience)?;
+        let offer = ask.answer(exchange::response(id, &header)?)?.flatten();
+        let mut descriptors = self.wire.descriptors(usize::from(offer.is_some()))?;
+        self.settled = true;
+        Ok(offer.zip(descriptors.pop()))
     }
 
     /// Ends the connection for whoever else may hold a copy of it.

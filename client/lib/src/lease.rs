@@ -19,7 +19,7 @@ use crate::connection::{ClaimOutcome, Connection};
 use crate::error::Error;
 use crate::exchange::ask::{AskRelease, AskReserve};
 use crate::exchange::claim::{ClaimExchange, Terms, of_another};
-use crate::exchange::hit::unread;
+use crate::exchange::hit::{Wanted, unread};
 use crate::memo::Right;
 use crate::options::{ClaimFound, ClaimOptions, Claimed, OutputSink, PutOptions};
 use crate::outputs::{Prepared, PutOutput, prepare};
@@ -86,12 +86,21 @@ impl Client {
         sink: &mut dyn OutputSink,
     ) -> Result<(ClaimFound, bool), Error> {
         let exchange = ClaimExchange::new(call, identity, options)?;
+        let wanted = Wanted::Call { call, identity };
+        if let Some(hit) = self.look_on_board(wanted, options.max_age) {
+            return Ok((ClaimFound::Hit(hit.pour(sink)?), false));
+        }
         let mut claim = Claiming::new(exchange, self.settings().bounds.deadline);
         let process = self.admit()?;
         let tried = self.attempt(process, true, |connection, patience| {
             connection.claim(&mut claim, sink, patience)
         });
         let (mut connection, outcome) = self.outlast(&mut claim, sink, tried);
+        if let (Some(connection), Ok(got)) = (&connection, &outcome)
+            && matches!(got.found, ClaimFound::Hit(_))
+        {
+            self.note_hit(&identity.scope, connection);
+        }
         let held = connection.take_if(|_| outcome.as_ref().is_ok_and(|got| got.holds(options)));
         let ClaimOutcome { found, waited } = self.finish(process, connection, outcome)?;
         let lease = |leased: Box<Leased>| Lease {

@@ -305,5 +305,5 @@ pub(crate) fn telling(
 
 /// A builder of clients of this socket, untouched by the environment.
 pub(crate) fn builder(socket: &Path) -> Builder {
-    Client::builder().environment(Environment::default()).socket(socket)
+    Client::builder().environment(Environment::default()).socket(socket).board(false)
 }

@@ -6,11 +6,11 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use memod_protocol::handshake::{self, Agreement, DESCRIPTORS, Hello, MAGIC, VERSIONS, Welcome};
 use memod_protocol::limits::REQUESTS_IN_FLIGHT_MAX;
-use memod_protocol::{ErrorCode, Frame, RequestHeader, Response, WireError, wire};
+use memod_protocol::{ErrorCode, Frame, Request, RequestHeader, Response, WireError, wire};
 use tokio::net::UnixStream;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -23,7 +23,7 @@ use super::peer::Peer;
 use super::replies::{Replies, ReplyShare};
 use super::stream::PeerStream;
 use super::uploads::Uploads;
-use crate::service::{Account, Lessee, Reply, Service};
+use crate::service::{Account, Allowance, Lessee, Reply, Service};
 
 /// How long a peer may take to greet.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
@@ -38,6 +38,7 @@ pub(crate) struct Connection {
     peer: Arc<Peer>,
     lessee: Arc<Lessee>,
     uploads: Uploads,
+    allowance: Allowance,
     in_flight: Arc<Semaphore>,
     waits: Arc<Semaphore>,
     jobs: TaskTracker,
@@ -88,6 +89,7 @@ impl Connection {
             service,
             peer,
             uploads: Uploads::default(),
+            allowance: Allowance::begin(Instant::now()),
             in_flight: Arc::new(Semaphore::new(REQUESTS_IN_FLIGHT_MAX as usize)),
             waits: Arc::new(Semaphore::new(dispatch::WAITS_MAX)),
             jobs: TaskTracker::new(),
@@ -156,12 +158,11 @@ impl Connection {
     }
 
     /// Handles one request: at once if it needs no disk and no thread, else in a task of its own.
-    async fn handle(
-        &mut self,
-        job: Job,
-        request: memod_protocol::Request,
-    ) -> Result<(), ConnectionError> {
+    async fn handle(&mut self, job: Job, request: Request) -> Result<(), ConnectionError> {
         let id = job.id;
+        if matches!(request, Request::Board { .. }) && !self.takes_descriptors {
+            return Ok(self.replies.send(id, Response::Board(None), Vec::new()).await?);
+        }
         let account = Account::open(&request);
         // Held before any memory for the reply is, since those at work may wait for such memory.
         let place = Arc::clone(&self.in_flight).acquire_owned().await;
@@ -173,6 +174,10 @@ impl Connection {
             }
             dispatch::Step::Reply(reply, share) => dispatch::Work::Send(reply, share),
             dispatch::Step::Later(work) => work,
+            dispatch::Step::Hits(hits) => {
+                service.count_board_hits(peer, *hits, &mut self.allowance).await;
+                return Ok(());
+            }
             dispatch::Step::Upload(step) => {
                 let budget = &self.budgets.uploads;
                 let done = dispatch::upload(

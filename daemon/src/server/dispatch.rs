@@ -9,8 +9,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use memod_protocol::limits::{CHUNK_BYTES, HEADER_BYTES_MAX, INLINE_BYTES_MAX};
 use memod_protocol::{
-    Digest, ErrorCode, Import, InvalidArgument, OutputSource, Provenance, Put, Request, Response,
-    Selector, WireError,
+    BoardHits, Digest, ErrorCode, Import, InvalidArgument, OutputSource, Provenance, Put, Request,
+    Response, Selector, WireError,
 };
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -52,6 +52,8 @@ pub(crate) enum Step {
     Later(Work),
     /// The connection's uploads.
     Upload(UploadStep),
+    /// To be counted before the next request, without an answer.
+    Hits(Box<BoardHits>),
     /// The connection's uploads, then a task of its own. With a provenance, the run is another's.
     Put(Box<Put>, Option<Box<Provenance>>),
 }
@@ -111,6 +113,12 @@ pub(crate) fn at_once(
             let Import { put, provenance } = *import;
             Step::Put(Box::new(put), Some(Box::new(provenance)))
         }
+        Request::Board { scope } => {
+            let board = service.board(peer, &scope);
+            let reply = board.unwrap_or_else(|error| Response::Error(error).into());
+            Step::Reply(Box::new(reply), None)
+        }
+        Request::BoardHits(hits) => Step::Hits(hits),
         other => Step::Later(Work::Other(other)),
     }
 }
@@ -329,6 +337,8 @@ async fn other(desk: &Desk<'_>, request: Request) -> Result<Reply, WireError> {
         | Request::UploadEnd { .. }
         | Request::UploadFile { .. }
         | Request::UploadAbort { .. }
+        | Request::Board { .. }
+        | Request::BoardHits(_)
         | Request::Ping => unreachable!("handled by at_once"),
     }
 }

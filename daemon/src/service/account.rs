@@ -62,6 +62,8 @@ impl Account {
             | Request::UploadFile { .. }
             | Request::UploadAbort { .. }
             | Request::Log(_)
+            | Request::Board { .. }
+            | Request::BoardHits(_)
             | Request::Ping => return None,
         };
         let bytes = match request {

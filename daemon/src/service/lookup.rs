@@ -144,7 +144,10 @@ impl Service {
                     None => {
                         let now_ms = clock::now_ms();
                         if wanted.is_use {
-                            self.store.touch(&entry, now_ms);
+                            self.store.touch(&entry, now_ms, 1);
+                            if self.boards.wants(&entry, now_ms) {
+                                self.store.mirror(&entry);
+                            }
                         }
                         return hit(&entry, now_ms);
                     }
@@ -226,7 +229,7 @@ pub(crate) fn no_entry(key: Key) -> WireError {
 }
 
 /// The reply for an entry: what fits into the frame goes into it, the rest follows.
-fn hit(entry: &StoredEntry, now_ms: u64) -> Reply {
+pub(super) fn hit(entry: &StoredEntry, now_ms: u64) -> Reply {
     let mut room = INLINE_BYTES_MAX;
     let mut outputs = Vec::with_capacity(entry.outputs.len());
     let mut payload = Vec::new();

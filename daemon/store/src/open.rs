@@ -61,7 +61,10 @@ pub(crate) fn open(options: &Options) -> Result<(Arc<Shared>, JoinHandle<()>), O
     let shared = Arc::new(Shared {
         queue: Queue::new(options.write_queue_max),
         hot: Hot::new(options.hot_bytes),
-        hot_entries: HotEntries::new(options.hot_bytes / HOT_ENTRIES_SHARE),
+        hot_entries: HotEntries::new(
+            options.hot_bytes / HOT_ENTRIES_SHARE,
+            Arc::clone(&options.mirror),
+        ),
         pins: Pins::default(),
         budgets: RwLock::new(Arc::new(options.budgets.clone())),
         books: Books::default(),

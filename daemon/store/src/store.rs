@@ -309,15 +309,22 @@ impl Store {
         self.push(Mutation::Remove { keys, grave, done: Box::new(done) });
     }
 
-    /// Notes that an entry was used. It is written down in the background.
-    pub fn touch(&self, entry: &StoredEntry, now_ms: u64) {
+    /// Notes that an entry was used so many times. It is written down in the background.
+    pub fn touch(&self, entry: &StoredEntry, now_ms: u64, hits: u32) {
         let shared = self.shared();
         let cost = entry.provenance.run.compute_ns.map(Duration::from_nanos);
         let bytes = entry.outputs.iter().map(|output| output.bytes).sum();
         let worth = Worth::new(cost, bytes);
-        if shared.touches.note(&entry.key, worth, entry.provenance.created_at_ms, now_ms) {
+        let created_at_ms = entry.provenance.created_at_ms;
+        if shared.touches.note(&entry.key, worth, created_at_ms, now_ms, hits) {
             shared.queue.offer(Mutation::Wake);
         }
+    }
+
+    /// Has an entry that a lookup has given stand in the mirror, if it is small and has not been
+    /// changed since; whether it does.
+    pub fn mirror(&self, entry: &Arc<StoredEntry>) -> bool {
+        self.shared().hot_entries.mirror(entry)
     }
 
     /// Notes that somebody asked for an entry and found its grave. The first time that an evicted

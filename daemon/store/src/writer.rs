@@ -202,6 +202,7 @@ impl Writer {
         let sealed = group.seal(self.reserved);
         let changes = !sealed.batch.is_empty();
         let sync = self.durability == Durability::Power;
+        shared.hot_entries.begin_change(&sealed.replaced);
         let written = if changes {
             reach(Failpoint::BeforeWrite);
             let written = shared.db.write(sealed.batch, sync).map_err(StoreError::from);
@@ -213,8 +214,7 @@ impl Writer {
         if changes {
             shared.halt.note(&written);
         }
-        // Before anybody is told; also after a failure, which may have come too late.
-        shared.hot_entries.forget(&sealed.replaced);
+        shared.hot_entries.end_change();
         match &written {
             Ok(()) => {
                 *shared.counters.lock().unwrap_or_else(PoisonError::into_inner) = sealed.counters;

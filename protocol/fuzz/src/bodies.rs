@@ -117,7 +117,7 @@ pub fn response(data: &[u8]) {
         Response::Logged(page) => {
             for row in page.rows {
                 assert!(Verb::ALL.contains(&row.verb));
-                assert!(Outcome::ALL.contains(&row.outcome));
+                assert!(Outcome::ALL.iter().any(|kind| kind.name() == row.outcome.name()));
             }
         }
         Response::Explained(explanation) => {

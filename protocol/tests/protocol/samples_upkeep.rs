@@ -1,8 +1,8 @@
-//! Messages about upkeep, with every optional part once there and once absent.
+//! Messages about upkeep and boards, with every optional part once there and once absent.
 
 use memod_protocol::{
-    BudgetOf, BudgetReport, BudgetRow, CollectReport, Import, Problem, Provenance, Put, Request,
-    Response, RunClaim, VerifyReport,
+    BoardHit, BoardHits, BoardOffer, BudgetOf, BudgetReport, BudgetRow, CollectReport, Import,
+    Problem, Provenance, Put, Request, Response, RunClaim, VerifyReport,
 };
 
 use crate::samples::{digest, identity, interface, key, provenance, put, scope};
@@ -34,6 +34,9 @@ fn bare_put() -> Put {
 /// Requests by name; the part in front of the first full stop is the variant.
 pub(crate) fn requests() -> Vec<(&'static str, Request)> {
     let import = |put, provenance| Request::Import(Box::new(Import { put, provenance }));
+    let board_hits = |hits| Request::BoardHits(Box::new(BoardHits { scope: scope(), hits }));
+    let hit =
+        |count, took_us| BoardHit { key: key(0x4b), count, last_ms: 1_700_000_000_000, took_us };
     vec![
         ("Budgets", Request::Budgets),
         ("Verify", Request::Verify { repair: false }),
@@ -41,6 +44,9 @@ pub(crate) fn requests() -> Vec<(&'static str, Request)> {
         ("Collect", Request::Collect),
         ("Import", import(put(), provenance())),
         ("Import.least", import(bare_put(), bare_provenance())),
+        ("Board", Request::Board { scope: scope() }),
+        ("BoardHits", board_hits(vec![hit(1, 250), hit(65_536, 251)])),
+        ("BoardHits.none", board_hits(Vec::new())),
     ]
 }
 
@@ -92,5 +98,7 @@ pub(crate) fn responses() -> Vec<(&'static str, Response)> {
         ("Verified", Response::Verified(Box::new(verified()))),
         ("Verified.sound", Response::Verified(Box::default())),
         ("Collected", Response::Collected(collected)),
+        ("Board", Response::Board(Some(BoardOffer { id: 250, bytes: 8 << 20 }))),
+        ("Board.none", Response::Board(None)),
     ]
 }

@@ -1,8 +1,8 @@
-//! Arbitrary messages about upkeep.
+//! Arbitrary messages about upkeep and boards.
 
 use memod_protocol::{
-    BudgetOf, BudgetReport, BudgetRow, CollectReport, Import, Problem, Request, Response,
-    VerifyReport,
+    BoardHit, BoardHits, BoardOffer, BudgetOf, BudgetReport, BudgetRow, CollectReport, Import,
+    Problem, Request, Response, VerifyReport,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -11,7 +11,12 @@ use crate::strategies::{digest, name, perhaps, scope};
 use crate::strategies_messages::{key, provenance, put};
 
 pub(crate) fn request() -> impl Strategy<Value = Request> {
+    let hit = (key(), any::<u32>(), any::<[u64; 2]>())
+        .prop_map(|(key, count, [last_ms, took_us])| BoardHit { key, count, last_ms, took_us });
+    let hits = (scope(), vec(hit, 0..4)).prop_map(|(scope, hits)| BoardHits { scope, hits });
     prop_oneof![
+        scope().prop_map(|scope| Request::Board { scope }),
+        hits.prop_map(|hits| Request::BoardHits(Box::new(hits))),
         Just(Request::Budgets),
         any::<bool>().prop_map(|repair| Request::Verify { repair }),
         Just(Request::Collect),
@@ -69,7 +74,9 @@ pub(crate) fn response() -> impl Strategy<Value = Response> {
         let [evicted_entries, disk_bytes_before, disk_bytes_after] = numbers;
         CollectReport { evicted_entries, disk_bytes_before, disk_bytes_after }
     });
+    let offer = any::<[u64; 2]>().prop_map(|[id, bytes]| BoardOffer { id, bytes });
     prop_oneof![
+        perhaps(offer).prop_map(Response::Board),
         budgets().prop_map(|report| Response::Budgets(Box::new(report))),
         verified().prop_map(|report| Response::Verified(Box::new(report))),
         collected.prop_map(Response::Collected),

@@ -35,9 +35,13 @@ const RESERVED: &[Reserved] = &[
     Reserved {
         word: "unsafe",
         places: &[
+            // The C library is given a function to call at the end.
+            "client/lib/src/board/of_process.rs",
+            // A mapping of a board is a bare pointer, to read and to write.
+            "client/lib/src/board/mapping.rs",
             "client/python/src/blob.rs",
             "daemon/src/server/peer_groups.rs",
-            "daemon/src/systemd.rs",
+            "daemon/src/service/boards/memory.rs",
             "daemon/src/systemd.rs",
             // A received descriptor is a bare number.
             "descriptors/src/control.rs",

@@ -76,6 +76,11 @@ impl Connection {
         error.is_hang_up() && !self.wire.has_received()
     }
 
+    /// Where it leads.
+    pub(super) const fn address(&self) -> &Address {
+        &self.address
+    }
+
     /// The daemon's bounds.
     pub(super) const fn limits(&self) -> PeerLimits {
         self.agreement.limits

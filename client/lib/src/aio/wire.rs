@@ -65,7 +65,7 @@ impl Taker<'_> {
         }
     }
 
-    fn sink(&mut self) -> io::Result<&mut dyn OutputSink> {
+    pub(super) fn sink(&mut self) -> io::Result<&mut dyn OutputSink> {
         match self {
             Self::Collector(Some(collector)) => Ok(collector),
             Self::Collector(None) => Err(io::Error::other("the collector is away")),

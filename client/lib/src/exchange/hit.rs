@@ -9,7 +9,7 @@ use std::time::Duration;
 use memod_protocol::limits::{BLOB_BYTES_MAX, OUTPUTS_MAX};
 use memod_protocol::{
     Call, CallIdentity, Delivery, Digest, ErrorCode, Hit, Key, Lookup, Miss, MissReason, Output,
-    Provenance, Request, Response, WireError,
+    Provenance, Request, Response, Scope, WireError,
 };
 
 use super::{response, unexpected};
@@ -71,6 +71,14 @@ impl<'a> Wanted<'a> {
             Self::Output { key, .. } => key,
         };
         Expected { wanted: self, key }
+    }
+
+    /// The scope of the call, if it is one.
+    pub(crate) const fn scope(&self) -> Option<&'a Scope> {
+        match *self {
+            Self::Call { identity, .. } => Some(&identity.scope),
+            Self::Output { .. } => None,
+        }
     }
 
     /// What is wrong with the outputs, if anything is.
@@ -200,7 +208,7 @@ pub(super) fn found(
     let mismatch = match described {
         Ok(outputs) => match wanted.mismatch(&outputs) {
             None => {
-                let transfer = Transfer::new(id, &hit, outputs, payload_bytes)?;
+                let transfer = Transfer::new(id, hit, outputs, payload_bytes)?;
                 return Ok(First::Hit(Box::new(transfer)));
             }
             Some(mismatch) => mismatch,
@@ -224,7 +232,7 @@ fn describe(output: &Output) -> Result<OutputDescription, String> {
 impl Transfer {
     fn new(
         id: u64,
-        hit: &Hit,
+        hit: Hit,
         outputs: Vec<OutputDescription>,
         payload_bytes: usize,
     ) -> Result<Self, Error> {
@@ -255,11 +263,16 @@ impl Transfer {
         let summary = HitSummary {
             key: hit.key,
             age: Duration::from_millis(hit.age_ms),
-            provenance: hit.provenance.clone(),
+            provenance: hit.provenance,
             outputs,
         };
         let (at, begun, mapped, moved, in_frame) = (0, false, false, 0, payload_bytes);
         Ok(Self { id, summary, order, at, begun, mapped, moved, in_frame })
+    }
+
+    /// Whether all its outputs come in the payload of the first frame.
+    pub(crate) fn is_inline(&self) -> bool {
+        self.order.iter().all(|(_, delivery)| *delivery == Delivery::Inline)
     }
 
     /// The hit without its outputs' bytes.

@@ -7,6 +7,7 @@
 //! **Does not** do I/O or read the clock.
 
 pub(crate) mod ask;
+pub(crate) mod board;
 pub(crate) mod claim;
 pub(crate) mod hit;
 pub(crate) mod put;
@@ -120,6 +121,7 @@ fn unexpected(asked: &str, response: &Response) -> Error {
         Response::Budgets(_) => "its budgets",
         Response::Verified(_) => "a verification's outcome",
         Response::Collected(_) => "a collection's outcome",
+        Response::Board(_) => "a board",
     };
     Error::Protocol(format!("it answered {asked} with {answer}"))
 }

@@ -318,7 +318,7 @@ fn what_is_asked_for_again_is_regretted_once() {
 fn what_is_put_again_goes_on_with_its_hits() {
     let store = open_with(Budgets { store_bytes_low: Some(0), ..limited(MIB) });
     fill(&store, 1..2, 1000);
-    (0..3).for_each(|round| store.touch(&hit(&store, 1), 5000 + round));
+    (0..3).for_each(|round| store.touch(&hit(&store, 1), 5000 + round, 1));
     fold(&store);
     for hits in 3..6 {
         assert_eq!(shrink(&store), 1);
@@ -341,7 +341,7 @@ fn uses_survive_and_what_was_used_stays() {
     fill(&store, 0..100, 10_000);
     let used = 0..10;
     for number in used.clone() {
-        store.touch(&hit(&store, number), 1_000_000);
+        store.touch(&hit(&store, number), 1_000_000, 1);
     }
     drop(store);
     let store = Store::open(&options).unwrap();

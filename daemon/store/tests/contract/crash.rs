@@ -55,7 +55,7 @@ fn child_that_evicts_until_it_is_killed() {
         let outputs = vec![store.prepare(shared), upload(&store, &own, 400_000)];
         try_put(&store, entry(number, outputs, number, Replace::Never)).unwrap();
         if let Found::Entry(found) = lookup(&store, number) {
-            store.touch(&found, number);
+            store.touch(&found, number, 1);
         }
         if number % 5 == 0 {
             wait(|done| store.fold(done)).unwrap();
