@@ -55,7 +55,7 @@ fn what_somebody_could_still_change_is_not_sealed() {
         assert!(matches!(SealedFile::check(rest, 5), Err(MemoryError::NotSealed)), "{missing:?}");
     }
     // Against writing in future only: who mapped it before goes on writing.
-    let future = SealFlag::F_SEAL_FUTURE_WRITE | SEALS - SealFlag::F_SEAL_WRITE;
+    let future = SealFlag::F_SEAL_FUTURE_WRITE | (SEALS - SealFlag::F_SEAL_WRITE);
     let future = unsealed(future, 5);
     assert!(matches!(SealedFile::check(future, 5), Err(MemoryError::NotSealed)));
     let descriptor = OwnedFd::from(sealed(b"four"));

@@ -94,7 +94,7 @@ fn more_than_there_is_room_for_are_all_closed() {
         assert!(inbox.is_empty());
         assert_eq!(holds(&file), 1, "{count} were sent");
     }
-    send_all(&here, b"x", &vec![&file; DESCRIPTORS_MAX]);
+    send_all(&here, b"x", &[&file; DESCRIPTORS_MAX]);
     receive(&there, &mut buffer, &mut inbox).unwrap();
     assert_eq!(holds(&file), 1 + DESCRIPTORS_MAX);
     drop(inbox);

@@ -95,7 +95,8 @@ fn open(file: &OwnedFd) -> usize {
 
 #[test]
 fn files_that_somebody_could_change_or_that_are_none_are_refused_and_closed() {
-    let bad: [(&str, fn() -> OwnedFd); 8] = [
+    type Make = fn() -> OwnedFd;
+    let bad: [(&str, Make); 8] = [
         ("unsealed", || unsealed(b"in a file")),
         ("too short", || sealed(b"in a fil")),
         ("too long", || sealed(b"in a file.")),

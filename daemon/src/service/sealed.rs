@@ -109,11 +109,14 @@ impl SealedOutputs {
         tokio::time::timeout_at(deadline, filling).await.ok()?.ok()?
     }
 
-    /// Keeps a file that a peer has sealed, of whose content this is the digest.
+    /// Keeps a file that a peer has sealed, of whose content this is the digest, if there is room:
+    /// what nobody has read yet throws nothing out that somebody has.
     pub(crate) fn adopt(&self, digest: Digest, file: SealedFile) {
         let bytes = file.bytes();
-        if (BYTES_MIN..=self.bytes_max).contains(&bytes)
-            && let Some(cell) = self.locked().cell(digest, bytes, self.bytes_max)
+        let mut kept = self.locked();
+        if bytes >= BYTES_MIN
+            && kept.has_room(bytes, self.bytes_max)
+            && let Some(cell) = kept.cell(digest, bytes, self.bytes_max)
         {
             // If there is one already, that one is as good.
             let _ = cell.set(Some(Arc::new(file.into())));
@@ -134,6 +137,10 @@ impl SealedOutputs {
 }
 
 impl Kept {
+    fn has_room(&self, bytes: u64, bytes_max: u64) -> bool {
+        self.bytes.saturating_add(bytes) <= bytes_max && self.slots.len() < FILES_MAX
+    }
+
     /// The cell of this content, with room made for it; nothing if that is not possible.
     fn cell(&mut self, digest: Digest, bytes: u64, bytes_max: u64) -> Option<Cell> {
         self.uses += 1;
@@ -141,7 +148,7 @@ impl Kept {
             slot.last_use = self.uses;
             return Some(Arc::clone(&slot.cell));
         }
-        while self.bytes.saturating_add(bytes) > bytes_max || self.slots.len() >= FILES_MAX {
+        while !self.has_room(bytes, bytes_max) {
             // Those that are being filled stay: somebody waits for them.
             let filled = self.slots.iter().filter(|(_, slot)| slot.cell.initialized());
             let (oldest, _) = filled.min_by_key(|(_, slot)| slot.last_use)?;
@@ -281,6 +288,25 @@ mod tests {
         }
         many.cell(digest(0), 1, u64::MAX).expect("room is made");
         assert_eq!(many.slots.len(), FILES_MAX);
+    }
+
+    #[test]
+    fn what_a_peer_sends_is_kept_only_where_there_is_room() {
+        let file = || {
+            let file = memod_descriptors::MemoryFile::new(BYTES_MIN).expect("memory");
+            file.seal().expect("nobody else has it")
+        };
+        let outputs = SealedOutputs::new(2 * BYTES_MIN);
+        for n in 0..3 {
+            outputs.adopt(digest(n), file());
+        }
+        let kept = outputs.locked();
+        assert_eq!(kept.bytes, 2 * BYTES_MIN);
+        assert!((0..2).all(|n| kept.slots[&digest(n)].cell.initialized()));
+        drop(kept);
+        let none = SealedOutputs::new(0);
+        none.adopt(digest(0), file());
+        assert!(none.locked().slots.is_empty());
     }
 
     #[test]

@@ -156,12 +156,22 @@ fn who_keeps_a_writable_descriptor_cannot_change_what_is_stored() {
     assert!(connect(&daemon).lookup(&of).unwrap().1[0] == content);
 }
 
+/// Sets a flag in the end, also in that of a test that fails.
+struct Sets<'a>(&'a AtomicBool);
+
+impl Drop for Sets<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn what_is_stored_of_a_file_that_is_written_to_is_what_its_digest_says() {
     let daemon = Daemon::new();
     let file = unsealed(&Random::new(3).bytes(16 * MIB));
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let _end = Sets(&done);
         scope.spawn(|| {
             let mut random = Random::new(4);
             while !done.load(Ordering::Relaxed) {
@@ -176,7 +186,6 @@ fn what_is_stored_of_a_file_that_is_written_to_is_what_its_digest_says() {
             // It compares what it gets with the digest.
             raw.lookup(&of).unwrap();
         }
-        done.store(true, Ordering::Relaxed);
     });
 }
 
