@@ -17,7 +17,7 @@ const LAYERS: &[Layer] = &[
         optional: &["tokio-util", "serde", "serde_json", "jiff", "data-encoding"],
     },
     Layer {
-        manifest: "descriptors/Cargo.toml",
+        manifest: "protocol/descriptors/Cargo.toml",
         never: &["tokio", "rocksdb", "bincode", "memod-store", "memod-client", "memod", "bytes"],
         optional: &[],
     },

@@ -44,9 +44,9 @@ const RESERVED: &[Reserved] = &[
             "daemon/src/service/boards/memory.rs",
             "daemon/src/systemd.rs",
             // A received descriptor is a bare number.
-            "descriptors/src/control.rs",
+            "protocol/descriptors/src/control.rs",
             // The one place that maps memory, and only what is sealed.
-            "descriptors/src/mapping.rs",
+            "protocol/descriptors/src/mapping.rs",
             "tests/faults/src/",
         ],
         because: "each kind of unsafe has one listed file",
