@@ -255,14 +255,18 @@ impl Boards {
     pub(crate) fn report_due(&self) {
         if let Some(views) = self.own_views() {
             let now = Instant::now();
-            views.iter().for_each(|view| view.report_if(|tally| tally.is_due(now)));
+            for view in views {
+                view.report_if(|tally| tally.is_due(now));
+            }
         }
     }
 
     /// Reports everything, without waiting.
     fn report_all(&self) {
         if let Some(views) = self.own_views() {
-            views.iter().for_each(|view| view.report_all());
+            for view in views {
+                view.report_all();
+            }
         }
     }
 
@@ -307,12 +311,11 @@ impl View {
         if state.mark.is_none() {
             state.mark = Some(ForkMark::new().ok()?);
         }
-        let tether = match state.tether.take_if(|tether| tether.is_up()) {
-            Some(tether) => tether,
-            None => {
-                let (program, bounds) = (&settings.program, settings.bounds);
-                Arc::new(Tether::open(address, program, bounds, patience).ok()?)
-            }
+        let tether = if let Some(tether) = state.tether.take_if(|tether| tether.is_up()) {
+            tether
+        } else {
+            let (program, bounds) = (&settings.program, settings.bounds);
+            Arc::new(Tether::open(address, program, bounds, patience).ok()?)
         };
         state.tether = Some(Arc::clone(&tether));
         let (offer, descriptor) = tether.ask(scope, patience).ok()??;

@@ -107,7 +107,9 @@ impl Boards {
             }
             let oldest = open.iter().min_by_key(|board| board.used()).map(Arc::clone);
             drop(open);
-            oldest.iter().for_each(|board| self.give_up(board));
+            if let Some(board) = oldest {
+                self.give_up(&board);
+            }
         }
     }
 
@@ -151,7 +153,9 @@ impl Boards {
     /// Empties all boards and gives them up, as when rights are taken away.
     pub(crate) fn close_all(&self) {
         let open = self.lock().clone();
-        open.iter().for_each(|board| self.give_up(board));
+        for board in &open {
+            self.give_up(board);
+        }
     }
 }
 

@@ -322,9 +322,9 @@ impl Store {
     }
 
     /// Has an entry that a lookup has given stand in the mirror, if it is small and has not been
-    /// changed since; whether it does.
-    pub fn mirror(&self, entry: &Arc<StoredEntry>) -> bool {
-        self.shared().hot_entries.mirror(entry)
+    /// changed since.
+    pub fn mirror(&self, entry: &Arc<StoredEntry>) {
+        self.shared().hot_entries.mirror(entry);
     }
 
     /// Notes that somebody asked for an entry and found its grave. The first time that an evicted

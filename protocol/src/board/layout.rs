@@ -94,9 +94,8 @@ impl Layout {
     /// What the head says of the classes.
     pub(super) fn described(&self) -> [u64; 3 * CLASSES] {
         let [small, large] = self.classes;
-        let of = |class: Class| [class.first, class.slot_words, class.sets].map(|n| n as u64);
-        let ([a, b, c], [d, e, f]) = (of(small), of(large));
-        [a, b, c, d, e, f]
+        [small.first, small.slot_words, small.sets, large.first, large.slot_words, large.sets]
+            .map(|number| number as u64)
     }
 }
 

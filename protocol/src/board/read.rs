@@ -41,11 +41,35 @@ pub struct Posted<'b> {
     pub payload: &'b [u8],
 }
 
+/// What was copied out of a slot at one moment, and is not verified yet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Copied {
+    sequence: u64,
+    sum: u64,
+    header_bytes: usize,
+    payload_bytes: usize,
+}
+
+impl Copied {
+    /// Whether these are the bytes that were written under this number.
+    fn verifies(&self, buffer: &[u8]) -> bool {
+        checksum(self.sequence, buffer) == self.sum
+    }
+
+    /// The entry in the buffer.
+    pub(super) fn posted<'b>(&self, buffer: &'b [u8]) -> Option<Posted<'b>> {
+        let (head, content) = buffer.split_at_checked(COVERED_HEAD_BYTES)?;
+        let (header, rest) = content.split_at_checked(self.header_bytes)?;
+        let payload = rest.get(..self.payload_bytes)?;
+        let (_, time) = head.split_at_checked(4 * WORD_BYTES)?;
+        let created_at_ms = u64::from_le_bytes(*time.first_chunk()?);
+        Some(Posted { created_at_ms, header, payload })
+    }
+}
+
 /// What became of trying a slot.
 pub(super) enum Tried {
-    Taken {
-        header_bytes: usize,
-    },
+    Taken(Copied),
     /// It is another's, or empty, or not what a daemon writes.
     Other,
     /// It was being written.
@@ -105,7 +129,8 @@ impl<'a, W: Word> Board<'a, W> {
         self.words.get(index).map_or(0, |word| word.load(Acquire))
     }
 
-    /// The entry of a key, if it stands there now. It is copied into the buffer.
+    /// The entry of a key, if it stands there now. It is copied into the buffer, at whose end the
+    /// payload stands then.
     pub fn read<'b>(&self, key: &Key, buffer: &'b mut Vec<u8>) -> Option<Posted<'b>> {
         let wanted = key_words(key);
         for class in 0..CLASSES {
@@ -113,8 +138,12 @@ impl<'a, W: Word> Board<'a, W> {
                 let Some(slot) = self.slot(class, way, wanted[0]) else { continue };
                 for _ in 0..ATTEMPTS_MAX {
                     match copy(slot, &wanted, buffer) {
-                        Tried::Taken { header_bytes } => return posted(buffer, header_bytes),
-                        Tried::Other => break,
+                        Tried::Taken(copied) if copied.verifies(buffer) => {
+                            let content = copied.header_bytes + copied.payload_bytes;
+                            buffer.truncate(COVERED_HEAD_BYTES + content);
+                            return copied.posted(buffer);
+                        }
+                        Tried::Taken(_) | Tried::Other => break,
                         Tried::Torn => {}
                     }
                 }
@@ -160,11 +189,10 @@ pub(super) fn copy<W: Word>(slot: &[W], wanted: &[u64; 4], buffer: &mut Vec<u8>)
     if sequence.load(Relaxed) != before {
         return Tried::Torn;
     }
-    if content.is_none() || !begins_with(buffer, wanted) || checksum(before, buffer) != sum {
+    if content.is_none() || !begins_with(buffer, wanted) {
         return Tried::Other;
     }
-    buffer.truncate(COVERED_HEAD_BYTES + content_bytes);
-    Tried::Taken { header_bytes }
+    Tried::Taken(Copied { sequence: before, sum, header_bytes, payload_bytes })
 }
 
 /// Whether these words stand at the beginning.
@@ -179,13 +207,4 @@ pub(super) fn split(lengths: u64) -> (usize, usize) {
     let (header, payload) = (lengths & u64::from(u32::MAX), lengths >> 32);
     let length = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     (length(header), length(payload))
-}
-
-/// What has been copied.
-pub(super) fn posted(buffer: &[u8], header_bytes: usize) -> Option<Posted<'_>> {
-    let (head, content) = buffer.split_at_checked(COVERED_HEAD_BYTES)?;
-    let (header, payload) = content.split_at_checked(header_bytes)?;
-    let (_, rest) = head.split_at_checked(4 * WORD_BYTES)?;
-    let created_at_ms = u64::from_le_bytes(*rest.first_chunk()?);
-    Some(Posted { created_at_ms, header, payload })
 }

@@ -298,7 +298,7 @@ mod checked {
     use loom::thread;
 
     use super::super::layout::key_words;
-    use super::super::read::{Tried, copy, posted};
+    use super::super::read::{Tried, copy};
     use super::super::write::{wipe, write};
     use super::*;
 
@@ -311,8 +311,9 @@ mod checked {
     fn get(slot: &[Checked], number: u64) -> Option<u64> {
         let mut buffer = Vec::new();
         let tried = copy(slot, &key_words(&key(number)), &mut buffer);
-        let Tried::Taken { header_bytes } = tried else { return None };
-        let found = posted(&buffer, header_bytes).unwrap();
+        // Without the checksum, which would hide it if the numbers alone did not do.
+        let Tried::Taken(copied) = tried else { return None };
+        let found = copied.posted(&buffer).unwrap();
         assert_eq!(found.header, found.created_at_ms.to_le_bytes(), "torn");
         Some(found.created_at_ms)
     }

@@ -138,10 +138,10 @@ async fn s15_the_async_client_reads_the_board_too() {
 
 #[test]
 fn s26_a_claim_of_what_stands_there_is_a_hit() {
-    let (_daemon, client, one) = warmed("claimed", "content");
+    let (daemon, client, one) = warmed("claimed", "content");
     let before = client.board_hits();
     let claimed = client.claim(&one.0, &memod_client::ClaimOptions::default()).unwrap();
     assert!(matches!(claimed, memod_client::Claimed::Hit(_)), "{claimed:?}");
     assert_eq!(client.board_hits(), before + 1);
-    assert!(super::client(&_daemon).board_hits() == 0);
+    drop(daemon);
 }

@@ -1,5 +1,5 @@
-//! The boards of a process. What was not reported yet is reported when it ends, also by clients that
-//! are never dropped, as those in statics are.
+//! The boards of a process. What was not reported yet is reported when it ends, also by clients
+//! that are never dropped, as those in statics are.
 //!
 //! **Invariants.** This file's only unsafe is to ask the C library to call a function at the end.
 //! That function waits for nothing and does not unwind.

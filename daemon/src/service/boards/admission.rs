@@ -25,9 +25,9 @@ impl Admission {
 
     /// Notes a hit; whether it is the second one within a while.
     pub(super) fn hit(&mut self, key: &Key, now_ms: u64) -> bool {
-        let [.., a, b, c, d, e, f, g, h] = *key.as_bytes();
-        let mark = u32::from_le_bytes([a, b, c, d]);
-        let group = u32::from_le_bytes([e, f, g, h]) as usize % GROUPS;
+        let last = key.as_bytes().last_chunk().expect("a key has 32 bytes");
+        let [mark, group] = halves(u64::from_le_bytes(*last));
+        let group = group as usize % GROUPS;
         let Some(seen) = self.seen.get_mut(group) else { return false };
         let now = u32::try_from(now_ms / 1000 % u64::from(u32::MAX)).unwrap_or(0);
         let within = u64::from(now.abs_diff(seen.1)) <= WHILE_MS / 1000;
@@ -35,6 +35,11 @@ impl Admission {
         *seen = (mark, now);
         again
     }
+}
+
+fn halves(word: u64) -> [u32; 2] {
+    let half = |word: u64| u32::try_from(word & u64::from(u32::MAX)).expect("32 bits");
+    [half(word), half(word >> 32)]
 }
 
 #[cfg(test)]

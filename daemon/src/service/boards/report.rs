@@ -73,7 +73,9 @@ impl Service {
             return;
         }
         let now = Instant::now();
-        hits.iter_mut().for_each(|hit| hit.count = allowance.take(hit.count, now));
+        for hit in &mut hits {
+            hit.count = allowance.take(hit.count, now);
+        }
         hits.retain(|hit| hit.count > 0 && !self.count_hit(peer, &scope, hit, Tier::Memory));
         if hits.is_empty() {
             return;
