@@ -41,8 +41,13 @@ pub(crate) enum Ended {
 pub(crate) fn run(mut settings: Settings) -> anyhow::Result<Ended> {
     raise_descriptor_limit();
     leave_descriptors(&mut settings);
-    let store = Store::open(&store_options(&settings))
-        .with_context(|| format!("cannot open the store in {}", settings.data.display()))?;
+    let store = Store::open(&store_options(&settings)).map_err(|error| {
+        let data = settings.data.display().to_string();
+        // Most say which store it is.
+        let is_told = error.to_string().contains(&data);
+        let error = anyhow::Error::new(error);
+        if is_told { error } else { error.context(format!("cannot open the store in {data}")) }
+    })?;
     let socket = match systemd::inherited_listener()? {
         Some(listener) => BoundSocket::inherited(listener),
         None => BoundSocket::bind(&settings.socket, settings.socket_mode)?,

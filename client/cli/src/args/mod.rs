@@ -221,7 +221,8 @@ pub(crate) struct CompletionsArgs {
 /// Arguments of `memo man`.
 #[derive(Debug, Args)]
 pub(crate) struct ManArgs {
-    /// The page of this command, such as `run` or `lease acquire` [default: that of memo itself].
+    /// The page of this command, such as `run` or `lease acquire`; `memod` and `memod.toml` are
+    /// about the daemon and its configuration [default: the page of memo itself].
     #[arg(conflicts_with = "dir")]
     pub(crate) command: Vec<String>,
     /// Writes all pages into this directory instead.

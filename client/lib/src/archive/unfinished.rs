@@ -4,9 +4,9 @@
 //! the archive, instead of `memodarc` and the version. Whoever goes on reads it, keeps the entries
 //! that are sound, and cuts off what stands behind the last of them.
 //!
-//! **Invariants.** Nothing but the beginning or the end of an archive is ever taken for one that can
-//! be gone on with, and one of something else is begun anew. The file gets the beginning of an
-//! archive when all of it is on the disk, never before.
+//! **Invariants.** Only what has begun so is written to; what is an archive of something else is
+//! begun anew, and what is no archive is left alone. The file gets the beginning of an archive when
+//! all of it is on the disk, never before.
 //!
 //! **Does not** know names of files, nor locks: whoever opens the file sees to it that nobody else
 //! writes it.

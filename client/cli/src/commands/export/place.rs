@@ -1,8 +1,8 @@
 //! Where an archive is to be written: as a file of its own, or through to what stands there.
 //!
 //! **Invariants.** Nothing but a regular file is ever replaced. A symbolic link stays, what it
-//! points to is replaced. A link in `/proc`, as `/dev/stdout` is one, stands for an open file, which
-//! is written through.
+//! points to is replaced. A link in `/proc`, as `/dev/stdout` is one, stands for an open file,
+//! which is written through.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Write};
