@@ -6,7 +6,7 @@ use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -31,7 +31,7 @@ impl Relay {
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let socket = daemon.folder().join(format!("relay-{number}.sock"));
         let listener = UnixListener::bind(&socket).expect("the relay listens");
-        let (sender, silent) = channel();
+        let (sender, silent) = sync_channel(1);
         let (behind, left) = (daemon.socket(), Arc::new(Mutex::new(bytes)));
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
@@ -56,19 +56,20 @@ impl Relay {
     }
 }
 
-fn relay(client: &UnixStream, behind: &Path, left: &Arc<Mutex<usize>>, silent: &Sender<()>) {
+fn relay(client: &UnixStream, behind: &Path, left: &Arc<Mutex<usize>>, silent: &SyncSender<()>) {
     let daemon = UnixStream::connect(behind).expect("the daemon listens");
-    let (mut asks, mut asked) = (client.try_clone().unwrap(), daemon.try_clone().unwrap());
+    let mut asks = client.try_clone().expect("a descriptor");
+    let mut asked = daemon.try_clone().expect("a descriptor");
     thread::spawn(move || {
         let _ = std::io::copy(&mut asks, &mut asked);
         let _ = asked.shutdown(Shutdown::Both);
     });
-    let (mut says, mut told) = (daemon, client.try_clone().unwrap());
+    let (mut says, mut told) = (daemon, client.try_clone().expect("a descriptor"));
     let (left, silent) = (Arc::clone(left), silent.clone());
     thread::spawn(move || {
         let mut buffer = vec![0; 16 * 1024];
         while let Ok(bytes @ 1..) = says.read(&mut buffer) {
-            let mut left = left.lock().unwrap();
+            let mut left = left.lock().expect("not poisoned");
             let passed = bytes.min(*left);
             *left -= passed;
             if told.write_all(&buffer[..passed]).is_err() {
@@ -76,7 +77,7 @@ fn relay(client: &UnixStream, behind: &Path, left: &Arc<Mutex<usize>>, silent: &
             }
             if *left == 0 {
                 // Nobody may wait for it.
-                let _ = silent.send(());
+                let _ = silent.try_send(());
                 // Until one of them has gone; what is asked meanwhile is not answered.
                 let _ = std::io::copy(&mut says, &mut std::io::sink());
                 break;

@@ -94,14 +94,16 @@ struct Done {
 impl Done {
     fn said(self) -> String {
         let Totals { entries, bytes, .. } = self.totals;
-        let mut said = format!("{} exported, {}", units::entries(entries), units::bytes(bytes));
-        if self.resumed > 0 {
-            said += &format!(", {} of them before", self.resumed);
-        }
-        if self.left_out > 0 {
-            said += &format!(", {} left out", units::entries(self.left_out));
-        }
-        said
+        let resumed = match self.resumed {
+            0 => String::new(),
+            some => format!(", {some} of them before"),
+        };
+        let left_out = match self.left_out {
+            0 => String::new(),
+            some => format!(", {} left out", units::entries(some)),
+        };
+        let (entries, bytes) = (units::entries(entries), units::bytes(bytes));
+        format!("{entries} exported, {bytes}{resumed}{left_out}")
     }
 }
 

@@ -192,15 +192,17 @@ fn tell(tally: Tally, screen: Screen) -> io::Result<()> {
             "evicted_again": evicted_again,
         }));
     }
-    let mut line = format!("{} imported, {existing} were there already", units::entries(imported));
-    if damaged > 0 {
-        line += &format!(", {damaged} are damaged");
-    }
-    if evicted > 0 {
-        line += &format!(", {evicted} evicted meanwhile");
-    }
+    let some = |number: u64, what: &str| match number {
+        0 => String::new(),
+        some => format!(", {some} {what}"),
+    };
+    let line = [
+        format!("{} imported, {existing} were there already", units::entries(imported)),
+        some(damaged, "are damaged"),
+        some(evicted, "evicted meanwhile"),
+    ];
     let mut out = Screen::out();
-    writeln!(out, "{line}")?;
+    writeln!(out, "{}", line.concat())?;
     out.flush()
 }
 

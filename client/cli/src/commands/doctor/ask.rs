@@ -33,7 +33,7 @@ pub(super) fn output(command: &mut Command, patience: Duration) -> io::Result<St
 
 fn read(child: &mut Child, patience: Duration) -> io::Result<String> {
     let stdout = child.stdout.take().ok_or_else(|| io::Error::other("its output is not piped"))?;
-    let (sender, receiver) = mpsc::channel();
+    let (sender, receiver) = mpsc::sync_channel(1);
     thread::Builder::new().name("memo-doctor".into()).spawn(move || {
         let mut bytes = Vec::new();
         let read = stdout.take(ANSWER_BYTES_MAX).read_to_end(&mut bytes);

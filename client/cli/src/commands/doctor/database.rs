@@ -79,7 +79,7 @@ fn problem(database: &Path) -> io::Result<Option<String>> {
     };
     match fs::metadata(database.join(name)) {
         Ok(of) if of.len() > 0 => Ok(None),
-        Ok(_) => Ok(Some(format!("{}, which {shown} names, is empty", name))),
+        Ok(_) => Ok(Some(format!("{name}, which {shown} names, is empty"))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             Ok(Some(format!("{name}, which {shown} names, is missing")))
         }

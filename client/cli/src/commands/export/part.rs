@@ -91,13 +91,10 @@ pub(super) fn leave(path: &Path, entries: u64, failure: Failure) -> Failure {
         let _ = fs::remove_file(path);
         return failure;
     }
-    let mut hint = failure.hint.clone().map_or_else(String::new, |hint| hint + "\n");
-    hint += &format!(
-        "{} in `{}`: the same command goes on from there",
-        if entries == 1 { "1 entry is".to_owned() } else { format!("{entries} entries are") },
-        path.display()
-    );
-    failure.with_hint(hint)
+    let before = failure.hint.clone().map_or_else(String::new, |hint| hint + "\n");
+    let there = if entries == 1 { "1 entry is" } else { &format!("{entries} entries are") };
+    let path = path.display();
+    failure.with_hint(format!("{before}{there} in `{path}`: the same command goes on from there"))
 }
 
 /// The folder in which a path stands.
