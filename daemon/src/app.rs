@@ -43,8 +43,13 @@ pub(crate) fn run(mut settings: Settings, reload: Reload) -> anyhow::Result<Ende
     let boards = boards(&settings);
     let mut options = store_options(&settings);
     options.mirror = Arc::clone(&boards) as Arc<dyn Mirror>;
-    let store = Store::open(&options)
-        .with_context(|| format!("cannot open the store in {}", settings.data.display()))?;
+    let store = Store::open(&options).map_err(|error| {
+        let data = settings.data.display().to_string();
+        // Most say which store it is.
+        let is_told = error.to_string().contains(&data);
+        let error = anyhow::Error::new(error);
+        if is_told { error } else { error.context(format!("cannot open the store in {data}")) }
+    })?;
     let socket = match systemd::inherited_listener()? {
         Some(listener) => BoundSocket::inherited(listener),
         None => BoundSocket::bind(&settings.socket, settings.socket_mode)?,

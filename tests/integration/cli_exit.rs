@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use harness::{Fake, Ran, binary, run};
+use harness::{Answer, Daemon, Fake, Ran, binary, run};
 use memod_protocol::ErrorCode;
 use serde_json::json;
 
@@ -73,4 +73,21 @@ fn exit_codes_4_and_5_tell_what_the_daemon_said() {
             assert!(ran.errors().starts_with("memo: error: "), "{ran:?}");
         }
     }
+}
+
+#[test]
+fn exit_code_3_also_tells_that_the_daemon_has_ended_in_the_middle() {
+    let folder = tempfile::tempdir().unwrap();
+    let [archive, other] = ["archive", "other"].map(|name| folder.path().join(name));
+    let (path, other) = (archive.to_str().unwrap(), other.to_str().unwrap());
+    assert_eq!(at(&Daemon::new().socket(), &["export", path]).code, Some(0));
+    let leaving = Fake::answering(|_| Answer::Leave);
+    let upkeep = [vec!["verify"], vec!["gc"], vec!["import", path], vec!["export", other]];
+    for arguments in asking().into_iter().chain(upkeep) {
+        let ran = at(&leaving.socket(), &arguments);
+        assert_eq!(ran.code, Some(3), "{arguments:?}: {ran:?}");
+        assert!(ran.errors().contains("the daemon has ended in the middle"), "{ran:?}");
+    }
+    let names: Vec<_> = folder.path().read_dir().unwrap().flatten().collect();
+    assert_eq!(names.len(), 1, "nothing was begun: {names:?}");
 }

@@ -44,7 +44,11 @@ pub(crate) fn with_hint(failure: Failure, settings: &Settings) -> Failure {
     if failure.code != NO_DAEMON {
         return failure;
     }
-    let hint = hint(named(settings), settings.no_start);
+    let mut hint = hint(named(settings), settings.no_start);
+    if let Some(own) = &failure.hint {
+        hint += "\n";
+        hint += own;
+    }
     failure.with_hint(hint)
 }
 
@@ -138,5 +142,8 @@ mod tests {
         assert_eq!(failure.message, "no daemon answers at /tmp/m.sock: gone");
         assert_eq!(failure.hint.as_deref(), Some("start it with `memod --socket /tmp/m.sock`"));
         assert_eq!(with_hint(Failure::usage("no"), &settings).hint, None);
+        let failure = Failure::new(3, NO_DAEMON, "gone").with_hint("go on");
+        let both = "start it with `memod --socket /tmp/m.sock`\ngo on";
+        assert_eq!(with_hint(failure, &settings).hint.as_deref(), Some(both));
     }
 }

@@ -137,14 +137,17 @@ pub(crate) fn store_error(error: StoreError) -> WireError {
         StoreError::DiskFull { .. } => {
             WireError::new(ErrorCode::OverBudget, error.to_string()).with_hint("make room on it")
         }
-        StoreError::StoreFull { .. } => over_budget(&error)
-            .with_hint("set a larger store_bytes_max, or remove entries with `memo rm`"),
+        StoreError::StoreFull { .. } => over_budget(&error).with_hint(
+            "who administers it can set a larger store_bytes_max, or remove entries with `memo \
+                 rm`",
+        ),
         StoreError::ScopeFull { .. } => over_budget(&error).with_hint(
-            "set a larger scope_bytes or scope_bytes_max, or remove entries of it with `memo rm`",
+            "who administers it can set a larger scope_bytes or scope_bytes_max, or remove entries \
+             of it with `memo rm`",
         ),
         StoreError::UserFull { .. } => over_budget(&error).with_hint(
-            "set a larger user_bytes or user_bytes_max, or remove the user's entries with \
-             `memo rm --writer`",
+            "who administers it can set a larger user_bytes or user_bytes_max, or remove the \
+             user's entries with `memo rm --writer`",
         ),
         StoreError::DiskLow { .. } => over_budget(&error)
             .with_hint("make room on the disk, or set a smaller disk_reserve_bytes"),

@@ -42,7 +42,9 @@ fn a_data_directory_that_is_a_file_is_refused() {
     let file = folder.path().join("data");
     fs::write(&file, "somebody's").unwrap();
     let path = file.display().to_string();
-    assert_refused(refused_at(&file), 1, &[&path, "is not a directory", "name another"]);
+    let refused = refused_at(&file);
+    assert_eq!(refused.1.matches(&path).count(), 1, "it is said once: {}", refused.1);
+    assert_refused(refused, 1, &[&path, "is not a directory", "name another"]);
     assert_eq!(fs::read_to_string(&file).unwrap(), "somebody's");
     let below = file.join("below");
     assert_refused(refused_at(&below), 1, &[&below.display().to_string(), "name another"]);
@@ -63,7 +65,11 @@ fn a_directory_with_something_else_in_it_is_refused_and_left_alone() {
 fn a_directory_that_cannot_be_written_is_refused() {
     // Neither is writable for anybody, root included.
     for place in ["/proc/memod", "/sys/memod"] {
-        assert_refused(refused_at(Path::new(place)), 1, &[place, "name a"]);
+        let refused = refused_at(Path::new(place));
+        for once in [place, "(os error"] {
+            assert_eq!(refused.1.matches(once).count(), 1, "it is said once: {}", refused.1);
+        }
+        assert_refused(refused, 1, &[place, "name a"]);
     }
 }
 

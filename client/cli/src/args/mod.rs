@@ -24,7 +24,7 @@ pub(crate) use log::LogArgs;
 pub(crate) use remove::RemoveArgs;
 pub(crate) use run::RunArgs;
 pub(crate) use settings::{ScopeFrom, Screen, Settings};
-pub(crate) use upkeep::{ExportArgs, ImportArgs, VerifyArgs};
+pub(crate) use upkeep::{DoctorArgs, ExportArgs, ImportArgs, VerifyArgs};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -157,7 +157,7 @@ pub(crate) enum Command {
     /// Stores the entries of a file that `memo export` wrote.
     Import(ImportArgs),
     /// Checks what a daemon needs, and says what to do.
-    Doctor,
+    Doctor(DoctorArgs),
     /// Prints the completions of a shell.
     Completions(CompletionsArgs),
     /// Prints a manual page.
@@ -221,7 +221,8 @@ pub(crate) struct CompletionsArgs {
 /// Arguments of `memo man`.
 #[derive(Debug, Args)]
 pub(crate) struct ManArgs {
-    /// The page of this command, such as `run` or `lease acquire` [default: that of memo itself].
+    /// The page of this command, such as `run` or `lease acquire`; `memod` and `memod.toml` are
+    /// about the daemon and its configuration [default: the page of memo itself].
     #[arg(conflicts_with = "dir")]
     pub(crate) command: Vec<String>,
     /// Writes all pages into this directory instead.
