@@ -206,7 +206,7 @@ class Plan:
             return []
         socket = self.servers.folder / "redis-process" / "redis.sock"
         words = [name, "-s", str(socket), "-c", "8", "-P", str(PIPELINE), "--csv"]
-        words += ["-n", str(500 * self.pace.milliseconds), "GET", f"hit-{HOT_BYTES}:{0:016x}"]
+        words += ["-n", str(2000 * self.pace.milliseconds), "GET", f"hit-{HOT_BYTES}:{0:016x}"]
 
         def ask(_: int) -> Answer:
             said = subprocess.run(words, capture_output=True, text=True, check=False).stdout

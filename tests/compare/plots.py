@@ -8,7 +8,7 @@ from html import escape
 from typing import Any
 
 WIDTH, HEIGHT = 760, 460
-LEFT, RIGHT, TOP, BOTTOM = 80, 190, 40, 50
+LEFT, RIGHT, TOP, BOTTOM = 125, 190, 40, 50
 COLOURS = ("#d62728", "#ff9896", "#8c564b", "#1f77b4", "#2ca02c", "#9467bd", "#e377c2", "#7f7f7f")
 Series = dict[str, list[tuple[float, float]]]
 
@@ -54,6 +54,10 @@ def _decades(values: Sequence[float]) -> list[float]:
     return [10.0**power for power in range(low, max(high, low + 1) + 1)]
 
 
+def _plain(decade: float) -> str:
+    return f"{decade:,.0f}" if decade >= 1 else f"{decade:g}"
+
+
 def _size(size: float) -> str:
     for power, name in ((20, "MiB"), (10, "KiB")):
         if size >= 1 << power:
@@ -78,7 +82,7 @@ def _plot(chosen: Series, title: str, across: str, unit: str, name: Any) -> str:
     ]
     for decade in decades:
         drawn.append(_line(LEFT, y.at(decade), WIDTH - RIGHT, y.at(decade), "#dddddd"))
-        drawn.append(_text(LEFT - 6, y.at(decade) + 4, f"{decade:,g} {unit}", "end"))
+        drawn.append(_text(LEFT - 6, y.at(decade) + 4, f"{_plain(decade)} {unit}", "end"))
     for column in columns:
         drawn.append(_line(x.at(column), TOP, x.at(column), HEIGHT - BOTTOM, "#eeeeee"))
         drawn.append(_text(x.at(column), HEIGHT - BOTTOM + 18, name(column), "middle"))

@@ -59,7 +59,7 @@ def grid(rows: list[dict[str, Any]], divisor: float = 1) -> str:
     for rival in rivals:
         cells = [_cell(known.get((work, rival)), divisor) for work in works]
         lines.append([rival, *cells])
-    return _table(lines)
+    return _table(lines, figures=True)
 
 
 def _cell(row: dict[str, Any] | None, divisor: float) -> str:
@@ -102,7 +102,7 @@ def _notes(report: Report) -> str:
     return "## Notes\n\n" + "\n".join(lines) if lines else ""
 
 
-def _table(lines: list[list[str]]) -> str:
+def _table(lines: list[list[str]], figures: bool = False) -> str:
     head, *rest = [[cell.replace("|", "\\|") for cell in line] for line in lines]
-    rule = ["---"] + ["---:"] * (len(head) - 1)
+    rule = ["---"] + ["---:" if figures else "---"] * (len(head) - 1)
     return "\n".join("| " + " | ".join(line) + " |" for line in [head, rule, *rest])

@@ -146,6 +146,8 @@ class Reports(unittest.TestCase):
                 self.assertTrue(plots.TOP <= float(circle.attrib["cy"]) <= plots.HEIGHT)
             self.assertIn("memod", drawn)
         self.assertEqual(plots.series(rows, "hit", "bytes")["memod"], [(256, 1.2), (4096, 1.3)])
+        self.assertIn(">1,000,000 hits/s</text>", plots.throughput(rows))
+        self.assertIn(">0.1 us</text>", plots.latency(rows))
         with self.assertRaises(ValueError):
             plots.latency([])
 

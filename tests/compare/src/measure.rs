@@ -1,6 +1,6 @@
 //! Does the work and measures it.
 
-use std::sync::Barrier;
+use std::sync::{Barrier, OnceLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
@@ -87,7 +87,7 @@ impl Worker {
         Work: FnMut(&mut dyn Rival) -> Result<()>,
     {
         let threads = usize::try_from(clients).context("so many clients")?;
-        let begin = Barrier::new(threads);
+        let (begin, began) = (Barrier::new(threads), OnceLock::new());
         let one = |number| {
             // Who failed still comes to the barrier, or the others would wait for ever.
             let prepared = self.place.connect().and_then(|mut rival| {
@@ -96,18 +96,19 @@ impl Worker {
             });
             begin.wait();
             let (mut rival, mut work) = prepared?;
-            let began = Instant::now();
+            // All have one window, or what they do one after the other would count as at once.
+            let began = *began.get_or_init(Instant::now);
             let end = began + Duration::from_millis(milliseconds);
             let mut operations = 0_u32;
-            let mut now = began;
+            let mut now = Instant::now();
             while now < end {
                 work(&mut *rival)?;
                 operations += 1;
                 now = Instant::now();
             }
-            Ok(f64::from(operations) / (now - began).as_secs_f64())
+            Ok((operations, now - began))
         };
-        let rates: Vec<Result<f64>> = std::thread::scope(|scope| {
+        let did: Vec<Result<(u32, Duration)>> = std::thread::scope(|scope| {
             let one = &one;
             let started: Vec<_> =
                 (0..clients).map(|number| scope.spawn(move || one(number))).collect();
@@ -116,7 +117,10 @@ impl Worker {
             });
             ended.collect()
         });
-        rates.into_iter().sum::<Result<f64>>().map(Done::Rate)
+        let did = did.into_iter().collect::<Result<Vec<_>>>()?;
+        let operations: f64 = did.iter().map(|(operations, _)| f64::from(*operations)).sum();
+        let window = did.iter().map(|(_, took)| *took).max().context("no client")?;
+        Ok(Done::Rate(operations / window.as_secs_f64()))
     }
 }
 
