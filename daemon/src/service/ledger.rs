@@ -129,7 +129,7 @@ impl Ledger {
         let mut pages = self.lock();
         *pages.reasons.entry(reason).or_default() += 1;
         pages.changed = true;
-        pages.total.count(None);
+        pages.total.count(Came::Miss);
         pages.count_user(uid, Came::Miss);
     }
 
