@@ -87,17 +87,17 @@ impl Worker {
         Work: FnMut(&mut dyn Rival) -> Result<()>,
     {
         let threads = usize::try_from(clients).context("so many clients")?;
-        let (begin, began) = (Barrier::new(threads), OnceLock::new());
+        let (barrier, window) = (Barrier::new(threads), OnceLock::new());
         let one = |number| {
             // Who failed still comes to the barrier, or the others would wait for ever.
             let prepared = self.place.connect().and_then(|mut rival| {
                 let work = prepare(&mut *rival, number)?;
                 Ok((rival, work))
             });
-            begin.wait();
+            barrier.wait();
             let (mut rival, mut work) = prepared?;
             // All have one window, or what they do one after the other would count as at once.
-            let began = *began.get_or_init(Instant::now);
+            let began = *window.get_or_init(Instant::now);
             let end = began + Duration::from_millis(milliseconds);
             let mut operations = 0_u32;
             let mut now = Instant::now();
@@ -119,8 +119,8 @@ impl Worker {
         });
         let did = did.into_iter().collect::<Result<Vec<_>>>()?;
         let operations: f64 = did.iter().map(|(operations, _)| f64::from(*operations)).sum();
-        let window = did.iter().map(|(_, took)| *took).max().context("no client")?;
-        Ok(Done::Rate(operations / window.as_secs_f64()))
+        let longest = did.iter().map(|(_, took)| *took).max().context("no client")?;
+        Ok(Done::Rate(operations / longest.as_secs_f64()))
     }
 }
 

@@ -1,4 +1,4 @@
-//! SQLite in this process, in WAL mode, with the file mapped.
+//! `SQLite` in this process, in WAL mode, with the file mapped.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
