@@ -128,8 +128,8 @@ fn claims_in_upkeep_are_refused() {
         refuses::<ResponseHeader>("a budget's project", &[1, 20, 1, 1], behind);
         refuses::<ResponseHeader>("the policy", &[1, 20, 0, 0, 0, 0, 0, 0], behind);
         refuses::<ResponseHeader>("the problems", &[1, 21, 0, 0, 0, 0], behind);
-        refuses::<RequestHeader>("a board's project", &[1, 22], behind);
-        refuses::<RequestHeader>("a board's hits", &[1, 23, 1, b'p', 1, b'd'], behind);
+        refuses::<RequestHeader>("a board's project", &[1, 23], behind);
+        refuses::<RequestHeader>("a board's hits", &[1, 24, 1, b'p', 1, b'd'], behind);
         refuses::<ResponseHeader>("what is wrong", &[1, 21, 0, 0, 0, 0, 1, 0, 0], behind);
     }
 }
@@ -146,8 +146,8 @@ fn what_is_refused_is_the_claim_alone() {
     decodes(&[1, 16, 0, 1, 1, b't', 0, 0, 0, 0, 5, 0]);
     let program = [0, 0, 1, 1, b'p', 0, 0, 0, 0, 0, 0, 0];
     decodes(&asked(21, &[&[0; 11][..], &program].concat()));
-    decodes(&[1, 22, 1, b'p', 1, b'd']);
-    decodes(&[&[1, 23, 1, b'p', 1, b'd', 1][..], &[7; 32], &[1, 0, 0]].concat());
+    decodes(&[1, 23, 1, b'p', 1, b'd']);
+    decodes(&[&[1, 24, 1, b'p', 1, b'd', 1][..], &[7; 32], &[1, 0, 0]].concat());
     let decodes = |bytes: &[u8]| assert!(decode::<ResponseHeader>(bytes).is_ok(), "{bytes:02x?}");
     let told = |variant: u8, rest: &[u8]| [&[1, variant][..], &[7; 32], rest].concat();
     decodes(&told(13, &[0, 0, 0, 1, 1, b'd', 0, 0, 0, 0, 0, 0]));
