@@ -47,7 +47,7 @@ fn hit(client: &Client, of: &CallBuilder) -> Hit {
 fn memory_files(pid: u32) -> BTreeSet<u64> {
     let open = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().map(|entry| entry.unwrap().path());
     let is_memory = |path: &PathBuf| {
-        fs::read_link(path).is_ok_and(|of| of.to_string_lossy().starts_with("/memfd:memod"))
+        fs::read_link(path).is_ok_and(|of| of.to_string_lossy().starts_with("/memfd:memod ("))
     };
     let inode = |path: PathBuf| fs::metadata(path).ok().map(|of| of.ino());
     open.filter(is_memory).filter_map(inode).collect()

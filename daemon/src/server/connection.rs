@@ -180,13 +180,8 @@ impl Connection {
             }
             dispatch::Step::Upload(step) => {
                 let budget = &self.budgets.uploads;
-                let done = dispatch::upload(
-                    (&self.service, &self.peer),
-                    &mut self.uploads,
-                    step,
-                    job,
-                    budget,
-                );
+                let from = (&**service, &**peer);
+                let done = dispatch::upload(from, &mut self.uploads, step, job, budget);
                 if let Some(answer) = done.await.map_err(ConnectionError::Refused)? {
                     self.replies.send(id, answer, Vec::new()).await?;
                 }

@@ -301,6 +301,24 @@ mod tests {
     }
 
     #[test]
+    fn other_rules_end_all_boards_and_keep_quarantined_entries_off_new_ones() {
+        let (boards, one) = (boards(2), entry(scope(1), 1, 10));
+        boards.give(&scope(1)).expect("a board");
+        boards.publish(&one);
+        let before = boards.of(&scope(1)).expect("a board");
+        assert!(before.reads(&one.key));
+        boards.change_rules(&[one.provenance.writer_uid].into());
+        assert!(!before.reads(&one.key) && boards.of(&scope(1)).is_none());
+        boards.give(&scope(1)).expect("a new one");
+        boards.publish(&one);
+        assert!(!is_posted(&boards, &one), "its writer is quarantined");
+        boards.change_rules(&BTreeSet::new());
+        boards.give(&scope(1)).expect("a new one");
+        boards.publish(&one);
+        assert!(is_posted(&boards, &one));
+    }
+
+    #[test]
     fn boards_can_be_turned_off() {
         assert!(Boards::new(0, 64, 0).give(&scope(1)).is_none());
         assert!(Boards::new(BOARD_BYTES_MIN, 0, 0).give(&scope(1)).is_none());

@@ -26,7 +26,7 @@ use crate::server::Peer;
 pub(crate) enum Claimed {
     /// It is answered.
     Answer(Box<Reply>),
-    /// Another holds the lease; the answer comes when [`Waiting::woken`] does.
+    /// Another holds the lease; the answer comes when [`Service::woken`] does.
     Waits(Box<Pending>, Box<Waiting>),
 }
 
