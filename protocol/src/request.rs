@@ -104,6 +104,9 @@ pub enum Request {
     Collect,
     /// Remember a run of another store. Answered by `Put`.
     Import(Box<Import>),
+    /// A claim by who wants the lease, or to know of an entry, and not its outputs. Answered as
+    /// `Claim`, but a `Hit` withholds them all, and counts for nobody.
+    Await(Box<Claim>),
 }
 
 /// A lookup.
