@@ -74,3 +74,24 @@ fn exit_codes_4_and_5_tell_what_the_daemon_said() {
         }
     }
 }
+
+#[test]
+fn every_command_names_all_places_where_it_found_no_daemon() {
+    let system = "/run/memod/memod.sock";
+    if Path::new(system).exists() {
+        eprintln!("NOT TESTED: this machine has a daemon of its own");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let own = folder.path().join("memod/memod.sock");
+    for arguments in asking() {
+        let mut memo = Command::new(binary("memo"));
+        memo.env_remove("MEMOD_SOCKET").env("XDG_RUNTIME_DIR", folder.path());
+        memo.env("MEMOD_NO_START", "1").stdin(Stdio::null());
+        let ran = run(memo.args(["--format", "json"]).args(&arguments));
+        assert_eq!(ran.code, Some(3), "{arguments:?}: {ran:?}");
+        let none =
+            format!("no daemon runs: there is no socket at {} nor at {system}", own.display());
+        assert_eq!(ran.json_error()["message"], json!(none), "{arguments:?}");
+    }
+}
