@@ -1,7 +1,7 @@
 //! Tests of questions that wait at the daemon, for longer than it may take to answer others.
 #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
 
-use std::thread::sleep;
+use std::thread;
 use std::time::Duration;
 
 use memod_protocol::{LogPage, LogQuery, Response};
@@ -23,7 +23,7 @@ fn ending(is_last: bool) -> FakeDaemon {
                 std::fs::remove_file(address.as_pathname().unwrap()).unwrap();
             }
             // tidy: sleeps because only time passes while a question waits.
-            sleep(DEADLINE * 2);
+            thread::sleep(DEADLINE * 2);
         }
     })
 }

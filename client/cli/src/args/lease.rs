@@ -27,8 +27,8 @@ $MEMOD_MODE counts as for `memo lease acquire`.
 Exit codes: 0 the lease is NAME's, 1 it is not.";
 
 const RELEASE_DETAILS: &str = "\
-To release what one does not hold changes nothing and is no error: NOT_HELD. With $MEMOD_MODE=disabled the \
-daemon is not asked: DISABLED, exit code 0.";
+To release what one does not hold changes nothing and is no error: NOT_HELD. With \
+$MEMOD_MODE=disabled the daemon is not asked: DISABLED, exit code 0.";
 
 /// Arguments of `memo lease`.
 #[derive(Debug, Args)]
