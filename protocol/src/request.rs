@@ -121,6 +121,9 @@ pub enum Request {
     },
     /// Hits that the client had by a board. Never answered.
     BoardHits(Box<BoardHits>),
+    /// A claim by who wants the lease, or to know of an entry, and not its outputs. Answered as
+    /// `Claim`, but a `Hit` withholds them all, and counts for nobody.
+    Await(Box<Claim>),
 }
 
 impl Request {

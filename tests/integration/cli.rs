@@ -377,7 +377,8 @@ fn help_version_completions_and_manual_pages() {
         .code,
         Some(0)
     );
-    assert!(ends(&daemon, 0, &["man"]).text().contains(".TH"));
+    let page = ends(&daemon, 0, &["man"]);
+    assert!(page.text().contains(".TH") && page.text().contains("\n.SH DETAILS\n"), "{page:?}");
     assert!(ends(&daemon, 0, &["man", "run"]).text().contains("cache\\-version"));
     ends(&daemon, 2, &["man", "nonsense"]);
     let by_words = ends(&daemon, 0, &["man", "lease", "acquire"]);

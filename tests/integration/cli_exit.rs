@@ -91,3 +91,24 @@ fn exit_code_3_also_tells_that_the_daemon_has_ended_in_the_middle() {
     let names: Vec<_> = folder.path().read_dir().unwrap().flatten().collect();
     assert_eq!(names.len(), 1, "nothing was begun: {names:?}");
 }
+
+#[test]
+fn every_command_names_all_places_where_it_found_no_daemon() {
+    let system = "/run/memod/memod.sock";
+    if Path::new(system).exists() {
+        eprintln!("NOT TESTED: this machine has a daemon of its own");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let own = folder.path().join("memod/memod.sock");
+    for arguments in asking() {
+        let mut memo = Command::new(binary("memo"));
+        memo.env_remove("MEMOD_SOCKET").env("XDG_RUNTIME_DIR", folder.path());
+        memo.env("MEMOD_NO_START", "1").stdin(Stdio::null());
+        let ran = run(memo.args(["--format", "json"]).args(&arguments));
+        assert_eq!(ran.code, Some(3), "{arguments:?}: {ran:?}");
+        let none =
+            format!("no daemon runs: there is no socket at {} nor at {system}", own.display());
+        assert_eq!(ran.json_error()["message"], json!(none), "{arguments:?}");
+    }
+}

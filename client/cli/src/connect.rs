@@ -1,9 +1,9 @@
 //! How commands reach the daemon.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use memod_client::address::Origin;
+use memod_client::address::{Address, Origin};
 use memod_client::{Client, Error, Start, Wait, address};
 
 use crate::args::Settings;
@@ -48,8 +48,27 @@ pub(crate) fn with_hint(failure: Failure, settings: &Settings) -> Failure {
     if let Some(own) = &failure.hint {
         hint += "\n";
         hint += own;
+        return failure.with_hint(hint);
     }
+    let candidates = address::candidates(settings.socket.clone());
+    let failure = match unanswered(&candidates, &address::own()) {
+        Some(message) => Failure { message, ..failure },
+        None => failure,
+    };
     failure.with_hint(hint)
+}
+
+/// Where no daemon was found; nothing if that was at one place only, which the failure names.
+fn unanswered(candidates: &[Address], own: &Path) -> Option<String> {
+    let paths: Vec<_> = candidates.iter().map(|at| at.path.display().to_string()).collect();
+    match paths.as_slice() {
+        [] => Some(format!(
+            "no daemon runs: there is no socket at {} nor at /run/memod/memod.sock",
+            own.display()
+        )),
+        [_] => None,
+        several => Some(format!("no daemon answers at {}", several.join(" nor at "))),
+    }
 }
 
 fn hint(named: Option<PathBuf>, no_start: bool) -> String {
@@ -118,6 +137,18 @@ mod tests {
         assert_eq!(wait(Duration::ZERO), Wait::No);
         assert_eq!(wait(Duration::from_secs(1)), Wait::AtMost(Duration::from_secs(1)));
         assert_eq!(wait(Duration::MAX), Wait::Forever);
+    }
+
+    #[test]
+    fn all_places_are_named_where_no_daemon_was_found() {
+        let at = |path: &str, origin| Address { path: path.into(), origin };
+        let (own, system) = (at("/own", Origin::Own), at("/system", Origin::System));
+        let told = |candidates: &[Address]| unanswered(candidates, Path::new("/own"));
+        let none = "no daemon runs: there is no socket at /own nor at /run/memod/memod.sock";
+        assert_eq!(told(&[]).as_deref(), Some(none));
+        assert_eq!(told(std::slice::from_ref(&own)), None);
+        let both = "no daemon answers at /own nor at /system";
+        assert_eq!(told(&[own, system]).as_deref(), Some(both));
     }
 
     #[test]

@@ -366,7 +366,7 @@ impl Client {
                 outcome => return (Some(connection), outcome),
             }
         }
-        match self.connect(patience) {
+        match self.connect(patience.or_anew()) {
             Ok((mut connection, patience)) => {
                 let outcome = work(&mut connection, patience);
                 (Some(connection), outcome)
@@ -443,3 +443,6 @@ pub(crate) fn put_options(mode: Mode, options: &PutOptions) -> Result<PutOptions
 #[cfg(test)]
 #[path = "client_tests.rs"]
 mod tests;
+#[cfg(test)]
+#[path = "client_wait_tests.rs"]
+mod wait_tests;

@@ -72,6 +72,12 @@ impl Patience {
         .filter(|left| !left.is_zero())
     }
 
+    /// The same; as long as at first if no time is left, since a question that waits at the daemon
+    /// may have taken it all.
+    pub(crate) fn or_anew(self) -> Self {
+        if self.left().is_some() { self } else { Self::within(self.bound()) }
+    }
+
     /// The bound, for messages.
     pub(crate) const fn bound(self) -> Duration {
         match self {

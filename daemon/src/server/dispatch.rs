@@ -99,10 +99,11 @@ pub(crate) fn at_once(
                 None => Step::Later(Work::Lookup(Box::new(lookup))),
             }
         }
-        Request::Claim(claim) => match Asker::new(peer, lessee, claim) {
-            Ok(asker) => claim_at_once(service, asker, replies),
-            Err(error) => Step::Reply(Box::new(Response::Error(error).into()), None),
-        },
+        Request::Claim(claim) => claim_at_once(service, Asker::new(peer, lessee, claim), replies),
+        Request::Await(claim) => {
+            let asker = Asker::new(peer, lessee, claim).map(Asker::only_to_look);
+            claim_at_once(service, asker, replies)
+        }
         Request::Ping => Step::Reply(Box::new(Response::Pong.into()), None),
         Request::UploadData { upload } => Step::Upload(UploadStep::Data(upload)),
         Request::UploadEnd { upload, digest } => Step::Upload(UploadStep::End(upload, digest)),
@@ -125,7 +126,11 @@ pub(crate) fn at_once(
 
 /// Answers a claim, or gives it its place in the queue: claims that are sent one behind the other
 /// stand there one behind the other.
-fn claim_at_once(service: &Service, asker: Asker, replies: &Replies) -> Step {
+fn claim_at_once(service: &Service, asker: Result<Asker, WireError>, replies: &Replies) -> Step {
+    let asker = match asker {
+        Ok(asker) => asker,
+        Err(error) => return Step::Reply(Box::new(Response::Error(error).into()), None),
+    };
     let Some(share) = replies.try_share(HIT_BYTES_MAX) else {
         return Step::Later(Work::Claim(Box::new(asker)));
     };
@@ -331,6 +336,7 @@ async fn other(desk: &Desk<'_>, request: Request) -> Result<Reply, WireError> {
         Request::Collect => collect(desk).await,
         Request::Lookup(_)
         | Request::Claim(_)
+        | Request::Await(_)
         | Request::Put(_)
         | Request::Import(_)
         | Request::UploadData { .. }

@@ -37,6 +37,8 @@ impl Account {
         let (verb, call, key) = match request {
             Request::Lookup(lookup) => (Verb::Lookup, Some(&lookup.call), None),
             Request::Claim(claim) => (Verb::Lookup, Some(&claim.lookup.call), None),
+            // It brings no outputs, so it spares nobody anything.
+            Request::Await(claim) => (Verb::Reserve, Some(&claim.lookup.call), None),
             Request::Put(put) => (Verb::Put, Some(&put.call), None),
             Request::Import(import) => (Verb::Put, Some(&import.put.call), None),
             Request::Reserve(reserve) => (Verb::Reserve, Some(&reserve.call), None),

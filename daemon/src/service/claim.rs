@@ -100,6 +100,11 @@ impl Asker {
         let (peer, lessee) = (Arc::clone(peer), Arc::clone(lessee));
         Ok(Self { wanted, claim, peer, lessee, deadline })
     }
+
+    /// The same, for who does not want the outputs.
+    pub(crate) fn only_to_look(self) -> Self {
+        Self { wanted: self.wanted.only_to_look(), ..self }
+    }
 }
 
 impl Service {

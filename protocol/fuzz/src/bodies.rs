@@ -78,7 +78,7 @@ pub fn request(data: &[u8]) {
             drop(put.run.check());
             interface(&put.interface);
         }
-        Request::Claim(claim) => {
+        Request::Claim(claim) | Request::Await(claim) => {
             drop(claim.lookup.call.check());
             claim.owner.iter().for_each(owner);
         }

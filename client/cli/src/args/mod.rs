@@ -50,6 +50,8 @@ Environment:
 Exit codes:
   0 done or hit, 1 miss or nothing matched, 2 the arguments are wrong, 3 no daemon,
   4 forbidden or over budget, 5 the daemon answered with an error.
+  `memo lease acquire` and `extend` exit with 0 if the lease is the owner's, else with 1: also if
+  the call has been run before (HIT).
   `memo run` exits as the command did, or with 5 if what it writes cannot be passed on.";
 
 /// Runs commands once, and looks into memod's cache.

@@ -46,10 +46,9 @@ pub(crate) fn run(args: &ManArgs) -> Outcome {
         Failure::usage(format!("there is no command `{}`", args.command.join(" ")))
             .with_hint("`memo man memod` and `memo man memod.toml` are about the daemon")
     })?;
-    let mut text = Vec::new();
-    manual(page.clone()).render(&mut text)?;
+    let text = text(&manual(page.clone()))?;
     let mut out = Screen::out();
-    out.write_all(&text)?;
+    out.write_all(text.as_bytes())?;
     out.flush()?;
     Ok(exit::DONE)
 }
@@ -71,8 +70,17 @@ fn write_all(memo: &Command, directory: &Path) -> std::io::Result<()> {
 
 /// Writes the page of a command and those of the commands below it.
 fn write_each(command: &Command, directory: &Path) -> std::io::Result<()> {
-    manual(command.clone()).generate_to(directory)?;
+    let page = manual(command.clone());
+    std::fs::write(directory.join(page.get_filename()), text(&page)?)?;
     command.get_subcommands().try_for_each(|below| write_each(below, directory))
+}
+
+/// The page. What stands behind the options in `--help` is called by what it is.
+fn text(page: &Man) -> std::io::Result<String> {
+    let mut text = Vec::new();
+    page.render(&mut text)?;
+    let text = String::from_utf8(text).map_err(std::io::Error::other)?;
+    Ok(text.replace("\n.SH EXTRA\n", "\n.SH DETAILS\n"))
 }
 
 fn manual(command: Command) -> Man {

@@ -418,7 +418,7 @@ impl Client {
                 outcome => return (Some(connection), outcome),
             }
         }
-        match self.connect(patience).await {
+        match self.connect(patience.or_anew()).await {
             Ok((mut connection, patience)) => {
                 let outcome = work.run(&mut connection, patience).await;
                 (Some(connection), outcome)

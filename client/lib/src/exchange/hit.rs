@@ -70,7 +70,7 @@ impl<'a> Wanted<'a> {
             Self::Call { identity, .. } => identity.key(),
             Self::Output { key, .. } => key,
         };
-        Expected { wanted: self, key }
+        Expected { wanted: self, key, is_withheld: false }
     }
 
     /// The scope of the call, if it is one.
@@ -103,9 +103,16 @@ impl<'a> Wanted<'a> {
 pub(crate) struct Expected<'a> {
     wanted: Wanted<'a>,
     key: Key,
+    /// Whether a hit withholds all outputs; else it withholds none.
+    is_withheld: bool,
 }
 
 impl Expected<'_> {
+    /// The same without the outputs' bytes.
+    pub(crate) const fn withheld(self) -> Self {
+        Self { is_withheld: true, ..self }
+    }
+
     /// The key that the answer must name.
     pub(crate) const fn key(&self) -> Key {
         self.key
@@ -190,7 +197,7 @@ pub(super) fn found(
     response: Response,
     payload_bytes: usize,
 ) -> Result<First, Error> {
-    let Expected { wanted, key } = expected;
+    let Expected { wanted, key, is_withheld } = expected;
     let hit = match response {
         Response::Miss(miss) if payload_bytes == 0 && miss.key == key => {
             return Ok(First::Miss { miss, settled: true });
@@ -208,6 +215,10 @@ pub(super) fn found(
     let mismatch = match described {
         Ok(outputs) => match wanted.mismatch(&outputs) {
             None => {
+                if hit.outputs.iter().any(|of| withholds(of) != is_withheld) {
+                    let wrong = if is_withheld { "brings" } else { "withholds" };
+                    return Err(Error::Protocol(format!("a hit that {wrong} its outputs")));
+                }
                 let transfer = Transfer::new(id, hit, outputs, payload_bytes)?;
                 return Ok(First::Hit(Box::new(transfer)));
             }
@@ -217,6 +228,10 @@ pub(super) fn found(
     };
     let miss = miss(key, MissReason::Corrupt, Some(mismatch));
     Ok(First::Miss { miss, settled: false })
+}
+
+fn withholds(output: &Output) -> bool {
+    output.delivery == Delivery::Withheld
 }
 
 fn describe(output: &Output) -> Result<OutputDescription, String> {
@@ -243,10 +258,7 @@ impl Transfer {
             }
             match output.delivery {
                 Delivery::Inline => inline = inline.saturating_add(output.bytes),
-                Delivery::Stream | Delivery::Sealed => {}
-                Delivery::Withheld => {
-                    return Err(Error::Protocol("a hit that withholds its outputs".into()));
-                }
+                Delivery::Stream | Delivery::Sealed | Delivery::Withheld => {}
             }
         }
         if inline != payload_bytes as u64 {
