@@ -8,7 +8,7 @@ use crate::key::Key;
 use crate::lease::{Claim, Release, Reserve};
 use crate::log::LogQuery;
 use crate::name;
-use crate::upkeep::Import;
+use crate::upkeep::{Announcement, Import};
 use crate::wire::{Decode, Encode};
 
 /// A request with the number that its replies carry.
@@ -104,6 +104,9 @@ pub enum Request {
     Collect,
     /// Remember a run of another store. Answered by `Put`.
     Import(Box<Import>),
+    /// What would come of this put? Answered by `Awaited`, or by `Put` if there is such an entry,
+    /// or by the error that the put would end with. Only with [`crate::handshake::ANNOUNCE`].
+    Announce(Box<Announcement>),
 }
 
 /// A lookup.

@@ -95,6 +95,8 @@ pub enum Response {
     Verified(Box<VerifyReport>),
     /// What a collection brought.
     Collected(CollectReport),
+    /// The uploads of a run that was announced may come, and then its put.
+    Awaited,
 }
 
 /// A hit.

@@ -4,6 +4,7 @@
 
 mod autostart;
 mod budgets;
+mod budgets_uploads;
 mod bystander;
 mod cli;
 mod cli_arguments;

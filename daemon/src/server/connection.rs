@@ -84,8 +84,8 @@ impl Connection {
             budgets,
             lessee: service.connect(),
             service,
+            uploads: Uploads::new(peer.uid),
             peer,
-            uploads: Uploads::default(),
             in_flight: Arc::new(Semaphore::new(REQUESTS_IN_FLIGHT_MAX as usize)),
             waits: Arc::new(Semaphore::new(dispatch::WAITS_MAX)),
             jobs: TaskTracker::new(),
@@ -168,6 +168,15 @@ impl Connection {
                     self.replies.send(id, answer, Vec::new()).await?;
                 }
                 return Ok(());
+            }
+            dispatch::Step::Announce(announced) => {
+                let uploads = &mut self.uploads;
+                let reply = dispatch::announce(&self.service, &self.peer, uploads, *announced);
+                let reply = reply.await;
+                // The put that comes is what is written down.
+                let account = account.filter(|_| !matches!(reply.response, Response::Awaited));
+                let (service, peer, replies) = (&self.service, &self.peer, &self.replies);
+                return Ok(answer(service, peer, replies, id, account, reply, None).await?);
             }
             dispatch::Step::Put(put, imported) => {
                 match dispatch::gather(&mut self.uploads, *put, imported, &job.payload) {

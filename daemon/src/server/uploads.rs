@@ -3,7 +3,8 @@
 //! **Invariants.** Nothing of an upload is visible until a put uses it; what is not used is gone
 //! when the connection is. An upload that has lost any of its bytes stays failed until that has
 //! been told. Each gathers a chunk in memory, with a share of the budget; one that is slow while
-//! others wait for memory is given up.
+//! others wait for memory is given up. What was promised to the uploads of a put that was announced
+//! is theirs, until that put comes or another is announced.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use memod_protocol::limits::{BLOB_BYTES_MAX, CHUNK_BYTES, UPLOADS_OPEN_MAX};
 use memod_protocol::{Digest, ErrorCode, Response, WireError};
-use memod_store::{Prepared, Upload};
+use memod_store::{Prepared, Promise, Upload, Uploader};
 use tokio::time::Instant;
 
 use super::budget::{Budget, PRESSED_PATIENCE, Pressure, Share};
@@ -26,9 +27,13 @@ const OPENING_TIMEOUT: Duration = Duration::from_secs(5);
 const SLOW_BYTES: u64 = 1024 * 1024;
 
 /// The uploads of one connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Uploads {
+    /// Whose they are.
+    uid: u32,
     by_number: HashMap<u32, State>,
+    /// What was promised to those of these numbers.
+    promised: Option<(Vec<u32>, Promise)>,
 }
 
 enum State {
@@ -72,6 +77,22 @@ impl std::fmt::Debug for State {
 }
 
 impl Uploads {
+    /// None yet, of this user.
+    pub(crate) fn new(uid: u32) -> Self {
+        Self { uid, by_number: HashMap::new(), promised: None }
+    }
+
+    /// From now on this is promised to the uploads of these numbers, and nothing to others.
+    pub(crate) fn promise(&mut self, numbers: Vec<u32>, promise: Option<Promise>) {
+        self.promised = promise.map(|promise| (numbers, promise));
+    }
+
+    /// Who is to own the upload of this number.
+    fn uploader(&self, number: u32) -> Uploader {
+        let promised = self.promised.as_ref().filter(|(numbers, _)| numbers.contains(&number));
+        Uploader { uid: Some(self.uid), promise: promised.map(|(_, promise)| promise.clone()) }
+    }
+
     /// Whether there is none.
     pub(crate) fn is_empty(&self) -> bool {
         self.by_number.is_empty()
@@ -96,7 +117,7 @@ impl Uploads {
             Some(failed @ State::Failed(_)) => failed,
             None => match self.open(budget).await {
                 Ok(share) => {
-                    let upload = service.begin_upload();
+                    let upload = service.begin_upload(self.uploader(number));
                     append(service, upload, 0, payload, (Instant::now(), share)).await
                 }
                 Err(error) => State::Failed(error),
@@ -146,7 +167,7 @@ impl Uploads {
             Some(State::Ended { .. }) => return Err(invalid("upload", "has been ended already")),
             None => {
                 self.check_count()?;
-                (service.begin_upload(), None)
+                (service.begin_upload(self.uploader(number)), None)
             }
         };
         let prepared = service.finish_upload(upload).await?;
@@ -171,6 +192,7 @@ impl Uploads {
     /// # Errors
     /// If there is none of that number.
     pub(crate) fn take(&mut self, number: u32) -> Result<Prepared, WireError> {
+        self.promised.take_if(|(numbers, _)| numbers.contains(&number));
         match self.by_number.remove(&number) {
             Some(State::Ended { prepared, .. }) => Ok(prepared),
             other => {

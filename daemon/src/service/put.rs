@@ -10,10 +10,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use memod_protocol::name::{self, label};
 use memod_protocol::{
-    ErrorCode, Interface, InvalidArgument, Literal, LiteralType, NewOutput, Provenance, Put,
-    Response, RunClaim, WireError,
+    Announcement, ErrorCode, Interface, InvalidArgument, Literal, LiteralType, NewOutput,
+    Provenance, Put, PutOutcome, Response, RunClaim, WireError,
 };
-use memod_store::{NewEntry, Prepared, Replace, StoreError, Upload};
+use memod_store::{NewEntry, Prepared, Promise, Replace, StoreError, Upload, Uploader};
 
 use super::reply::{Reply, store_error};
 use super::{Service, clock, pool};
@@ -43,9 +43,47 @@ pub(crate) enum OutputContent {
 }
 
 impl Service {
+    /// What would come of a put whose outputs are still to be uploaded: what it would be answered,
+    /// or `Awaited`, with what is promised to its uploads.
+    ///
+    /// # Errors
+    /// As of the put, as far as can be told.
+    pub(crate) async fn announce(
+        self: &Arc<Self>,
+        peer: &Peer,
+        announced: Announcement,
+    ) -> Result<(Reply, Option<Promise>), WireError> {
+        let Announcement { put, writer_uid } = announced;
+        put.call.check()?;
+        put.run.check()?;
+        if writer_uid.is_some() {
+            self.access.check_administer(peer)?;
+        }
+        check_call(&put, &put.interface.parse()?)?;
+        let (key, uid) = (put.call.key(), writer_uid.unwrap_or(peer.uid));
+        let max_age_ms = if writer_uid.is_some() { Some(0) } else { put.max_age_ms };
+        let replace = self.replace(put.overwrite, max_age_ms);
+        let service = Arc::clone(self);
+        let (made, promise) = pool::run(move || {
+            let made = service.store.made(&key)?;
+            if let Some(made) = made.filter(|made| !replace.replaces(made.created_at_ms)) {
+                return Ok((Some(made), None));
+            }
+            let bytes = put.outputs.iter().map(|output| output.bytes).fold(0, u64::saturating_add);
+            Ok((None, service.store.announce(&put.call.scope, uid, bytes)?))
+        })
+        .await?
+        .map_err(store_error)?;
+        let response = match made {
+            Some(made) => Response::Put(PutOutcome::Exists(made)),
+            None => Response::Awaited,
+        };
+        Ok((Reply::from(response).about(key), promise))
+    }
+
     /// Opens an upload.
-    pub(crate) fn begin_upload(&self) -> Upload {
-        self.store.begin_upload()
+    pub(crate) fn begin_upload(&self, by: Uploader) -> Upload {
+        self.store.begin_upload_by(by)
     }
 
     /// Appends to an upload.

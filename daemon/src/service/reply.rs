@@ -112,8 +112,16 @@ pub(crate) fn store_error(error: StoreError) -> WireError {
         StoreError::DiskFull { .. } => {
             WireError::new(ErrorCode::OverBudget, error.to_string()).with_hint("make room on it")
         }
+        StoreError::StoreFull { uploading: 1.., .. } => over_budget(&error)
+            .with_hint("wait until other uploads have ended, or set a larger store_bytes_max"),
         StoreError::StoreFull { .. } => over_budget(&error)
             .with_hint("set a larger store_bytes_max, or remove entries with `memo rm`"),
+        StoreError::EntryTooLarge { .. } => over_budget(&error)
+            .with_hint("set a larger store_bytes_max or store_bytes_low, or store less"),
+        StoreError::UploadsFull { .. } => over_budget(&error).with_hint(
+            "wait until other uploads have ended, use a client that announces its puts, or set a \
+             larger store_bytes_max",
+        ),
         StoreError::ScopeFull { .. } => over_budget(&error).with_hint(
             "set a larger scope_bytes or scope_bytes_max, or remove entries of it with `memo rm`",
         ),

@@ -1,13 +1,22 @@
 //! Everything about an entry but its outputs' bytes.
 
 use memod_protocol::wire::{self, Decode};
-use memod_protocol::{Delivery, EntryDetail, Key, Output};
+use memod_protocol::{Delivery, EntryDetail, Key, Output, Provenance};
 
 use crate::error::StoreError;
 use crate::record::{EntryRecord, TaskRecord};
 use crate::rocks::{Read, Reads, Tier};
 use crate::schema::{Column, task_key};
 use crate::store::Shared;
+
+/// Who made an entry; none if there is none, or none that can be read.
+pub(crate) fn made(shared: &Shared, key: &Key) -> Result<Option<Provenance>, StoreError> {
+    match record::<EntryRecord>(&shared.db, Column::Entries, key.as_bytes()) {
+        Ok(entry) => Ok(entry.map(|entry| entry.provenance)),
+        Err(StoreError::Damaged { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
 
 pub(crate) fn describe(shared: &Shared, key: &Key) -> Result<Option<EntryDetail>, StoreError> {
     let view = shared.db.view();

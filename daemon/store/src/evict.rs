@@ -9,7 +9,9 @@
 //! than half of it: if that does not help, it is not the store that fills the disk.
 //!
 //! **Invariants.** An entry that is evicted leaves a grave that says so, in the batch in which it
-//! goes. What is evicted for a scope or a user that has used up its budget is its own.
+//! goes. What is evicted for a scope or a user that has used up its budget is its own. What the last
+//! group has stored does not go between that and the next, as long as something else can: nobody is
+//! told that an entry is stored which is evicted at once.
 //!
 //! **Does not** know how much may be stored ([`crate::budgets`]), nor what an entry is worth
 //! ([`crate::policy`]).
@@ -58,6 +60,8 @@ pub(crate) struct Evictor {
     /// So many may be chosen from the pool before others are drawn.
     credit: usize,
     pub(crate) reuse: Reuse,
+    /// What the last group that stored anything has stored.
+    fresh: HashSet<Key>,
     /// Evict until the store has no more bytes than this.
     goal: Option<u64>,
     /// While there is too little room on the disk.
@@ -82,6 +86,7 @@ impl Evictor {
             pool: Vec::new(),
             credit: 0,
             reuse,
+            fresh: HashSet::new(),
             goal: None,
             shortage: None,
             folded: Instant::now(),
@@ -96,6 +101,13 @@ impl Evictor {
 
     fn forget_drawn(&mut self) {
         (self.pool, self.credit) = (Vec::new(), 0);
+    }
+
+    /// Entries have been stored, which are not to go at once.
+    pub(crate) fn shield(&mut self, fresh: Vec<Key>) {
+        if !fresh.is_empty() {
+            self.fresh = fresh.into_iter().collect();
+        }
     }
 
     pub(crate) fn learn(&mut self, learned: Vec<Learned>) {
@@ -141,8 +153,10 @@ impl Evictor {
         self.reuse.refresh();
         let (policy, now_ms) = (shared.budgets.policy, now_ms());
         let value = |drawn: &Drawn| policy.value(&drawn.candidate(shared, now_ms), &self.reuse);
+        let fresh = &self.fresh;
+        let drawn = pool.drain(..).filter(|drawn| !fresh.contains(&drawn.key));
         let mut valued: VecDeque<(f64, Drawn)> =
-            pool.drain(..).map(|drawn| (value(&drawn), drawn)).collect();
+            drawn.map(|drawn| (value(&drawn), drawn)).collect();
         valued.make_contiguous().sort_by(|(one, _), (other, _)| one.total_cmp(other));
         let (mut chosen, mut freed) = (Vec::new(), 0);
         while chosen.len() < count && freed < bytes {
@@ -185,6 +199,9 @@ impl Writer {
             let beyond = used.saturating_sub(goal);
             let evicted = self.evict(None, EVICT_SAMPLES_MAX, beyond);
             let now = self.shared.counters().total_bytes();
+            if evicted == 0 {
+                self.evictor.fresh.clear();
+            }
             if evicted == 0 || now <= goal {
                 self.evictor.goal = None;
                 return;
@@ -274,7 +291,10 @@ impl Writer {
     /// Evicts until there is room for a change that was refused. Whether there is.
     pub(crate) fn make_room(&mut self, full: &Full) -> bool {
         let Full::Budget { of, limit, need, .. } = full else { return false };
-        if need > limit {
+        self.evictor.fresh.clear();
+        // What uploads hold does not go by eviction.
+        let stays = if of.is_none() { self.loose.bytes() } else { 0 };
+        if need.saturating_add(stays) > *limit {
             return false;
         }
         // For a scope or a user with some slack, or each of its puts would have to wait.
@@ -303,6 +323,7 @@ impl Writer {
     /// Evicts down to the low water mark, however far above it the store is. Says how many went.
     pub(crate) fn shrink(&mut self) -> u64 {
         let Some(low) = self.shared.budgets.low() else { return 0 };
+        self.evictor.fresh.clear();
         let before = self.shared.counters().evicted_entries;
         loop {
             let beyond = self.shared.counters().total_bytes().saturating_sub(low);

@@ -39,6 +39,7 @@ use crate::schema::{
 };
 use crate::set_aside;
 use crate::store::Shared;
+use crate::uploading::Uploading;
 use crate::usage::Books;
 use crate::writer::Writer;
 
@@ -65,6 +66,7 @@ pub(crate) fn open(options: &Options) -> Result<(Arc<Shared>, JoinHandle<()>), O
         pins: Pins::default(),
         budgets: options.budgets.clone(),
         books: Books::default(),
+        uploading: Uploading::default(),
         touches: Touches::new(),
         collector: Collector::default(),
         disk: Disk::new(path, options.budgets.disk_reserve_bytes),

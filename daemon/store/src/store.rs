@@ -9,7 +9,9 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use memod_protocol::{CallIdentity, EntryDetail, Filter, InterfaceText, Key, Nearest, PutOutcome};
+use memod_protocol::{
+    CallIdentity, EntryDetail, Filter, InterfaceText, Key, Nearest, Provenance, PutOutcome, Scope,
+};
 
 use crate::budgets::Budgets;
 use crate::collect::{self, Collected, Collector};
@@ -34,7 +36,8 @@ use crate::recount::{self, Recount};
 use crate::rocks::{Database, Read, Reads, Tier};
 use crate::scan::{self, Page};
 use crate::schema::{Column, FORMAT, note_key};
-use crate::upload::{Prepared, Upload};
+use crate::upload::{Prepared, Upload, Uploader};
+use crate::uploading::{self, Promise, Uploading};
 use crate::usage::{self, Books, Usages};
 
 /// An open store. Clones are the same store; when the last one goes, it is closed.
@@ -56,6 +59,7 @@ pub(crate) struct Shared {
     pub(crate) pins: Pins,
     pub(crate) budgets: Budgets,
     pub(crate) books: Books,
+    pub(crate) uploading: Uploading,
     pub(crate) touches: Touches,
     pub(crate) disk: Disk,
     pub(crate) collector: Collector,
@@ -183,6 +187,14 @@ impl Store {
         describe::describe(self.shared(), key)
     }
 
+    /// Who made the entry of a key, if there is one that can be read.
+    ///
+    /// # Errors
+    /// If the disk cannot be read.
+    pub fn made(&self, key: &Key) -> Result<Option<Provenance>, StoreError> {
+        describe::made(self.shared(), key)
+    }
+
     /// The entries of the call's task that differ least from the call, each with everything in
     /// which it differs: fewest differences first, then the newest. Of any scope, cache version and
     /// signature; an entry of the call's own key is left out. At most `limit`, and never more than
@@ -228,7 +240,28 @@ impl Store {
     /// Begins content that arrives in pieces.
     #[must_use]
     pub fn begin_upload(&self) -> Upload {
-        Upload::new(Arc::clone(self.shared()))
+        self.begin_upload_by(Uploader::default())
+    }
+
+    /// The same, of a user or for a run that was announced.
+    #[must_use]
+    pub fn begin_upload_by(&self, by: Uploader) -> Upload {
+        Upload::new(Arc::clone(self.shared()), by)
+    }
+
+    /// Judges a run before its outputs, which have so many bytes together, are uploaded, and
+    /// promises room for them: entries are evicted for it as for a put. None if so much has been
+    /// promised to others that nothing more can be; then it is uploaded as if it was not announced.
+    ///
+    /// # Errors
+    /// If it would be refused whatever is evicted.
+    pub fn announce(
+        &self,
+        scope: &Scope,
+        uid: u32,
+        bytes: u64,
+    ) -> Result<Option<Promise>, StoreError> {
+        uploading::announce(self.shared(), scope, uid, bytes)
     }
 
     fn push(&self, mutation: Mutation) {

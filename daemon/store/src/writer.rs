@@ -220,6 +220,7 @@ impl Writer {
                 *shared.counters.lock().unwrap_or_else(PoisonError::into_inner) = sealed.counters;
                 shared.books.note(sealed.usages);
                 self.evictor.learn(sealed.learned);
+                self.evictor.shield(sealed.fresh);
                 self.reserved = sealed.reserved;
                 self.loose.add(sealed.loose);
                 self.loose.forget(sealed.reaped);

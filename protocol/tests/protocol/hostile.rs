@@ -170,8 +170,8 @@ fn unknown_kinds_are_refused() {
     refuses(&[1, 18, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9]);
     refuses(&[&[1, 17][..], &[7; 32], &[0, 1], &[7; 32], &[0, 1, 4]].concat());
     refuses(&[1, 20, 1, 3]);
-    refuses(&[1, 23]);
-    assert!(decode::<RequestHeader>(&[1, 22]).is_err());
+    refuses(&[1, 24]);
+    assert!(decode::<RequestHeader>(&[1, 23]).is_err());
     assert!(decode::<RequestHeader>(&[1, 19, 2]).is_err());
     assert!(decode::<RequestHeader>(&[1, 16, 0, 0, 1, 9, 0, 0, 0, 0, 0]).is_err());
     // A boolean of a reservation, and of a release.

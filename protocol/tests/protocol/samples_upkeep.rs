@@ -1,8 +1,8 @@
 //! Messages about upkeep, with every optional part once there and once absent.
 
 use memod_protocol::{
-    BudgetOf, BudgetReport, BudgetRow, CollectReport, Import, Problem, Provenance, Put, Request,
-    Response, RunClaim, VerifyReport,
+    Announcement, BudgetOf, BudgetReport, BudgetRow, CollectReport, Import, Problem, Provenance,
+    Put, Request, Response, RunClaim, VerifyReport,
 };
 
 use crate::samples::{digest, identity, interface, key, provenance, put, scope};
@@ -34,6 +34,7 @@ fn bare_put() -> Put {
 /// Requests by name; the part in front of the first full stop is the variant.
 pub(crate) fn requests() -> Vec<(&'static str, Request)> {
     let import = |put, provenance| Request::Import(Box::new(Import { put, provenance }));
+    let announce = |put, writer_uid| Request::Announce(Box::new(Announcement { put, writer_uid }));
     vec![
         ("Budgets", Request::Budgets),
         ("Verify", Request::Verify { repair: false }),
@@ -41,6 +42,8 @@ pub(crate) fn requests() -> Vec<(&'static str, Request)> {
         ("Collect", Request::Collect),
         ("Import", import(put(), provenance())),
         ("Import.least", import(bare_put(), bare_provenance())),
+        ("Announce", announce(put(), Some(1000))),
+        ("Announce.least", announce(bare_put(), None)),
     ]
 }
 
@@ -92,5 +95,6 @@ pub(crate) fn responses() -> Vec<(&'static str, Response)> {
         ("Verified", Response::Verified(Box::new(verified()))),
         ("Verified.sound", Response::Verified(Box::default())),
         ("Collected", Response::Collected(collected)),
+        ("Awaited", Response::Awaited),
     ]
 }

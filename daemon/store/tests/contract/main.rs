@@ -22,4 +22,5 @@ mod nearest;
 mod opening;
 mod space;
 mod threads;
+mod uploads;
 mod verify;
