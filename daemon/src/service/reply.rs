@@ -132,6 +132,8 @@ pub(crate) fn store_error(error: StoreError) -> WireError {
         StoreError::DiskLow { .. } => over_budget(&error)
             .with_hint("make room on the disk, or set a smaller disk_reserve_bytes"),
         StoreError::Closed => WireError::new(ErrorCode::ShuttingDown, "the daemon is stopping"),
+        StoreError::Undescribed { .. } => WireError::new(ErrorCode::NotFound, error.to_string())
+            .with_hint("remove it with `memo rm`, so that it is computed again"),
         StoreError::InvalidCursor => WireError::new(ErrorCode::InvalidArgument, error.to_string()),
         other => {
             log_failure(&other);

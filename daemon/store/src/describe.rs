@@ -23,9 +23,13 @@ pub(crate) fn describe(shared: &Shared, key: &Key) -> Result<Option<EntryDetail>
     let entry: Option<EntryRecord> = record(&view, Column::Entries, key.as_bytes())?;
     let Some(entry) = entry else { return Ok(None) };
     let row = task_key(&entry.scope, &entry.task, &entry.cache_version, &entry.signature, key);
-    let task: TaskRecord = record(&view, Column::Tasks, &row)?.ok_or_else(|| {
-        StoreError::Damaged { what: format!("entry {key} has no row in the listing") }
-    })?;
+    let task: TaskRecord = match record(&view, Column::Tasks, &row) {
+        Ok(Some(task)) => task,
+        Ok(None) | Err(StoreError::Damaged { .. }) => {
+            return Err(StoreError::Undescribed { key: *key });
+        }
+        Err(error) => return Err(error),
+    };
     let outputs = entry.outputs.into_iter().map(|output| Output {
         name: output.name,
         literal_type: output.literal_type,

@@ -5,7 +5,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use memod_protocol::Scope;
+use memod_protocol::{Key, Scope};
 
 use crate::rocks::{RocksError, is_damage};
 
@@ -58,6 +58,17 @@ pub enum OpenError {
         path: PathBuf,
         /// What is wrong with it.
         detail: String,
+    },
+    /// Another user's folder.
+    #[error("{} belongs to user {owner}, and this is user {own}: start memod as that user, or name \
+        another data directory, or give it away with `chown -R {own}`", path.display())]
+    NotOwned {
+        /// The folder.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+        /// Who this is.
+        own: u32,
     },
     /// The folder holds something else.
     #[error("{} is not a memod store: it holds `{example}`; name an empty or a new directory",
@@ -213,6 +224,15 @@ pub enum StoreError {
     Damaged {
         /// What, and how.
         what: String,
+    },
+    /// An entry is there, and what describes it cannot be read.
+    #[error(
+        "the entry {key} is there and is served, but its row in the listing is damaged, so it cannot \
+         be described, explained or exported"
+    )]
+    Undescribed {
+        /// Which.
+        key: Key,
     },
     /// The store has been closed.
     #[error("the store is closed")]

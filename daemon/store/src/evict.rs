@@ -35,6 +35,7 @@ use crate::room::Full;
 use crate::sample::{Drawn, Sampler};
 use crate::schema::{Account, Column, META_REUSE};
 use crate::store::{Shared, now_ms};
+use crate::usage;
 use crate::writer::Writer;
 
 /// While there is too little room on the disk, one part in so many is evicted at a time.
@@ -62,6 +63,8 @@ pub(crate) struct Evictor {
     pub(crate) reuse: Reuse,
     /// What the last group that stored anything has stored.
     fresh: HashSet<Key>,
+    /// Scopes and users over their budgets, and down to how much of it they are to come.
+    over: Vec<(Account, u64)>,
     /// Evict until the store has no more bytes than this.
     goal: Option<u64>,
     /// While there is too little room on the disk.
@@ -87,6 +90,7 @@ impl Evictor {
             credit: 0,
             reuse,
             fresh: HashSet::new(),
+            over: Vec::new(),
             goal: None,
             shortage: None,
             folded: Instant::now(),
@@ -96,7 +100,7 @@ impl Evictor {
 
     /// Whether there is something to evict.
     pub(crate) fn is_at_work(&self) -> bool {
-        self.goal.is_some()
+        self.goal.is_some() || !self.over.is_empty()
     }
 
     fn forget_drawn(&mut self) {
@@ -182,6 +186,7 @@ impl Writer {
     /// a little if there was no group, so that the next one need not wait.
     pub(crate) fn evict_in_turn(&mut self, added: u64) {
         self.set_goal();
+        self.evict_over();
         let Some(goal) = self.evictor.goal else { return };
         let began = Instant::now();
         let before = self.shared.counters().total_bytes();
@@ -320,11 +325,51 @@ impl Writer {
         }
     }
 
-    /// Evicts down to the low water mark, however far above it the store is. Says how many went.
+    /// Looks which scopes and users have more than they may: a budget that was lowered, or content
+    /// that was inherited.
+    pub(crate) fn find_over(&mut self) {
+        let budgets = &self.shared.budgets;
+        let usages = match usage::usages(&self.shared.db, usize::MAX) {
+            Ok(usages) => usages,
+            Err(error) => {
+                tracing::warn!(%error, "what scopes and users have stored cannot be read");
+                return;
+            }
+        };
+        let scopes = usages.scopes.into_iter().map(|(scope, usage)| {
+            let limit = budgets.of_scope(&scope);
+            (Account::Scope(scope), usage, limit)
+        });
+        let users = usages.users.into_iter().map(|(uid, usage)| {
+            let limit = budgets.of_user(uid);
+            (Account::User(uid), usage, limit)
+        });
+        let over = scopes.chain(users).filter_map(|(account, usage, limit)| {
+            let limit = limit.filter(|limit| usage.bytes > *limit)?;
+            Some((account, limit - limit / 10))
+        });
+        self.evictor.over = over.collect();
+    }
+
+    /// Evicts some entries of a scope or a user that has more than it may.
+    fn evict_over(&mut self) {
+        let Some((account, aim)) = self.evictor.over.last().cloned() else { return };
+        let used = self.shared.books.load(&self.shared.db, &account).map_or(0, |usage| usage.bytes);
+        let beyond = used.saturating_sub(aim);
+        if beyond == 0 || self.evict(Some(&account), 1, beyond) == 0 {
+            self.evictor.over.pop();
+        }
+    }
+
+    /// Evicts down to the low water mark, and scopes and users to their budgets, however far above it the store is. Says how many went.
     pub(crate) fn shrink(&mut self) -> u64 {
-        let Some(low) = self.shared.budgets.low() else { return 0 };
         self.evictor.fresh.clear();
         let before = self.shared.counters().evicted_entries;
+        self.find_over();
+        while !self.evictor.over.is_empty() {
+            self.evict_over();
+        }
+        let low = self.shared.budgets.low().unwrap_or(u64::MAX);
         loop {
             let beyond = self.shared.counters().total_bytes().saturating_sub(low);
             if beyond == 0 || self.evict(None, EVICT_SAMPLES_MAX, beyond) == 0 {

@@ -90,6 +90,7 @@ mod set_aside;
 mod skip;
 mod store;
 mod task_groups;
+mod unlisted;
 #[cfg(test)]
 mod upgrade_tests;
 mod upload;

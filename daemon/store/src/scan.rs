@@ -1,8 +1,8 @@
 //! Lists entries.
 //!
-//! **Invariants.** A page reads rows of `tasks` only, at most [`LIST_LOOKS_MAX`] of them. The
-//! cursor is the key of the last row that was looked at, so nothing is listed twice or left out
-//! that stays put while pages are fetched.
+//! **Invariants.** A page reads rows of `tasks` only, at most [`LIST_LOOKS_MAX`] of them, unless a
+//! part of them cannot be read: see [`crate::unlisted`]. The cursor is the key of the last row that
+//! was looked at, so nothing is listed twice or left out that stays put while pages are fetched.
 
 use memod_protocol::limits::LIST_ROWS_MAX;
 use memod_protocol::{EntryRow, Filter, wire};
@@ -10,9 +10,11 @@ use memod_protocol::{EntryRow, Filter, wire};
 use crate::error::StoreError;
 use crate::limits::{LIST_BYTES_MAX, LIST_LOOKS_MAX, LIST_READ_BYTES_MAX};
 use crate::record::TaskRecord;
-use crate::rocks::Reads;
+use crate::rocks::{Reads, Rows, is_damage};
 use crate::schema::{Column, TaskKey, prefix_end, task_prefix};
+use crate::skip;
 use crate::store::Shared;
+use crate::unlisted::{self, Part};
 
 /// A page of a listing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -45,8 +47,21 @@ pub(crate) fn list(
     let limit = usize::try_from(limit.clamp(1, LIST_ROWS_MAX)).unwrap_or(1);
     let mut page = Page::default();
     let (mut looks, mut read_bytes, mut row_bytes) = (0, 0, 0);
-    let mut last: Option<Vec<u8>> = None;
-    while let Some((key, value)) = rows.row()? {
+    let mut last: Option<Vec<u8>> = cursor.map(<[u8]>::to_vec);
+    loop {
+        let (key, value) = match rows.row() {
+            Ok(Some(row)) => row,
+            Ok(None) => break,
+            Err(error) if is_damage(&error) => {
+                let selects = |row: &EntryRow| selects(filter, now_ms, row);
+                let damaged = Damaged { prefix: &prefix, selects: &selects, limit };
+                if damaged.list(shared, &mut rows, &mut page, &mut last)? {
+                    continue;
+                }
+                break;
+            }
+            Err(error) => return Err(error.into()),
+        };
         if page.rows.len() >= limit
             || looks >= LIST_LOOKS_MAX
             || read_bytes >= LIST_READ_BYTES_MAX
@@ -67,6 +82,49 @@ pub(crate) fn list(
         rows.forward();
     }
     Ok(page)
+}
+
+/// A part of the listing that cannot be read.
+struct Damaged<'a> {
+    prefix: &'a [u8],
+    selects: &'a dyn Fn(&EntryRow) -> bool,
+    /// Rows of the page.
+    limit: usize,
+}
+
+impl Damaged<'_> {
+    /// Lists the entries in it, as far as the page has room, and puts the walk behind it. False if
+    /// the page ends with it.
+    fn list(
+        &self,
+        shared: &Shared,
+        rows: &mut Rows<'_>,
+        page: &mut Page,
+        last: &mut Option<Vec<u8>>,
+    ) -> Result<bool, StoreError> {
+        let room = self.limit.saturating_sub(page.rows.len());
+        if room == 0 {
+            page.cursor.clone_from(last);
+            return Ok(false);
+        }
+        let behind = last.clone().unwrap_or_else(|| self.prefix.to_vec());
+        let goes_on = skip::damage(rows, &behind)?;
+        let before = if goes_on { rows.row()?.map(|(key, _)| key.to_vec()) } else { None };
+        let part = Part { prefix: self.prefix, behind: &behind, before: before.as_deref() };
+        let (found, more) = unlisted::rows(shared, &part, self.selects, room)?;
+        tracing::warn!(
+            entries = found.len(),
+            "a part of the listing cannot be read: entries are listed as they say themselves"
+        );
+        for (key, row) in found {
+            *last = Some(key);
+            page.rows.push(row);
+        }
+        if more {
+            page.cursor.clone_from(last);
+        }
+        Ok(!more && before.is_some())
+    }
 }
 
 fn entry_row(key: &[u8], value: &[u8]) -> Option<EntryRow> {

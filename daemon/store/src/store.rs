@@ -68,6 +68,7 @@ pub(crate) struct Shared {
     pub(crate) halt: Halt,
     pub(crate) path: PathBuf,
     pub(crate) id: String,
+    pub(crate) left_out: Vec<String>,
     pub(crate) _lock: Lock,
 }
 
@@ -84,7 +85,7 @@ impl Shared {
     /// Has a damaged entry removed, some time. If the writer has too much to do, the next reader
     /// will ask again.
     pub(crate) fn bury(&self, burial: Burial) {
-        tracing::warn!(key = %burial.key, cause = ?burial.cause, "removing a damaged entry");
+        tracing::debug!(key = %burial.key, cause = ?burial.cause, "removing a damaged entry");
         if !self.queue.offer(Mutation::Bury(burial)) {
             tracing::debug!("the writer is busy: the damaged entry stays for now");
         }
@@ -151,6 +152,13 @@ impl Store {
     #[must_use]
     pub fn id(&self) -> &str {
         &self.shared().id
+    }
+
+    /// What the database's log had that could not be read when the store was opened, in the words
+    /// of the database: what stood behind it is lost.
+    #[must_use]
+    pub fn left_out(&self) -> &[String] {
+        &self.shared().left_out
     }
 
     /// The format of the store on disk.

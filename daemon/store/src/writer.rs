@@ -93,6 +93,9 @@ impl Writer {
     /// Works until the queue is closed and empty.
     pub(crate) fn run(mut self) {
         let _refuse = RefuseRest(Arc::clone(&self.shared));
+        // What may be stored may be less than when it was stored.
+        self.find_over();
+        self.evict_in_turn(0);
         loop {
             let before = self.shared.counters().total_bytes();
             match self.shared.queue.take(Some(self.deadline())) {
