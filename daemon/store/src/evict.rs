@@ -9,9 +9,9 @@
 //! than half of it: if that does not help, it is not the store that fills the disk.
 //!
 //! **Invariants.** An entry that is evicted leaves a grave that says so, in the batch in which it
-//! goes. What is evicted for a scope or a user that has used up its budget is its own. What the last
-//! group has stored does not go between that and the next, as long as something else can: nobody is
-//! told that an entry is stored which is evicted at once.
+//! goes. What is evicted for a scope or a user that has used up its budget is its own. What the
+//! last group has stored does not go between that and the next, as long as something else can:
+//! nobody is told that an entry is stored which is evicted at once.
 //!
 //! **Does not** know how much may be stored ([`crate::budgets`]), nor what an entry is worth
 //! ([`crate::policy`]).
@@ -361,7 +361,8 @@ impl Writer {
         }
     }
 
-    /// Evicts down to the low water mark, and scopes and users to their budgets, however far above it the store is. Says how many went.
+    /// Evicts down to the low water mark, and scopes and users to their budgets, however far above
+    /// it the store is. Says how many went.
     pub(crate) fn shrink(&mut self) -> u64 {
         self.evictor.fresh.clear();
         let before = self.shared.counters().evicted_entries;

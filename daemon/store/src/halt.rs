@@ -121,8 +121,8 @@ fn tell(shared: &Shared, error: &io::Error) {
     let wanted = wanted(shared);
     let free = FileSystem::under(&shared.path).map_or(0, |of| of.free_bytes);
     tracing::error!(
-        "the disk cannot be written: {error}. It has {free} free bytes, and to go on the store needs \
-         {wanted}"
+        "the disk cannot be written: {error}. It has {free} free bytes, and to go on the store \
+         needs {wanted}"
     );
 }
 

@@ -143,8 +143,8 @@ fn open_database(options: &Options, database: &Path) -> Result<(Database, Meta),
     let left_out = left_out(database);
     for place in &left_out {
         tracing::error!(
-            "the end of a log of the store is lost: {place}. What was put behind that place, before \
-             the daemon ended the last time, is a miss now"
+            "the end of a log of the store is lost: {place}. What was put behind that place, \
+             before the daemon ended the last time, is a miss now"
         );
     }
     let meta = load_meta(path, &db)?;

@@ -136,8 +136,8 @@ impl Verification {
     fn tell_undescribed(&self, finds: &mut Finds) {
         if self.undescribed > 0 {
             let what = format!(
-                "the rows of {} entries in the listing cannot be read: they are served and stay, but \
-                 `memo why` does not know them, and `memo export` leaves them out",
+                "the rows of {} entries in the listing cannot be read: they are served and stay, \
+                 but `memo why` does not know them, and `memo export` leaves them out",
                 self.undescribed
             );
             finds.problems.insert(0, Problem { key: None, digest: None, what });
