@@ -16,8 +16,11 @@ pub const VERSIONS: &[u16] = &[1];
 /// Capability: descriptors may come with frames.
 pub const DESCRIPTORS: u64 = 1;
 
+/// Capability: puts whose outputs are uploaded may be announced.
+pub const ANNOUNCE: u64 = 2;
+
 /// The capabilities of this build.
-pub const CAPABILITIES: u64 = DESCRIPTORS;
+pub const CAPABILITIES: u64 = DESCRIPTORS | ANNOUNCE;
 
 /// What the client says first.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]

@@ -58,4 +58,6 @@ pub use response::{
     Response, ResponseHeader, Stats, Status, TaskStats,
 };
 pub use savings::{Savings, ScopeStats, UserStats};
-pub use upkeep::{BudgetOf, BudgetReport, BudgetRow, CollectReport, Import, Problem, VerifyReport};
+pub use upkeep::{
+    Announcement, BudgetOf, BudgetReport, BudgetRow, CollectReport, Import, Problem, VerifyReport,
+};

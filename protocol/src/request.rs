@@ -9,7 +9,7 @@ use crate::key::Key;
 use crate::lease::{Claim, Release, Reserve};
 use crate::log::LogQuery;
 use crate::name;
-use crate::upkeep::Import;
+use crate::upkeep::{Announcement, Import};
 use crate::wire::{Decode, Encode};
 
 /// A request with the number that its replies carry.
@@ -124,6 +124,9 @@ pub enum Request {
     /// A claim by who wants the lease, or to know of an entry, and not its outputs. Answered as
     /// `Claim`, but a `Hit` withholds them all, and counts for nobody.
     Await(Box<Claim>),
+    /// What would come of this put? Answered by `Awaited`, or by `Put` if there is such an entry,
+    /// or by the error that the put would end with. Only with [`crate::handshake::ANNOUNCE`].
+    Announce(Box<Announcement>),
 }
 
 impl Request {

@@ -98,6 +98,8 @@ pub enum Response {
     Collected(CollectReport),
     /// The board of a scope, if there is to be one.
     Board(Option<BoardOffer>),
+    /// The uploads of a run that was announced may come, and then its put.
+    Awaited,
 }
 
 impl Response {

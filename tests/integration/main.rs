@@ -5,6 +5,7 @@
 mod autostart;
 mod board;
 mod budgets;
+mod budgets_uploads;
 mod bystander;
 mod cli;
 mod cli_arguments;

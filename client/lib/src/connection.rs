@@ -21,7 +21,7 @@ use crate::exchange::ask::{Ask, Ping};
 use crate::exchange::board::AskBoard;
 use crate::exchange::claim::{Answer, answer};
 use crate::exchange::hit::{First, Step, Transfer, Wanted, first};
-use crate::exchange::put::{PutExchange, outcome};
+use crate::exchange::put::{PutExchange, announced, outcome};
 use crate::options::{ClaimFound, ClaimOptions, Found, LookupOptions, OutputSink, Wait};
 use crate::outputs::{Body, Prepared, unreadable};
 use crate::sealed::{file, mapped};
@@ -335,6 +335,9 @@ impl Connection {
         outputs: &mut [Prepared],
         patience: Patience,
     ) -> Result<PutOutcome, Error> {
+        if let Some(outcome) = self.announce(&put)? {
+            return Ok(outcome);
+        }
         let uploads = put.uploads();
         for index in &uploads {
             let output = outputs.get_mut(*index).expect("the plan is for these outputs");
@@ -354,6 +357,21 @@ impl Connection {
         let header = self.bare_header(patience)?;
         let outcome = outcome(id, &header)?;
         self.settled = true;
+        Ok(outcome)
+    }
+
+    /// Tells of a put with uploads; gives its outcome if there is to be none.
+    fn announce(&mut self, put: &PutExchange) -> Result<Option<PutOutcome>, Error> {
+        if !put.is_announced(&self.agreement) {
+            return Ok(None);
+        }
+        let patience = Patience::Stall(self.bounds.stall);
+        let id = self.begin();
+        let head = put.announce(id)?;
+        self.send(&head, &[], patience)?;
+        let header = self.bare_header(patience)?;
+        let outcome = announced(id, &header)?;
+        self.settled = outcome.is_some();
         Ok(outcome)
     }
 

@@ -178,6 +178,7 @@ impl Peer {
         loop {
             let (id, request, payload) = self.request()?;
             match request {
+                Request::Announce(_) => self.respond(id, Response::Awaited, b""),
                 Request::UploadData { .. } => uploaded.extend_from_slice(&payload),
                 Request::UploadEnd { .. } => {
                     let (digest, bytes) = (Digest::of(&uploaded), uploaded.len() as u64);

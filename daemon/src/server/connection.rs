@@ -187,6 +187,15 @@ impl Connection {
                 }
                 return Ok(());
             }
+            dispatch::Step::Announce(announced) => {
+                let uploads = &mut self.uploads;
+                let reply = dispatch::announce(&self.service, &self.peer, uploads, *announced);
+                let reply = reply.await;
+                // The put that comes is what is written down.
+                let account = account.filter(|_| !matches!(reply.response, Response::Awaited));
+                let (service, peer, replies) = (&self.service, &self.peer, &self.replies);
+                return Ok(answer(service, peer, replies, id, account, reply, None).await?);
+            }
             dispatch::Step::Put(put, imported) => {
                 match dispatch::gather(&mut self.uploads, *put, imported, &job.payload) {
                     Ok(gathered) => dispatch::Work::Put(Box::new(gathered)),

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use memod_protocol::limits::{CHUNK_BYTES, HEADER_BYTES_MAX, INLINE_BYTES_MAX};
 use memod_protocol::{
-    BoardHits, Digest, ErrorCode, Import, InvalidArgument, OutputSource, Provenance, Put, Request,
-    Response, Selector, WireError,
+    Announcement, BoardHits, Digest, ErrorCode, Import, InvalidArgument, NewOutput, OutputSource,
+    Provenance, Put, Request, Response, Selector, WireError,
 };
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -56,6 +56,8 @@ pub(crate) enum Step {
     Hits(Box<BoardHits>),
     /// The connection's uploads, then a task of its own. With a provenance, the run is another's.
     Put(Box<Put>, Option<Box<Provenance>>),
+    /// The service, then the connection's uploads.
+    Announce(Box<Announcement>),
 }
 
 /// What is done in a task of its own.
@@ -110,6 +112,7 @@ pub(crate) fn at_once(
         Request::UploadFile { upload, digest } => Step::Upload(UploadStep::File(upload, digest)),
         Request::UploadAbort { upload } => Step::Upload(UploadStep::Abort(upload)),
         Request::Put(put) => Step::Put(put, None),
+        Request::Announce(announced) => Step::Announce(announced),
         Request::Import(import) => {
             let Import { put, provenance } = *import;
             Step::Put(Box::new(put), Some(Box::new(provenance)))
@@ -170,6 +173,27 @@ pub(crate) async fn upload(
                 uploads.file((service, peer), number, digest, job.descriptors, budget).await;
             Ok(Some(stored.unwrap_or_else(Response::Error)))
         }
+    }
+}
+
+/// Answers what would come of a put, and keeps what was promised to its uploads.
+pub(crate) async fn announce(
+    service: &Arc<Service>,
+    peer: &Peer,
+    uploads: &mut Uploads,
+    announced: Announcement,
+) -> Reply {
+    let number = |output: &NewOutput| match output.source {
+        OutputSource::Upload(number) => Some(number),
+        OutputSource::Inline => None,
+    };
+    let numbers = announced.put.outputs.iter().filter_map(number).collect();
+    match service.announce(peer, announced).await {
+        Ok((reply, promise)) => {
+            uploads.promise(numbers, promise);
+            reply
+        }
+        Err(error) => Response::Error(error).into(),
     }
 }
 
@@ -339,6 +363,7 @@ async fn other(desk: &Desk<'_>, request: Request) -> Result<Reply, WireError> {
         | Request::Await(_)
         | Request::Put(_)
         | Request::Import(_)
+        | Request::Announce(_)
         | Request::UploadData { .. }
         | Request::UploadEnd { .. }
         | Request::UploadFile { .. }

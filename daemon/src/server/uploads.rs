@@ -3,7 +3,8 @@
 //! **Invariants.** Nothing of an upload is visible until a put uses it; what is not used is gone
 //! when the connection is. An upload that has lost any of its bytes stays failed until that has
 //! been told. Each gathers a chunk in memory, with a share of the budget; one that is slow while
-//! others wait for memory is given up.
+//! others wait for memory is given up. What was promised to the uploads of a put that was announced
+//! is theirs, until that put comes or another is announced.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use memod_protocol::limits::{BLOB_BYTES_MAX, CHUNK_BYTES, UPLOADS_OPEN_MAX};
 use memod_protocol::{Digest, ErrorCode, Response, WireError};
-use memod_store::{Prepared, Upload};
+use memod_store::{Prepared, Promise, Upload};
 use tokio::time::Instant;
 
 use super::budget::{Budget, PRESSED_PATIENCE, Pressure, Share};
@@ -31,6 +32,8 @@ const SLOW_BYTES: u64 = 1024 * 1024;
 #[derive(Debug, Default)]
 pub(crate) struct Uploads {
     by_number: HashMap<u32, State>,
+    /// What was promised to those of these numbers.
+    promised: Option<(Vec<u32>, Promise)>,
 }
 
 enum State {
@@ -74,6 +77,17 @@ impl std::fmt::Debug for State {
 }
 
 impl Uploads {
+    /// From now on this is promised to the uploads of these numbers, and nothing to others.
+    pub(crate) fn promise(&mut self, numbers: Vec<u32>, promise: Option<Promise>) {
+        self.promised = promise.map(|promise| (numbers, promise));
+    }
+
+    /// What was promised to the upload of this number.
+    fn promise_of(&self, number: u32) -> Option<Promise> {
+        let promised = self.promised.as_ref().filter(|(numbers, _)| numbers.contains(&number));
+        promised.map(|(_, promise)| promise.clone())
+    }
+
     /// Whether there is none.
     pub(crate) fn is_empty(&self) -> bool {
         self.by_number.is_empty()
@@ -96,7 +110,7 @@ impl Uploads {
             }
             Some(State::Ended { .. }) => State::Failed(invalid("upload", "has been ended already")),
             Some(failed @ State::Failed(_)) => failed,
-            None => match service.begin_upload(peer) {
+            None => match service.begin_upload(peer, self.promise_of(number)) {
                 Ok(upload) => match self.open(budget).await {
                     Ok(share) => {
                         let since = (Instant::now(), share);
@@ -151,7 +165,7 @@ impl Uploads {
             Some(State::Ended { .. }) => return Err(invalid("upload", "has been ended already")),
             None => {
                 self.check_count()?;
-                (service.begin_upload(peer)?, None)
+                (service.begin_upload(peer, self.promise_of(number))?, None)
             }
         };
         let prepared = service.finish_upload(peer, upload).await?;
@@ -176,7 +190,8 @@ impl Uploads {
         let share = self.open(budget).await?;
         let Descriptors { mut held, places } = descriptors;
         let descriptor = held.pop().expect("one came, or the connection had ended");
-        let prepared = service.upload_file(peer, descriptor).await?;
+        let upload = service.begin_upload(peer, self.promise_of(number))?;
+        let prepared = service.upload_file(peer, upload, descriptor).await?;
         drop(places);
         self.keep(number, prepared, Some(share), claimed)
     }
@@ -210,6 +225,7 @@ impl Uploads {
     /// # Errors
     /// If there is none of that number.
     pub(crate) fn take(&mut self, number: u32) -> Result<Prepared, WireError> {
+        self.promised.take_if(|(numbers, _)| numbers.contains(&number));
         match self.by_number.remove(&number) {
             Some(State::Ended { prepared, .. }) => Ok(prepared),
             other => {

@@ -41,6 +41,8 @@ impl Account {
             Request::Await(claim) => (Verb::Reserve, Some(&claim.lookup.call), None),
             Request::Put(put) => (Verb::Put, Some(&put.call), None),
             Request::Import(import) => (Verb::Put, Some(&import.put.call), None),
+            // The end of the put, unless it is awaited.
+            Request::Announce(of) => (Verb::Put, Some(&of.put.call), None),
             Request::Reserve(reserve) => (Verb::Reserve, Some(&reserve.call), None),
             Request::Release(release) => (Verb::Release, Some(&release.call), None),
             Request::Why(why) => (Verb::Why, Some(&why.lookup.call), None),

@@ -13,13 +13,13 @@ use bytes::{Bytes, BytesMut};
 use memod_descriptors::{ForeignFile, MemoryError};
 use memod_protocol::limits::{BLOB_BYTES_MAX, CHUNK_BYTES};
 use memod_protocol::{ErrorCode, InvalidArgument, WireError};
-use memod_store::Prepared;
+use memod_store::{Prepared, Upload};
 
 use super::{Service, pool};
 use crate::server::Peer;
 
 impl Service {
-    /// Stores the content of a file as an upload does.
+    /// Stores the content of a file by an upload that has been opened.
     ///
     /// # Errors
     /// If it is no memory file, is too long, has holes or gets shorter, or if the store cannot take
@@ -27,9 +27,9 @@ impl Service {
     pub(crate) async fn upload_file(
         &self,
         peer: &Peer,
+        mut upload: Upload,
         descriptor: OwnedFd,
     ) -> Result<Prepared, WireError> {
-        let mut upload = self.begin_upload(peer)?;
         let file = Arc::new(ForeignFile::new(descriptor).map_err(unfit)?);
         let bytes = file.bytes();
         if bytes > BLOB_BYTES_MAX {

@@ -172,15 +172,14 @@ impl Service {
             // A memory lookup that would block has been sent on; nothing is known of the key.
             Found::Unknown | Found::WouldBlock => miss(key, MissReason::NeverSeen),
             Found::Corrupt { detail } => {
+                tracing::warn!(%key, detail, "an entry is bad and is buried");
                 Miss { detail: Some(detail), ..miss(key, MissReason::Corrupt) }
             }
             Found::BlobMissing { detail } => {
+                tracing::warn!(%key, detail, "an entry has lost content and is buried");
                 Miss { detail: Some(detail), ..miss(key, MissReason::BlobMissing) }
             }
         };
-        if matches!(miss.reason, MissReason::Corrupt | MissReason::BlobMissing) {
-            tracing::warn!(%key, detail = ?miss.detail, "an entry is bad and is buried");
-        }
         Response::Miss(miss).into()
     }
 

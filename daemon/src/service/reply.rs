@@ -137,9 +137,20 @@ pub(crate) fn store_error(error: StoreError) -> WireError {
         StoreError::DiskFull { .. } => {
             WireError::new(ErrorCode::OverBudget, error.to_string()).with_hint("make room on it")
         }
+        StoreError::StoreFull { uploading: 1.., .. } => over_budget(&error).with_hint(
+            "wait until other uploads have ended; who administers it can set a larger \
+             store_bytes_max",
+        ),
         StoreError::StoreFull { .. } => over_budget(&error).with_hint(
             "who administers it can set a larger store_bytes_max, or remove entries with `memo \
-                 rm`",
+             rm`",
+        ),
+        StoreError::EntryTooLarge { .. } => over_budget(&error).with_hint(
+            "store less; who administers it can set a larger store_bytes_max or store_bytes_low",
+        ),
+        StoreError::UploadsFull { .. } => over_budget(&error).with_hint(
+            "wait until other uploads have ended, or use a client that announces its puts; who \
+             administers it can set a larger store_bytes_max",
         ),
         StoreError::ScopeFull { .. } => over_budget(&error).with_hint(
             "who administers it can set a larger scope_bytes or scope_bytes_max, or remove entries \
@@ -152,6 +163,8 @@ pub(crate) fn store_error(error: StoreError) -> WireError {
         StoreError::DiskLow { .. } => over_budget(&error)
             .with_hint("make room on the disk, or set a smaller disk_reserve_bytes"),
         StoreError::Closed => WireError::new(ErrorCode::ShuttingDown, "the daemon is stopping"),
+        StoreError::Undescribed { .. } => WireError::new(ErrorCode::NotFound, error.to_string())
+            .with_hint("remove it with `memo rm`, so that it is computed again"),
         StoreError::InvalidCursor => WireError::new(ErrorCode::InvalidArgument, error.to_string()),
         other => {
             log_failure(&other);

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use memod_protocol::{
-    CallIdentity, EntryDetail, Filter, InterfaceText, Key, Nearest, PutOutcome, Scope,
+    CallIdentity, EntryDetail, Filter, InterfaceText, Key, Nearest, Provenance, PutOutcome, Scope,
 };
 
 use crate::budgets::Budgets;
@@ -36,7 +36,8 @@ use crate::recount::{self, Recount};
 use crate::rocks::{Database, Read, Reads, Tier};
 use crate::scan::{self, Page};
 use crate::schema::{Column, FORMAT, note_key};
-use crate::upload::{Prepared, Upload};
+use crate::upload::{Prepared, Upload, Uploader};
+use crate::uploading::{self, Promise, Uploading};
 use crate::usage::{self, Books, Usages};
 
 /// An open store. Clones are the same store; when the last one goes, it is closed.
@@ -58,6 +59,7 @@ pub(crate) struct Shared {
     pub(crate) pins: Pins,
     pub(crate) budgets: RwLock<Arc<Budgets>>,
     pub(crate) books: Books,
+    pub(crate) uploading: Uploading,
     pub(crate) touches: Touches,
     pub(crate) disk: Disk,
     pub(crate) collector: Collector,
@@ -66,6 +68,7 @@ pub(crate) struct Shared {
     pub(crate) halt: Halt,
     pub(crate) path: PathBuf,
     pub(crate) id: String,
+    pub(crate) left_out: Vec<String>,
     pub(crate) _lock: Lock,
 }
 
@@ -87,7 +90,7 @@ impl Shared {
     /// Has a damaged entry removed, some time. If the writer has too much to do, the next reader
     /// will ask again.
     pub(crate) fn bury(&self, burial: Burial) {
-        tracing::warn!(key = %burial.key, cause = ?burial.cause, "removing a damaged entry");
+        tracing::debug!(key = %burial.key, cause = ?burial.cause, "removing a damaged entry");
         if !self.queue.offer(Mutation::Bury(burial)) {
             tracing::debug!("the writer is busy: the damaged entry stays for now");
         }
@@ -156,6 +159,13 @@ impl Store {
         &self.shared().id
     }
 
+    /// What the database's log had that could not be read when the store was opened, in the words
+    /// of the database: what stood behind it is lost.
+    #[must_use]
+    pub fn left_out(&self) -> &[String] {
+        &self.shared().left_out
+    }
+
     /// The format of the store on disk.
     #[must_use]
     pub fn format(&self) -> u32 {
@@ -196,6 +206,14 @@ impl Store {
     /// If the entry cannot be read.
     pub fn scope(&self, key: &Key) -> Result<Option<Scope>, StoreError> {
         describe::scope(self.shared(), key)
+    }
+
+    /// Who made the entry of a key, if there is one that can be read.
+    ///
+    /// # Errors
+    /// If the disk cannot be read.
+    pub fn made(&self, key: &Key) -> Result<Option<Provenance>, StoreError> {
+        describe::made(self.shared(), key)
     }
 
     /// The entries of the call's task that differ least from the call, each with everything in
@@ -273,7 +291,28 @@ impl Store {
     /// Begins content that arrives in pieces.
     #[must_use]
     pub fn begin_upload(&self) -> Upload {
-        Upload::new(Arc::clone(self.shared()))
+        self.begin_upload_by(Uploader::default())
+    }
+
+    /// The same, of a user or for a run that was announced.
+    #[must_use]
+    pub fn begin_upload_by(&self, by: Uploader) -> Upload {
+        Upload::new(Arc::clone(self.shared()), by)
+    }
+
+    /// Judges a run before its outputs, which have so many bytes together, are uploaded, and
+    /// promises room for them: entries are evicted for it as for a put. None if so much has been
+    /// promised to others that nothing more can be; then it is uploaded as if it was not announced.
+    ///
+    /// # Errors
+    /// If it would be refused whatever is evicted.
+    pub fn announce(
+        &self,
+        scope: &Scope,
+        uid: u32,
+        bytes: u64,
+    ) -> Result<Option<Promise>, StoreError> {
+        uploading::announce(self.shared(), scope, uid, bytes)
     }
 
     fn push(&self, mutation: Mutation) {
@@ -353,8 +392,7 @@ impl Store {
         self.shared().budgets()
     }
 
-    /// Goes over to other budgets. What is stored beyond them goes when the writer makes room: for
-    /// the store at once, for a scope or a user with the next put there.
+    /// Goes over to other budgets. What is stored beyond them is evicted at once, in small steps.
     pub fn set_budgets(&self, budgets: Budgets) {
         let shared = self.shared();
         shared.disk.set_reserve(budgets.disk_reserve_bytes);

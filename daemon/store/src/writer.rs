@@ -93,6 +93,8 @@ impl Writer {
     /// Works until the queue is closed and empty.
     pub(crate) fn run(mut self) {
         let _refuse = RefuseRest(Arc::clone(&self.shared));
+        // What may be stored may be less than when it was stored.
+        self.evict_in_turn(0);
         loop {
             let before = self.shared.counters().total_bytes();
             match self.shared.queue.take(Some(self.deadline())) {
@@ -220,6 +222,7 @@ impl Writer {
                 *shared.counters.lock().unwrap_or_else(PoisonError::into_inner) = sealed.counters;
                 shared.books.note(sealed.usages);
                 self.evictor.learn(sealed.learned);
+                self.evictor.shield(sealed.fresh);
                 self.reserved = sealed.reserved;
                 self.loose.add(sealed.loose);
                 self.loose.forget(sealed.reaped);

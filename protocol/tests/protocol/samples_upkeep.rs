@@ -1,8 +1,8 @@
 //! Messages about upkeep and boards, with every optional part once there and once absent.
 
 use memod_protocol::{
-    BoardHit, BoardHits, BoardOffer, BudgetOf, BudgetReport, BudgetRow, CollectReport, Import,
-    Problem, Provenance, Put, Request, Response, RunClaim, VerifyReport,
+    Announcement, BoardHit, BoardHits, BoardOffer, BudgetOf, BudgetReport, BudgetRow,
+    CollectReport, Import, Problem, Provenance, Put, Request, Response, RunClaim, VerifyReport,
 };
 
 use crate::samples::{digest, identity, interface, key, provenance, put, scope};
@@ -37,6 +37,7 @@ pub(crate) fn requests() -> Vec<(&'static str, Request)> {
     let board_hits = |hits| Request::BoardHits(Box::new(BoardHits { scope: scope(), hits }));
     let hit =
         |count, took_us| BoardHit { key: key(0x4b), count, last_ms: 1_700_000_000_000, took_us };
+    let announce = |put, writer_uid| Request::Announce(Box::new(Announcement { put, writer_uid }));
     vec![
         ("Budgets", Request::Budgets),
         ("Verify", Request::Verify { repair: false }),
@@ -47,6 +48,8 @@ pub(crate) fn requests() -> Vec<(&'static str, Request)> {
         ("Board", Request::Board { scope: scope() }),
         ("BoardHits", board_hits(vec![hit(1, 250), hit(65_536, 251)])),
         ("BoardHits.none", board_hits(Vec::new())),
+        ("Announce", announce(put(), Some(1000))),
+        ("Announce.least", announce(bare_put(), None)),
     ]
 }
 
@@ -100,5 +103,6 @@ pub(crate) fn responses() -> Vec<(&'static str, Response)> {
         ("Collected", Response::Collected(collected)),
         ("Board", Response::Board(Some(BoardOffer { id: 250, bytes: 8 << 20 }))),
         ("Board.none", Response::Board(None)),
+        ("Awaited", Response::Awaited),
     ]
 }

@@ -1,8 +1,8 @@
 //! Arbitrary messages about upkeep and boards.
 
 use memod_protocol::{
-    BoardHit, BoardHits, BoardOffer, BudgetOf, BudgetReport, BudgetRow, CollectReport, Import,
-    Problem, Request, Response, VerifyReport,
+    Announcement, BoardHit, BoardHits, BoardOffer, BudgetOf, BudgetReport, BudgetRow,
+    CollectReport, Import, Problem, Request, Response, VerifyReport,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -22,6 +22,9 @@ pub(crate) fn request() -> impl Strategy<Value = Request> {
         Just(Request::Collect),
         (put(), provenance())
             .prop_map(|(put, provenance)| Request::Import(Box::new(Import { put, provenance }))),
+        (put(), perhaps(any::<u32>())).prop_map(|(put, writer_uid)| {
+            Request::Announce(Box::new(Announcement { put, writer_uid }))
+        }),
     ]
 }
 
@@ -80,5 +83,6 @@ pub(crate) fn response() -> impl Strategy<Value = Response> {
         budgets().prop_map(|report| Response::Budgets(Box::new(report))),
         verified().prop_map(|report| Response::Verified(Box::new(report))),
         collected.prop_map(Response::Collected),
+        Just(Response::Awaited),
     ]
 }

@@ -37,6 +37,32 @@ fn a_missing_data_directory_is_made_with_its_parents() {
 }
 
 #[test]
+fn another_users_data_directory_is_refused_also_for_root() {
+    if !nix::unistd::Uid::effective().is_root() {
+        eprintln!("only root can give a folder away: this is not tested");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    std::os::unix::fs::chown(folder.path(), Some(12_345), None).unwrap();
+    let path = folder.path().display().to_string();
+    let parts = [path.as_str(), "belongs to user 12345", "this is user 0", "chown -R 0"];
+    assert_refused(refused_at(folder.path()), 1, &parts);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing was written there");
+}
+
+#[test]
+fn a_data_directory_that_others_can_write_is_warned_of() {
+    let mut daemon = Setup::new().prepare();
+    let open = daemon.folder().join("open");
+    fs::create_dir(&open).unwrap();
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
+    daemon.store_in(&open);
+    daemon.start().unwrap();
+    let log = daemon.log();
+    assert!(log.contains("others than its owner can write") && log.contains("go-w"), "{log}");
+}
+
+#[test]
 fn a_data_directory_that_is_a_file_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("data");

@@ -21,7 +21,7 @@ use crate::error::Error;
 use crate::exchange::ask::{Ask, Ping};
 use crate::exchange::claim::{Answer, answer};
 use crate::exchange::hit::{First, Step, Transfer, Wanted, first};
-use crate::exchange::put::{PutExchange, outcome};
+use crate::exchange::put::{PutExchange, announced, outcome};
 use crate::exchange::{self};
 use crate::options::{ClaimFound, Found, LookupOptions};
 use crate::outputs::{Body, Prepared, unreadable};
@@ -266,6 +266,9 @@ impl Connection {
         outputs: &mut [Prepared],
         patience: Patience,
     ) -> Result<PutOutcome, Error> {
+        if let Some(outcome) = self.announce(&put).await? {
+            return Ok(outcome);
+        }
         let uploads = put.uploads();
         for index in &uploads {
             let output = outputs.get_mut(*index).expect("the plan is for these outputs");
@@ -280,6 +283,21 @@ impl Connection {
         let header = self.bare_header(patience).await?;
         let outcome = outcome(id, &header)?;
         self.settled = true;
+        Ok(outcome)
+    }
+
+    /// Tells of a put with uploads; gives its outcome if there is to be none.
+    async fn announce(&mut self, put: &PutExchange) -> Result<Option<PutOutcome>, Error> {
+        if !put.is_announced(&self.agreement) {
+            return Ok(None);
+        }
+        let patience = Patience::Stall(self.bounds.stall);
+        let id = self.begin();
+        let head = put.announce(id)?;
+        self.send(&head, &[], patience).await?;
+        let header = self.bare_header(patience).await?;
+        let outcome = announced(id, &header)?;
+        self.settled = outcome.is_some();
         Ok(outcome)
     }
 

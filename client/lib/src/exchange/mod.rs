@@ -36,8 +36,8 @@ fn head<T: Encode>(message: &T, payload_bytes: usize) -> Result<Vec<u8>, FrameEr
 pub(crate) fn hello(program: &str) -> Vec<u8> {
     // A program's name comes from the outside and must not make the greeting too long.
     let program: String = program.chars().take(200).collect();
-    head(&Hello::new(program).with_capabilities(CAPABILITIES), 0)
-        .expect("a greeting fits into a frame")
+    let hello = Hello::new(program).with_capabilities(CAPABILITIES);
+    head(&hello, 0).expect("a greeting fits into a frame")
 }
 
 /// What the daemon's answer to the greeting means.
@@ -122,6 +122,7 @@ fn unexpected(asked: &str, response: &Response) -> Error {
         Response::Verified(_) => "a verification's outcome",
         Response::Collected(_) => "a collection's outcome",
         Response::Board(_) => "a board",
+        Response::Awaited => "that it awaits a put",
     };
     Error::Protocol(format!("it answered {asked} with {answer}"))
 }

@@ -2,13 +2,14 @@
 //!
 //! **Invariants.** The inline outputs together are within the daemon's bound, the smallest first,
 //! so that many small outputs never wait for a round trip each. An upload is ended and confirmed
-//! before the put that uses it is sent.
+//! before the put that uses it is sent. Uploads are announced where the daemon takes that, so that
+//! nothing is sent of a run that will be refused, or that is there already.
 
-use memod_protocol::handshake::PeerLimits;
+use memod_protocol::handshake::{ANNOUNCE, Agreement, PeerLimits};
 use memod_protocol::limits::{CHUNK_BYTES, INLINE_BYTES_MAX, UPLOADS_OPEN_MAX};
 use memod_protocol::{
-    CallIdentity, Digest, Import, InterfaceText, InvalidArgument, NewOutput, OutputSource,
-    Provenance, Put, PutOutcome, Request, Response,
+    Announcement, CallIdentity, Digest, Import, InterfaceText, InvalidArgument, NewOutput,
+    OutputSource, Provenance, Put, PutOutcome, Request, Response,
 };
 
 use super::{request, response, unexpected};
@@ -22,6 +23,8 @@ pub(crate) struct Offer {
     pub(crate) name: String,
     /// Its length in bytes, if all of it is in memory.
     pub(crate) bytes: Option<u64>,
+    /// How long it will be, as far as is known.
+    pub(crate) expected_bytes: u64,
     /// Its digest, if that is known.
     pub(crate) digest: Option<Digest>,
 }
@@ -60,7 +63,7 @@ impl PutExchange {
             };
             outputs.push(NewOutput {
                 name: offer.name.clone(),
-                bytes: offer.bytes.unwrap_or(0),
+                bytes: offer.expected_bytes,
                 digest: offer.digest,
                 source,
             });
@@ -95,6 +98,21 @@ impl PutExchange {
     /// The outputs that have to be uploaded first, by index.
     pub(crate) fn uploads(&self) -> Vec<usize> {
         self.uploads.clone()
+    }
+
+    /// Whether there is anything to upload, and the daemon can be told of it before.
+    pub(crate) fn is_announced(&self, agreement: &Agreement) -> bool {
+        !self.uploads.is_empty() && agreement.capabilities & ANNOUNCE != 0
+    }
+
+    /// Announces the put.
+    ///
+    /// # Errors
+    /// If its description does not fit into a frame.
+    pub(crate) fn announce(&self, id: u64) -> Result<Vec<u8>, Error> {
+        let writer_uid = self.imported.as_ref().map(|made| made.writer_uid);
+        let announcement = Announcement { put: self.put.clone(), writer_uid };
+        request(id, Request::Announce(Box::new(announcement)), 0)
     }
 
     /// The outputs whose bytes are the put's payload, by index, in order.
@@ -195,6 +213,15 @@ pub(crate) fn outcome(id: u64, header: &[u8]) -> Result<PutOutcome, Error> {
     match response(id, header)? {
         Response::Put(outcome) => Ok(outcome),
         other => Err(unexpected("a put", &other)),
+    }
+}
+
+/// Takes the answer to an announcement: what has become of the put, if nothing is to be uploaded.
+pub(crate) fn announced(id: u64, header: &[u8]) -> Result<Option<PutOutcome>, Error> {
+    match response(id, header)? {
+        Response::Awaited => Ok(None),
+        Response::Put(outcome) => Ok(Some(outcome)),
+        other => Err(unexpected("an announcement", &other)),
     }
 }
 
