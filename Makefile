@@ -4,13 +4,14 @@
 # MEMOD_BUILD_CACHE       what is built once per machine (default: ~/.cache/memod-build)
 # CYCLES                  cycles of each store in `make torture` (default: 100)
 # OUT                     where `make deb` puts the package (default: target/)
+# FAST, FULL              FAST=1 is a short `make compare`, FULL=1 one with values of 256 MiB
 # PREFIX, DESTDIR         for `make install` (default: /usr/local, and no staging folder)
 
 PREFIX ?= /usr/local
 export PREFIX DESTDIR OUT
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test torture check bench fmt release install deb clean
+.PHONY: help setup demo test torture check bench compare fmt release install deb clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile \
@@ -38,6 +39,10 @@ check: ## Formatting, clippy, documentation, tidy rules, units, scripts
 bench: ## Run the benchmarks in release
 	@bash .ci/setup build
 	@bash .ci/bench
+
+compare: ## Run the same work against memod and its rivals, which it installs (FAST=1: two minutes)
+	@bash .ci/setup build test
+	@FAST=$(FAST) FULL=$(FULL) bash .ci/compare
 
 fmt: ## Format the sources
 	@cargo fmt --all

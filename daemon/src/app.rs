@@ -9,14 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use memod_store::{Options, Store};
+use memod_store::{Mirror, Options, Store};
 use sd_notify::NotifyState;
 use tokio_util::sync::CancellationToken;
 
 use crate::descriptors;
 use crate::reload::Reload;
 use crate::server::{BoundSocket, MetricsSocket, Server};
-use crate::service::Service;
+use crate::service::{Boards, Service};
 use crate::settings::Settings;
 use crate::shutdown::{Heeded, Signals};
 use crate::systemd;
@@ -41,8 +41,16 @@ pub(crate) enum Ended {
 pub(crate) fn run(mut settings: Settings, reload: Reload) -> anyhow::Result<Ended> {
     descriptors::raise_limit();
     descriptors::leave_some(&mut settings);
-    let store = Store::open(&store_options(&settings))
-        .with_context(|| format!("cannot open the store in {}", settings.data.display()))?;
+    let boards = boards(&settings);
+    let mut options = store_options(&settings);
+    options.mirror = Arc::clone(&boards) as Arc<dyn Mirror>;
+    let store = Store::open(&options).map_err(|error| {
+        let data = settings.data.display().to_string();
+        // Most say which store it is.
+        let is_told = error.to_string().contains(&data);
+        let error = anyhow::Error::new(error);
+        if is_told { error } else { error.context(format!("cannot open the store in {data}")) }
+    })?;
     let inherited = systemd::inherited()?;
     let socket = match inherited.listener {
         Some(listener) => BoundSocket::inherited(listener),
@@ -58,7 +66,8 @@ pub(crate) fn run(mut settings: Settings, reload: Reload) -> anyhow::Result<Ende
         .enable_all()
         .build()
         .context("cannot start the async runtime")?;
-    let outcome = runtime.block_on(serve(settings, reload, store.clone(), (socket, metrics)));
+    let outcome =
+        runtime.block_on(serve(settings, reload, (store.clone(), boards), (socket, metrics)));
     // Whatever outlived the drain has been told to stop; a blocking read may need a moment more.
     runtime.shutdown_timeout(Duration::from_secs(2));
     store.close();
@@ -68,12 +77,12 @@ pub(crate) fn run(mut settings: Settings, reload: Reload) -> anyhow::Result<Ende
 async fn serve(
     settings: Settings,
     reload: Reload,
-    store: Store,
+    (store, boards): (Store, Arc<Boards>),
     (socket, metrics): (BoundSocket, Option<MetricsSocket>),
 ) -> anyhow::Result<Ended> {
     let mut signals = Signals::catch().context("cannot catch signals")?;
     let settings = Arc::new(settings);
-    let service = Service::new(Arc::clone(&settings), store.clone());
+    let service = Service::new(Arc::clone(&settings), store.clone(), boards);
     let ledger = service.keep_ledger();
     let leases = service.keep_leases();
     let stop = CancellationToken::new();
@@ -149,6 +158,12 @@ async fn until_ended(
             }
         }
     }
+}
+
+/// The boards, which the store has to know from the beginning.
+fn boards(settings: &Settings) -> Arc<Boards> {
+    let max_age_ms = u64::try_from(settings.max_age.as_millis()).unwrap_or(u64::MAX);
+    Boards::new(settings.board_bytes, settings.boards_max, max_age_ms)
 }
 
 fn store_options(settings: &Settings) -> Options {

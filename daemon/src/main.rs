@@ -95,10 +95,22 @@ fn serve(arguments: args::Arguments) -> ExitCode {
         Ok(Ended::Asked) => ExitCode::SUCCESS,
         Ok(Ended::Stuck) => start_anew(),
         Err(error) => {
-            tracing::error!("{error:#}");
+            tracing::error!("{}", told(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// An error and what it comes from, each said once: some say themselves what they come from.
+fn told(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text += ": ";
+            text += &cause;
+        }
+    }
+    text
 }
 
 /// Makes this process a new daemon, with the same arguments. One that was given its socket leaves
@@ -115,4 +127,28 @@ fn start_anew() -> ExitCode {
     let error = command.exec();
     tracing::error!("memod cannot start itself anew: {error}; start it again");
     ExitCode::FAILURE
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use anyhow::Context;
+
+    #[test]
+    fn what_an_error_comes_from_is_said_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot open it: {source}; do something")]
+        struct Told {
+            source: io::Error,
+        }
+        let cause = || io::Error::other("the disk is gone");
+        let error = anyhow::Error::new(Told { source: cause() }).context("cannot begin");
+        assert_eq!(
+            super::told(&error),
+            "cannot begin: cannot open it: the disk is gone; do something"
+        );
+        let error = Err::<(), _>(cause()).context("cannot bind").expect_err("it is one");
+        assert_eq!(super::told(&error), "cannot bind: the disk is gone");
+    }
 }

@@ -27,8 +27,14 @@ pub(crate) struct Settings {
     pub(crate) sync_interval: Duration,
     /// Memory for verified bytes of large outputs, in bytes.
     pub(crate) hot_bytes: u64,
+    /// Memory for large outputs that readers map, in bytes.
+    pub(crate) sealed_bytes: u64,
     /// Memory for blocks read from disk, in bytes.
     pub(crate) block_cache_bytes: u64,
+    /// Length of the board of a scope, in bytes; 0: there are no boards.
+    pub(crate) board_bytes: u64,
+    /// Most boards; 0: there are none.
+    pub(crate) boards_max: usize,
     /// How much may be stored.
     pub(crate) budgets: BudgetSettings,
     /// Most connections at a time.
@@ -74,7 +80,10 @@ impl Default for Settings {
             durability: Durability::Process,
             sync_interval: Duration::from_secs(1),
             hot_bytes: 96 << 20,
+            sealed_bytes: 256 << 20,
             block_cache_bytes: 32 << 20,
+            board_bytes: 8 << 20,
+            boards_max: 64,
             budgets: BudgetSettings::default(),
             connections_max: 4096,
             buffer_bytes_max: 64 << 20,
@@ -107,7 +116,10 @@ impl Settings {
             ("durability", durability_name(self.durability).to_owned()),
             ("sync_interval", seconds(self.sync_interval)),
             ("hot_bytes", self.hot_bytes.to_string()),
+            ("sealed_bytes", self.sealed_bytes.to_string()),
             ("block_cache_bytes", self.block_cache_bytes.to_string()),
+            ("board_bytes", self.board_bytes.to_string()),
+            ("boards_max", self.boards_max.to_string()),
         ];
         let after = [
             ("connections_max", self.connections_max.to_string()),

@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
-use blake3::Hasher;
-use blake3::hazmat::{ContextKey, HasherExt, hash_derive_key_context};
+use blake3::hazmat::{ContextKey, hash_derive_key_context};
 
-use crate::canonical::Sink;
+use crate::canonical::{Hash, Sink};
 use crate::digest::Digest;
 use crate::error::InvalidArgument;
 use crate::key::Key;
@@ -58,7 +57,7 @@ impl Interface {
     /// The digest of task name, input names and types, output names and types.
     #[must_use]
     pub fn signature(&self, task: &str) -> Digest {
-        let mut hasher = Hasher::new_from_context_key(&SIGNATURE_CONTEXT);
+        let mut hasher = Hash::new(&SIGNATURE_CONTEXT);
         hasher.tag(0x80);
         hasher.framed(task.as_bytes());
         for (tag, members) in [(0x81, &self.inputs), (0x82, &self.outputs)] {
@@ -69,7 +68,7 @@ impl Interface {
                 literal_type.write(&mut hasher);
             }
         }
-        hasher.finalize().into()
+        hasher.finish()
     }
 
     /// Checks names, types and counts.

@@ -5,6 +5,9 @@
 //! `WIRE.md` lists every tag.
 
 use blake3::Hasher;
+use blake3::hazmat::{ContextKey, HasherExt};
+
+use crate::digest::Digest;
 
 /// Where encoded bytes go: into a hash or into memory.
 pub(crate) trait Sink {
@@ -28,14 +31,95 @@ pub(crate) trait Sink {
     }
 }
 
-impl Sink for Hasher {
+/// A hash of what it is given, which it gathers: an encoding is many small pieces, and to hash each
+/// by itself costs more than the hash.
+pub(crate) struct Hash<'a> {
+    context: &'a ContextKey,
+    /// Only of what is longer than can be gathered: it is large, and slow to make and to move.
+    begun: Option<Box<Hasher>>,
+    gathered: [u8; GATHERED_BYTES],
+    filled: usize,
+}
+
+const GATHERED_BYTES: usize = 512;
+
+impl<'a> Hash<'a> {
+    /// A hash with this context.
+    #[inline]
+    pub(crate) fn new(context: &'a ContextKey) -> Self {
+        Self { context, begun: None, gathered: [0; GATHERED_BYTES], filled: 0 }
+    }
+
+    fn gathered(&self) -> &[u8] {
+        self.gathered.get(..self.filled).unwrap_or_default()
+    }
+
+    /// The hasher, which has been given everything.
+    fn begun(&mut self) -> &mut Hasher {
+        let begun = self.begun.take();
+        let mut hasher =
+            begun.unwrap_or_else(|| Box::new(Hasher::new_from_context_key(self.context)));
+        hasher.update(self.gathered());
+        self.filled = 0;
+        self.begun.insert(hasher)
+    }
+
+    /// The digest of everything that was given.
+    #[inline]
+    pub(crate) fn finish(&mut self) -> Digest {
+        if self.begun.is_some() {
+            return self.begun().finalize().into();
+        }
+        Hasher::new_from_context_key(self.context).update(self.gathered()).finalize().into()
+    }
+}
+
+impl Sink for Hash<'_> {
+    #[inline]
     fn put(&mut self, bytes: &[u8]) {
-        self.update(bytes);
+        if bytes.len() > GATHERED_BYTES - self.filled {
+            self.begun().update(bytes);
+            return;
+        }
+        let end = self.filled + bytes.len();
+        if let Some(room) = self.gathered.get_mut(self.filled..end) {
+            room.copy_from_slice(bytes);
+            self.filled = end;
+        }
     }
 }
 
 impl Sink for Vec<u8> {
     fn put(&mut self, bytes: &[u8]) {
         self.extend_from_slice(bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::LazyLock;
+
+    use blake3::hazmat::hash_derive_key_context;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    static CONTEXT: LazyLock<ContextKey> = LazyLock::new(|| hash_derive_key_context("a test"));
+
+    proptest! {
+        /// However an encoding comes in pieces, its digest is that of the whole.
+        #[test]
+        fn what_is_gathered_is_hashed_as_a_whole(
+            lengths in proptest::collection::vec(0..1200_usize, 0..12),
+        ) {
+            let (mut gathering, mut whole) = (Hash::new(&CONTEXT), Vec::new());
+            for (length, byte) in lengths.into_iter().zip(1..) {
+                let piece = vec![byte; length];
+                gathering.put(&piece);
+                whole.put(&piece);
+            }
+            let mut hasher = Hasher::new_from_context_key(&CONTEXT);
+            prop_assert_eq!(gathering.finish(), hasher.update(&whole).finalize().into());
+        }
     }
 }

@@ -13,6 +13,15 @@ pub const MAGIC: [u8; 8] = *b"memod\r\n\x1a";
 /// The versions of the protocol that this build speaks, newest first.
 pub const VERSIONS: &[u16] = &[1];
 
+/// Capability: descriptors may come with frames.
+pub const DESCRIPTORS: u64 = 1;
+
+/// Capability: puts whose outputs are uploaded may be announced.
+pub const ANNOUNCE: u64 = 2;
+
+/// The capabilities of this build.
+pub const CAPABILITIES: u64 = DESCRIPTORS | ANNOUNCE;
+
 /// What the client says first.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Hello {
@@ -20,16 +29,22 @@ pub struct Hello {
     pub magic: [u8; 8],
     /// Versions of the protocol that the client speaks, newest first.
     pub versions: Vec<u16>,
-    /// One bit per optional ability; none is defined yet.
+    /// One bit per optional ability.
     pub capabilities: u64,
     /// The client's program and version, for the log.
     pub client: String,
 }
 
 impl Hello {
-    /// The greeting of a client of this build.
+    /// The greeting of a client of this build that uses no capability.
     pub fn new(client: impl Into<String>) -> Self {
         Self { magic: MAGIC, versions: VERSIONS.to_vec(), capabilities: 0, client: client.into() }
+    }
+
+    /// The same of one that has these capabilities.
+    #[must_use]
+    pub fn with_capabilities(self, capabilities: u64) -> Self {
+        Self { capabilities, ..self }
     }
 }
 
@@ -117,7 +132,7 @@ pub fn agree(hello: &Hello, server: &str) -> Result<Agreement, WireError> {
     Ok(Agreement {
         magic: MAGIC,
         version: *version,
-        capabilities: 0,
+        capabilities: hello.capabilities & CAPABILITIES,
         limits: PeerLimits::default(),
         server: server.to_owned(),
     })

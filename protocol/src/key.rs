@@ -5,11 +5,10 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::LazyLock;
 
-use blake3::Hasher;
-use blake3::hazmat::{ContextKey, HasherExt, hash_derive_key_context};
+use blake3::hazmat::{ContextKey, hash_derive_key_context};
 
 use crate::call::CallIdentity;
-use crate::canonical::Sink;
+use crate::canonical::{Hash, Sink};
 use crate::digest::{Digest, ParseDigestError};
 use crate::wire::{Decode, Encode};
 
@@ -24,7 +23,7 @@ pub struct Key(Digest);
 impl Key {
     /// The key of a call. Every component is framed by tag and length (semantics 11).
     pub(crate) fn of(identity: &CallIdentity) -> Self {
-        let mut hasher = Hasher::new_from_context_key(&KEY_CONTEXT);
+        let mut hasher = Hash::new(&KEY_CONTEXT);
         for (tag, component) in [
             (0x90, identity.scope.project.as_bytes()),
             (0x91, identity.scope.domain.as_bytes()),
@@ -41,7 +40,7 @@ impl Key {
             hasher.framed(name.as_bytes());
             hasher.put(digest.as_bytes());
         }
-        Self(hasher.finalize().into())
+        Self(hasher.finish())
     }
 
     /// The key whose bytes these are.

@@ -107,9 +107,9 @@ pub struct Holder {
     pub name: Option<String>,
     /// The user, from the kernel.
     pub uid: u32,
-    /// The process, from the kernel.
+    /// The process, from the kernel; absent of a named owner, whose lease does not end with it.
     pub pid: Option<u32>,
-    /// The process's program.
+    /// The process's program; absent of a named owner.
     pub program: Option<String>,
     /// For how long it has held it, in milliseconds.
     pub held_ms: u64,

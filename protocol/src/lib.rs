@@ -7,6 +7,8 @@
 //! **Does not** open sockets or files, read the clock, or depend on a runtime (the `tokio` feature
 //! adds a codec, no I/O).
 
+pub mod board;
+mod board_messages;
 mod call;
 mod canonical;
 #[cfg(feature = "tokio")]
@@ -34,6 +36,7 @@ mod type_text;
 mod upkeep;
 pub mod wire;
 
+pub use board_messages::{BoardHit, BoardHits, BoardOffer};
 pub use call::{Call, CallIdentity, Interface, Scope};
 #[cfg(feature = "tokio")]
 pub use codec::{FrameCodec, FrameStreamError};
@@ -55,4 +58,6 @@ pub use response::{
     Response, ResponseHeader, Stats, Status, TaskStats,
 };
 pub use savings::{Savings, ScopeStats, UserStats};
-pub use upkeep::{BudgetOf, BudgetReport, BudgetRow, CollectReport, Import, Problem, VerifyReport};
+pub use upkeep::{
+    Announcement, BudgetOf, BudgetReport, BudgetRow, CollectReport, Import, Problem, VerifyReport,
+};

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::LazyLock;
 
-use blake3::Hasher;
-use blake3::hazmat::{ContextKey, HasherExt, hash_derive_key_context};
+use blake3::hazmat::{ContextKey, hash_derive_key_context};
 use bytes::Bytes;
 
-use crate::canonical::Sink;
+use crate::canonical::{Hash, Sink};
 use crate::digest::Digest;
 use crate::error::InvalidArgument;
 use crate::limits::{NESTING_MAX, USER_HASH_BYTES_MAX};
@@ -79,9 +78,9 @@ impl Literal {
     /// hashes replace contents, -0.0 is 0.0 and NaN is one value.
     #[must_use]
     pub fn input_digest(&self) -> Digest {
-        let mut hasher = Hasher::new_from_context_key(&INPUT_CONTEXT);
+        let mut hasher = Hash::new(&INPUT_CONTEXT);
         self.write(&mut hasher, Purpose::Key);
-        hasher.finalize().into()
+        hasher.finish()
     }
 
     /// The bytes over which [`Literal::input_digest`] is taken.

@@ -67,7 +67,8 @@ pub struct LogRow {
     pub reason: Option<MissReason>,
     /// Why it failed, if it did.
     pub error: Option<ErrorCode>,
-    /// From when the request had come to when its answer was sent, in microseconds.
+    /// From when the request had come to when its answer was sent, in microseconds; of hits by a
+    /// board: how long they took together at the peer.
     pub took_us: u64,
     /// Bytes of outputs that were sent or received.
     pub bytes: u64,
@@ -148,11 +149,13 @@ pub enum Outcome {
     Error,
     /// Its peer left while it waited.
     Gone,
+    /// So many hits of one entry that the peer had by a board, reported together.
+    Hits(u32),
 }
 
 impl Outcome {
-    /// All of them.
-    pub const ALL: [Self; 9] = [
+    /// One of each kind.
+    pub const ALL: [Self; 10] = [
         Self::Hit,
         Self::Miss,
         Self::Leased,
@@ -162,6 +165,7 @@ impl Outcome {
         Self::Done,
         Self::Error,
         Self::Gone,
+        Self::Hits(1),
     ];
 
     /// The stable name, as in JSON.
@@ -177,6 +181,7 @@ impl Outcome {
             Self::Done => "done",
             Self::Error => "error",
             Self::Gone => "gone",
+            Self::Hits(_) => "hits",
         }
     }
 }

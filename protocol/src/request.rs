@@ -1,5 +1,6 @@
 //! What a client may ask.
 
+use crate::board_messages::BoardHits;
 use crate::call::{CallIdentity, Interface, Scope};
 use crate::digest::Digest;
 use crate::error::InvalidArgument;
@@ -8,7 +9,7 @@ use crate::key::Key;
 use crate::lease::{Claim, Release, Reserve};
 use crate::log::LogQuery;
 use crate::name;
-use crate::upkeep::Import;
+use crate::upkeep::{Announcement, Import};
 use crate::wire::{Decode, Encode};
 
 /// A request with the number that its replies carry.
@@ -104,8 +105,41 @@ pub enum Request {
     Collect,
     /// Remember a run of another store. Answered by `Put`.
     Import(Box<Import>),
+    /// All bytes of an upload, in the memory file whose descriptor comes with the frame. Answered
+    /// by `Uploaded`.
+    UploadFile {
+        /// Chosen by the client, unique among the connection's uploads.
+        upload: u32,
+        /// The digest that the content must have, if the client knows it.
+        digest: Option<Digest>,
+    },
+    /// The board of a scope. Answered by `Board`, with the descriptor of its memory if there is
+    /// one.
+    Board {
+        /// Which.
+        scope: Scope,
+    },
+    /// Hits that the client had by a board. Never answered.
+    BoardHits(Box<BoardHits>),
+    /// A claim by who wants the lease, or to know of an entry, and not its outputs. Answered as
+    /// `Claim`, but a `Hit` withholds them all, and counts for nobody.
+    Await(Box<Claim>),
+    /// What would come of this put? Answered by `Awaited`, or by `Put` if there is such an entry,
+    /// or by the error that the put would end with. Only with [`crate::handshake::ANNOUNCE`].
+    Announce(Box<Announcement>),
     /// Counters and gauges for Prometheus. Answered by `Metrics`.
     Metrics,
+}
+
+impl Request {
+    /// How many descriptors come with it.
+    #[must_use]
+    pub const fn descriptors(&self) -> usize {
+        match self {
+            Self::UploadFile { .. } => 1,
+            _ => 0,
+        }
+    }
 }
 
 /// A lookup.

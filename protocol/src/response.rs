@@ -1,5 +1,6 @@
 //! What the daemon answers.
 
+use crate::board_messages::BoardOffer;
 use crate::call::Scope;
 use crate::digest::Digest;
 use crate::error::WireError;
@@ -95,8 +96,26 @@ pub enum Response {
     Verified(Box<VerifyReport>),
     /// What a collection brought.
     Collected(CollectReport),
+    /// The board of a scope, if there is to be one.
+    Board(Option<BoardOffer>),
+    /// The uploads of a run that was announced may come, and then its put.
+    Awaited,
     /// Counters and gauges, as text in the `OpenMetrics` format.
     Metrics(String),
+}
+
+impl Response {
+    /// How many descriptors come with it.
+    #[must_use]
+    pub fn descriptors(&self) -> usize {
+        match self {
+            Self::Hit(hit) => {
+                hit.outputs.iter().filter(|output| output.delivery == Delivery::Sealed).count()
+            }
+            Self::Board(board) => usize::from(board.is_some()),
+            _ => 0,
+        }
+    }
 }
 
 /// A hit.
@@ -136,6 +155,8 @@ pub enum Delivery {
     Stream,
     /// Not at all: only the description was asked for.
     Withheld,
+    /// In a sealed memory file of exactly its length, whose descriptor comes with the frame.
+    Sealed,
 }
 
 /// The run that made an entry (semantics 15). Unknown parts are absent.

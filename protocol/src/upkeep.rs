@@ -17,6 +17,16 @@ pub struct Import {
     pub provenance: Provenance,
 }
 
+/// A run that is about to be put, before its outputs are uploaded.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Announcement {
+    /// The put that will follow. The lengths of its outputs count, and no more than is promised for
+    /// them; their digests need not be known yet.
+    pub put: Put,
+    /// Who made the run, if it comes from another store.
+    pub writer_uid: Option<u32>,
+}
+
 /// What is stored against what may be, and what eviction has cost.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
 pub struct BudgetReport {

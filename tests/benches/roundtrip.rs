@@ -12,12 +12,16 @@
     reason = "a benchmark may end in a panic, and its numbers are small"
 )]
 
+#[path = "roundtrip/board.rs"]
+mod board;
 #[path = "roundtrip/echo.rs"]
 mod echo;
 #[path = "roundtrip/evicting.rs"]
 mod evicting;
 #[path = "roundtrip/explaining.rs"]
 mod explaining;
+#[path = "roundtrip/large.rs"]
+mod large;
 #[path = "roundtrip/latency.rs"]
 mod latency;
 #[path = "roundtrip/leases.rs"]
@@ -51,9 +55,11 @@ fn main() {
     }
     // `cargo bench` passes flags of its own; words choose parts by name.
     let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
-    let parts: [(&str, Part); 9] = [
+    let parts: [(&str, Part); 11] = [
         ("hits", latency::hits),
+        ("board", board::board),
         ("streams", latency::streams),
+        ("large", large::large),
         ("puts", throughput::puts),
         ("grouping", throughput::grouping),
         ("waking", leases::waking),

@@ -16,6 +16,7 @@ mod process;
 mod ran;
 mod random;
 mod raw;
+mod relay;
 
 pub use calls::{CallBuilder, call};
 pub use daemon::{Daemon, Setup, binary};
@@ -27,6 +28,7 @@ pub use process::{descriptors, resident_bytes, resident_peak_bytes, threads};
 pub use ran::{Ran, run};
 pub use random::Random;
 pub use raw::{Raw, RawReply};
+pub use relay::Relay;
 
 /// The examples of the README, compiled with the documentation tests.
 #[cfg(doctest)]

@@ -1,11 +1,12 @@
 //! A connection without a client library: every byte is the test's.
 
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Duration;
 
 use bytes::Bytes;
+use memod_descriptors::{Inbox, SealedFile};
 use memod_protocol::frame::{PREFIX_BYTES, Prefix};
 use memod_protocol::handshake::{Hello, Welcome};
 use memod_protocol::{
@@ -13,13 +14,37 @@ use memod_protocol::{
     RequestHeader, Response, ResponseHeader, WireError, wire,
 };
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
 use crate::calls::CallBuilder;
 
 /// A connection.
 #[derive(Debug)]
 pub struct Raw {
     stream: UnixStream,
+    inbox: Inbox,
     next_id: u64,
+}
+
+/// The receiving side: what a plain read would drop is kept.
+struct Receiving<'a> {
+    stream: &'a UnixStream,
+    inbox: &'a mut Inbox,
+}
+
+impl Read for Receiving<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let mut wanted = [PollFd::new(self.stream.as_fd(), PollFlags::POLLIN)];
+            if poll(&mut wanted, PollTimeout::from(60_000_u16))? == 0 {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            match memod_descriptors::receive(self.stream, buffer, self.inbox) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                other => return other,
+            }
+        }
+    }
 }
 
 /// A reply with its payload.
@@ -41,8 +66,7 @@ impl Raw {
     #[must_use]
     pub fn connect(socket: &Path) -> Self {
         let stream = UnixStream::connect(socket).expect("the daemon listens");
-        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout");
-        Self { stream, next_id: 1 }
+        Self { stream, inbox: Inbox::default(), next_id: 1 }
     }
 
     /// Connects and greets.
@@ -57,6 +81,19 @@ impl Raw {
         raw
     }
 
+    /// Connects and greets as a client with these capabilities.
+    ///
+    /// # Panics
+    /// If the daemon does not agree.
+    #[must_use]
+    pub fn capable(socket: &Path, capabilities: u64) -> Self {
+        let mut raw = Self::connect(socket);
+        let hello = Hello::new("memod-tests").with_capabilities(capabilities);
+        raw.send_frame(&Frame::bare(&hello).expect("fits"));
+        raw.is_welcome();
+        raw
+    }
+
     /// Connects and greets a daemon that may be killed meanwhile.
     ///
     /// # Errors
@@ -66,14 +103,13 @@ impl Raw {
     /// Never: a greeting fits into a frame.
     pub fn try_greeted(socket: &Path) -> io::Result<Self> {
         let stream = UnixStream::connect(socket)?;
-        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-        let mut raw = Self { stream, next_id: 1 };
+        let mut raw = Self { stream, inbox: Inbox::default(), next_id: 1 };
         let hello = Frame::bare(&Hello::new("memod-tests")).expect("fits");
         raw.send_bytes(&hello.head())?;
         let mut prefix = [0; PREFIX_BYTES];
-        raw.stream.read_exact(&mut prefix)?;
+        raw.receiving().read_exact(&mut prefix)?;
         let prefix = Prefix::parse(prefix).map_err(io::Error::other)?;
-        raw.stream.read_exact(&mut vec![0; prefix.body_bytes()])?;
+        raw.receiving().read_exact(&mut vec![0; prefix.body_bytes()])?;
         Ok(raw)
     }
 
@@ -97,6 +133,18 @@ impl Raw {
         }
     }
 
+    fn receiving(&mut self) -> Receiving<'_> {
+        Receiving { stream: &self.stream, inbox: &mut self.inbox }
+    }
+
+    /// The descriptors that came with the frame that was read last.
+    ///
+    /// # Panics
+    /// If it did not have so many.
+    pub fn descriptors(&mut self, announced: usize) -> Vec<OwnedFd> {
+        self.inbox.take(announced, 0).expect("a frame has as many as its message says")
+    }
+
     /// The socket itself.
     #[must_use]
     pub fn stream(&self) -> &UnixStream {
@@ -109,6 +157,23 @@ impl Raw {
     /// If the daemon has ended the connection.
     pub fn send_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes)
+    }
+
+    /// Writes raw bytes that fit into the socket's buffer, and descriptors with the first of them.
+    ///
+    /// # Errors
+    /// If the daemon has ended the connection.
+    ///
+    /// # Panics
+    /// If they do not fit.
+    pub fn send_descriptors(
+        &mut self,
+        bytes: &[u8],
+        descriptors: &[BorrowedFd<'_>],
+    ) -> io::Result<()> {
+        let sent = memod_descriptors::send(&self.stream, &[IoSlice::new(bytes)], descriptors)?;
+        assert_eq!(sent, bytes.len(), "they do not fit");
+        Ok(())
     }
 
     /// Writes a frame.
@@ -156,10 +221,10 @@ impl Raw {
     /// If what comes is no reply.
     pub fn try_read_reply(&mut self) -> io::Result<RawReply> {
         let mut prefix = [0; PREFIX_BYTES];
-        self.stream.read_exact(&mut prefix)?;
+        self.receiving().read_exact(&mut prefix)?;
         let prefix = Prefix::parse(prefix).expect("a frame");
         let mut body = vec![0; prefix.body_bytes()];
-        self.stream.read_exact(&mut body)?;
+        self.receiving().read_exact(&mut body)?;
         let frame = Frame::from_body(prefix, body.into());
         let ResponseHeader { id, response } = wire::decode(&frame.header).expect("a reply");
         Ok(RawReply { id, response, payload: frame.into_payload() })
@@ -190,7 +255,7 @@ impl Raw {
         let mut prefix = [0; PREFIX_BYTES];
         let mut filled = 0;
         while filled < PREFIX_BYTES {
-            match self.stream.read(&mut prefix[filled..]) {
+            match self.receiving().read(&mut prefix[filled..]) {
                 Ok(0) if filled == 0 => return None,
                 Ok(0) => panic!("the stream ended in the middle of a frame"),
                 Ok(read) => filled += read,
@@ -200,7 +265,7 @@ impl Raw {
         }
         let prefix = Prefix::parse(prefix).expect("a frame");
         let mut body = vec![0; prefix.body_bytes()];
-        self.stream.read_exact(&mut body).expect("a whole frame");
+        self.receiving().read_exact(&mut body).expect("a whole frame");
         Some(Frame::from_body(prefix, body.into()))
     }
 
@@ -280,6 +345,8 @@ impl Raw {
     /// # Panics
     /// If anything is not as the hit says.
     pub fn try_contents(&mut self, hit: &Hit, mut payload: Bytes) -> io::Result<Vec<Bytes>> {
+        let sealed = hit.outputs.iter().filter(|output| output.delivery == Delivery::Sealed);
+        let mut sealed = self.descriptors(sealed.count()).into_iter();
         let mut contents = Vec::new();
         for (index, output) in hit.outputs.iter().enumerate() {
             let bytes = usize::try_from(output.bytes).expect("fits into memory");
@@ -300,6 +367,11 @@ impl Raw {
                         content.extend_from_slice(&reply.payload);
                     }
                     content.into()
+                }
+                Delivery::Sealed => {
+                    let file = SealedFile::check(sealed.next().expect("one each"), output.bytes);
+                    let mapping = file.expect("it is sealed").map().expect("it can be mapped");
+                    Bytes::copy_from_slice(mapping.as_ref())
                 }
                 Delivery::Withheld => panic!("a hit withholds nothing"),
             };

@@ -106,7 +106,7 @@ fn what_is_larger_than_the_budget_is_refused_at_once() {
     try_put(&mut raw, 1, 1000).unwrap();
     let error = try_put(&mut raw, 2, 1_000_001).unwrap_err();
     assert_eq!(error.code, ErrorCode::OverBudget);
-    assert!(error.message.contains("may hold 1000000 bytes and holds"), "{error}");
+    assert!(error.message.contains("entries of up to 800000"), "{error}");
     assert!(error.hint.unwrap().contains("store_bytes_max"));
     let missing = raw.lookup(&numbered(2)).expect_err("nothing was stored");
     assert_eq!(missing.reason, MissReason::NeverSeen);

@@ -319,6 +319,10 @@ fn stats_count_hits_misses_and_time_saved() {
     assert_fields(user, &["uid", "hits", "misses", "time_saved_seconds"]);
     assert!(saved(scope) > 99.0 && saved(user) > 99.0, "{stats}");
     let text = ends(&daemon, 0, &["stats"]);
+    for name in ["disk reserve", "eviction", "evicts above", "evicts down to"] {
+        let is_its = |line: &str| line.split('\t').next() == Some(name);
+        assert!(text.text().lines().any(is_its), "{name} is missing: {text:?}");
+    }
     assert!(text.text().contains("hits\t1\n") && text.text().contains("hit rate\t50.0 %\n"));
     let headers: Vec<&str> =
         text.text().split("\n\n").skip(1).filter_map(|table| table.lines().next()).collect();
@@ -373,12 +377,13 @@ fn help_version_completions_and_manual_pages() {
         .code,
         Some(0)
     );
-    assert!(ends(&daemon, 0, &["man"]).text().contains(".TH"));
+    let page = ends(&daemon, 0, &["man"]);
+    assert!(page.text().contains(".TH") && page.text().contains("\n.SH DETAILS\n"), "{page:?}");
     assert!(ends(&daemon, 0, &["man", "run"]).text().contains("cache\\-version"));
     ends(&daemon, 2, &["man", "nonsense"]);
     let by_words = ends(&daemon, 0, &["man", "lease", "acquire"]);
     assert_eq!(ends(&daemon, 0, &["man", "lease acquire"]), by_words);
-    for command in ["lookup", "why", "rm"] {
+    for command in ["lookup", "why", "rm", "verify", "export", "import", "doctor"] {
         assert!(ends(&daemon, 0, &[command, "--help"]).text().contains("Exit codes: 0"));
     }
     let pages = daemon.folder().join("man");
@@ -387,7 +392,8 @@ fn help_version_completions_and_manual_pages() {
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
-    for command in ["memo.1", "memo-run.1", "memo-lookup.1", "memo-rm.1", "memo-status.1"] {
-        assert!(names.contains(command), "{command} is missing: {names:?}");
+    let pages = ["memo.1", "memo-run.1", "memo-lookup.1", "memo-rm.1", "memo-status.1"];
+    for page in pages.into_iter().chain(["memod.1", "memod.toml.5"]) {
+        assert!(names.contains(page), "{page} is missing: {names:?}");
     }
 }

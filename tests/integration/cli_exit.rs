@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use harness::{Fake, Ran, binary, run};
+use harness::{Answer, Daemon, Fake, Ran, binary, run};
 use memod_protocol::ErrorCode;
 use serde_json::json;
 
@@ -72,5 +72,43 @@ fn exit_codes_4_and_5_tell_what_the_daemon_said() {
             assert_eq!(ran.code, Some(5), "{arguments:?}: {ran:?}");
             assert!(ran.errors().starts_with("memo: error: "), "{ran:?}");
         }
+    }
+}
+
+#[test]
+fn exit_code_3_also_tells_that_the_daemon_has_ended_in_the_middle() {
+    let folder = tempfile::tempdir().unwrap();
+    let [archive, other] = ["archive", "other"].map(|name| folder.path().join(name));
+    let (path, other) = (archive.to_str().unwrap(), other.to_str().unwrap());
+    assert_eq!(at(&Daemon::new().socket(), &["export", path]).code, Some(0));
+    let leaving = Fake::answering(|_| Answer::Leave);
+    let upkeep = [vec!["verify"], vec!["gc"], vec!["import", path], vec!["export", other]];
+    for arguments in asking().into_iter().chain(upkeep) {
+        let ran = at(&leaving.socket(), &arguments);
+        assert_eq!(ran.code, Some(3), "{arguments:?}: {ran:?}");
+        assert!(ran.errors().contains("the daemon has ended in the middle"), "{ran:?}");
+    }
+    let names: Vec<_> = folder.path().read_dir().unwrap().flatten().collect();
+    assert_eq!(names.len(), 1, "nothing was begun: {names:?}");
+}
+
+#[test]
+fn every_command_names_all_places_where_it_found_no_daemon() {
+    let system = "/run/memod/memod.sock";
+    if Path::new(system).exists() {
+        eprintln!("NOT TESTED: this machine has a daemon of its own");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let own = folder.path().join("memod/memod.sock");
+    for arguments in asking() {
+        let mut memo = Command::new(binary("memo"));
+        memo.env_remove("MEMOD_SOCKET").env("XDG_RUNTIME_DIR", folder.path());
+        memo.env("MEMOD_NO_START", "1").stdin(Stdio::null());
+        let ran = run(memo.args(["--format", "json"]).args(&arguments));
+        assert_eq!(ran.code, Some(3), "{arguments:?}: {ran:?}");
+        let none =
+            format!("no daemon runs: there is no socket at {} nor at {system}", own.display());
+        assert_eq!(ran.json_error()["message"], json!(none), "{arguments:?}");
     }
 }

@@ -135,3 +135,35 @@ fn s35_run_why_explains_instead_of_running() {
     assert_eq!(listed["entries"].as_array().map(Vec::len), Some(1));
     ends(&daemon, 2, &["run", "--why", "--cache-version", "1", "--in", "/none", "--", "true"]);
 }
+
+#[test]
+fn s23_run_why_says_that_the_mode_has_it_run() {
+    let (mut daemon, shop) = (Daemon::new(), Shop::new());
+    shop.run(&daemon, &[], COUNT);
+    let why = |daemon: &Daemon, mode: &str, flags: &[&str]| {
+        let flags = [&["--why", "--format", "json"], flags].concat();
+        run(shop.command(daemon.memo(), &flags, COUNT).env("MEMOD_MODE", mode))
+    };
+    for (mode, flags) in [("enabled", &[][..]), ("read-only", &[]), ("disabled", &["--read-only"])]
+    {
+        let hit = why(&daemon, mode, flags);
+        assert_eq!((hit.code, &hit.json()["status"]), (Some(0), &json!("HIT")), "{mode}: {hit:?}");
+    }
+    let key = why(&daemon, "", &[]).json()["key"].clone();
+    daemon.kill();
+    for (mode, flags, status, reason) in [
+        ("overwrite", &[][..], "SKIPPED", "overwrite"),
+        ("", &["--overwrite"], "SKIPPED", "overwrite"),
+        ("disabled", &[], "DISABLED", "disabled"),
+        ("overwrite", &["--disabled"], "DISABLED", "disabled"),
+    ] {
+        let told = why(&daemon, mode, flags);
+        let expected = json!({"status": status, "key": key, "reason": reason, "nearest": []});
+        assert_eq!((told.code, told.json()), (Some(1), expected), "{mode} {flags:?}");
+        let flags = [&["--why"], flags].concat();
+        let text = run(shop.command(daemon.memo(), &flags, COUNT).env("MEMOD_MODE", mode));
+        assert!(text.text().starts_with(&format!("status\t{status}\nkey\t")), "{text:?}");
+        assert!(text.text().contains(&format!("\nreason\t{reason}\nwhy\tit ")), "{text:?}");
+    }
+    assert_eq!(shop.runs(), 1);
+}

@@ -4,3 +4,4 @@ mod house;
 mod live;
 mod probe;
 mod verbs;
+mod waiters;

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod autostart;
+mod board;
 mod budgets;
+mod budgets_uploads;
 mod bystander;
 mod cli;
 mod cli_arguments;
@@ -25,12 +27,14 @@ mod grants;
 mod hostile;
 mod large;
 mod leases;
+mod manual;
 mod memo;
 mod metrics;
 mod other_user;
 mod package;
 mod request_log;
 mod sameness;
+mod sealed;
 mod semantics_age;
 mod semantics_damage;
 mod semantics_invalidate;
@@ -49,3 +53,5 @@ mod top;
 mod torture;
 mod upkeep;
 mod upkeep_damage;
+mod upkeep_doctor;
+mod upkeep_export;

@@ -21,11 +21,16 @@ struct OpenHouse {
 impl OpenHouse {
     /// Only root can be another user.
     fn new() -> Option<Self> {
+        Self::with("")
+    }
+
+    /// With more in its configuration.
+    fn with(config: &str) -> Option<Self> {
         if !Uid::effective().is_root() {
             eprintln!("only root can run a program as another user: this is not tested");
             return None;
         }
-        let daemon = Setup::new().config("socket_mode = \"0666\"").start();
+        let daemon = Setup::new().config(format!("socket_mode = \"0666\"\n{config}")).start();
         let open = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(daemon.folder(), open).unwrap();
         let memo = daemon.folder().join("memo");
@@ -118,9 +123,24 @@ fn s27_who_waits_is_told_of_another_user() {
     assert!(!raw.release(&one, Some("a")));
     let holder = raw.waits(one.claim()).pending.holder;
     assert_eq!((holder.name.as_deref(), holder.uid), (Some("a"), STRANGER));
-    assert_eq!(holder.program.as_deref(), Some("memo"));
+    assert_eq!((holder.pid, holder.program), (None, None), "the lease is no process's");
     let release = [&["lease", "release"], &lease[1..], &by[..2]].concat();
     assert_eq!(run(&mut house.strangers(&release)).code, Some(0));
     let reply = raw.read_reply().expect("the lease");
     assert!(matches!(reply.response, Response::Leased(_)), "{:?}", reply.response);
+}
+
+#[test]
+fn who_may_not_remove_is_not_told_to() {
+    let Some(house) = OpenHouse::with(&format!("user_bytes = {{ {STRANGER} = 1000 }}\n")) else {
+        return;
+    };
+    let value = format!("o0:string={}", "x".repeat(2000));
+    let mut put = flags("put", "too much");
+    *put.last_mut().unwrap() = &value;
+    let ran = run(house.strangers(&["--format", "json"]).args(&put));
+    assert_eq!(ran.code, Some(4), "{ran:?}");
+    let hint = ran.json_error()["hint"].as_str().unwrap().to_owned();
+    assert!(hint.starts_with("who administers it can"), "{hint}");
+    assert!(hint.contains("user_bytes"), "{hint}");
 }

@@ -34,7 +34,10 @@ fn path(daemon: &Daemon, name: &str) -> String {
 }
 
 fn counted(imported: u64, existing: u64, damaged: u64) -> Value {
-    json!({"imported": imported, "existing": existing, "damaged": damaged})
+    json!({
+        "imported": imported, "existing": existing, "damaged": damaged,
+        "evicted": 0, "evicted_again": 0,
+    })
 }
 
 #[test]

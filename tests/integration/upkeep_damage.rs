@@ -65,6 +65,55 @@ fn an_export_leaves_out_what_is_damaged_and_says_so() {
     assert_eq!(json_of(&to, 0, &["import", &archive])["imported"], 2);
 }
 
+/// Damages these bytes in the tables of a store; says in how many they were.
+fn flip_in_tables(data: &Path, needle: &[u8]) -> usize {
+    let mut damaged = 0;
+    for entry in fs::read_dir(data.join("rocksdb")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|of| of != "sst") {
+            continue;
+        }
+        let mut bytes = fs::read(&path).unwrap();
+        if let Some(at) = bytes.windows(needle.len()).position(|window| window == needle) {
+            bytes[at] ^= 1;
+            fs::write(&path, bytes).unwrap();
+            damaged += 1;
+        }
+    }
+    damaged
+}
+
+/// A damaged part of the listing hides no entry and costs none.
+#[test]
+fn a_damaged_listing_is_told_and_everything_is_served_and_listed() {
+    let numbered = |number: u64| {
+        let value = memod_protocol::Literal::Integer(i64::try_from(number).unwrap());
+        call("listed").bare().input("number", "integer", value).output("o0", "bytes")
+    };
+    let mut daemon = Daemon::new();
+    let mut raw = daemon.connect();
+    for number in 0..20 {
+        assert_eq!(raw.put(numbered(number).put(&[("o0", b"x")])), PutOutcome::Populated);
+    }
+    drop(raw);
+    assert!(daemon.stop().success());
+    let (_, digest) = numbered(7).0.identity().unwrap().inputs.remove(0);
+    assert_eq!(flip_in_tables(&daemon.data(), digest.as_bytes()), 1, "it stands in the listing");
+    daemon.start().expect("it starts with a damaged listing");
+    let listed = ends(&daemon, 0, &["ls", "--format", "json"]);
+    assert_eq!(listed.text().matches("\"key\"").count(), 20, "{listed:?}");
+    for repair in [&["verify", "--repair"][..], &["verify"][..]] {
+        let ran = ends(&daemon, 5, repair);
+        assert!(ran.text().contains("they are served and stay"), "{ran:?}");
+        assert!(ran.text().contains("removed") && !ran.errors().contains("--repair"), "{ran:?}");
+    }
+    let archive = daemon.folder().join("archive").display().to_string();
+    let exported = ends(&daemon, 0, &["export", &archive]);
+    assert!(exported.text().contains("left out"), "{exported:?}");
+    let mut raw = daemon.connect();
+    assert!((0..20).all(|number| raw.lookup(&numbered(number)).is_ok()));
+}
+
 /// The folders into which stores have been moved.
 fn aside(data: &Path) -> Vec<PathBuf> {
     let paths = fs::read_dir(data).unwrap().map(|entry| entry.unwrap().path());

@@ -1,9 +1,9 @@
 //! How commands reach the daemon.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use memod_client::address::Origin;
+use memod_client::address::{Address, Origin};
 use memod_client::{Client, Error, Start, Wait, address};
 
 use crate::args::Settings;
@@ -26,7 +26,7 @@ pub(crate) fn working(settings: &Settings) -> Client {
 }
 
 fn client(settings: &Settings, start: Start) -> Client {
-    let builder = Client::builder().program(PROGRAM).start(start);
+    let builder = Client::builder().program(PROGRAM).start(start).board(false);
     match &settings.socket {
         Some(path) => builder.socket(path).build(),
         None => builder.build(),
@@ -44,8 +44,31 @@ pub(crate) fn with_hint(failure: Failure, settings: &Settings) -> Failure {
     if failure.code != NO_DAEMON {
         return failure;
     }
-    let hint = hint(named(settings), settings.no_start);
+    let mut hint = hint(named(settings), settings.no_start);
+    if let Some(own) = &failure.hint {
+        hint += "\n";
+        hint += own;
+        return failure.with_hint(hint);
+    }
+    let candidates = address::candidates(settings.socket.clone());
+    let failure = match unanswered(&candidates, &address::own()) {
+        Some(message) => Failure { message, ..failure },
+        None => failure,
+    };
     failure.with_hint(hint)
+}
+
+/// Where no daemon was found; nothing if that was at one place only, which the failure names.
+fn unanswered(candidates: &[Address], own: &Path) -> Option<String> {
+    let paths: Vec<_> = candidates.iter().map(|at| at.path.display().to_string()).collect();
+    match paths.as_slice() {
+        [] => Some(format!(
+            "no daemon runs: there is no socket at {} nor at /run/memod/memod.sock",
+            own.display()
+        )),
+        [_] => None,
+        several => Some(format!("no daemon answers at {}", several.join(" nor at "))),
+    }
 }
 
 fn hint(named: Option<PathBuf>, no_start: bool) -> String {
@@ -117,6 +140,18 @@ mod tests {
     }
 
     #[test]
+    fn all_places_are_named_where_no_daemon_was_found() {
+        let at = |path: &str, origin| Address { path: path.into(), origin };
+        let (own, system) = (at("/own", Origin::Own), at("/system", Origin::System));
+        let told = |candidates: &[Address]| unanswered(candidates, Path::new("/own"));
+        let none = "no daemon runs: there is no socket at /own nor at /run/memod/memod.sock";
+        assert_eq!(told(&[]).as_deref(), Some(none));
+        assert_eq!(told(std::slice::from_ref(&own)), None);
+        let both = "no daemon answers at /own nor at /system";
+        assert_eq!(told(&[own, system]).as_deref(), Some(both));
+    }
+
+    #[test]
     fn hints_do_not_go_in_a_circle() {
         let at_named = hint(Some("/tmp/m.sock".into()), false);
         assert_eq!(at_named, "start it with `memod --socket /tmp/m.sock`");
@@ -138,5 +173,8 @@ mod tests {
         assert_eq!(failure.message, "no daemon answers at /tmp/m.sock: gone");
         assert_eq!(failure.hint.as_deref(), Some("start it with `memod --socket /tmp/m.sock`"));
         assert_eq!(with_hint(Failure::usage("no"), &settings).hint, None);
+        let failure = Failure::new(3, NO_DAEMON, "gone").with_hint("go on");
+        let both = "start it with `memod --socket /tmp/m.sock`\ngo on";
+        assert_eq!(with_hint(failure, &settings).hint.as_deref(), Some(both));
     }
 }

@@ -2,10 +2,10 @@
 
 use std::ffi::OsString;
 
-use clap::ValueEnum;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory, ValueEnum};
 
-use crate::args::{ColorChoice, Format, Globals, Screen};
+use crate::args::{ColorChoice, Format, Globals, Line, Screen};
 use crate::exit::{self, Failure};
 
 /// The flags of `memo run` that are modes.
@@ -69,7 +69,7 @@ fn failure(error: &clap::Error) -> Failure {
     let mut hints: Vec<String> = paragraphs
         .filter_map(|paragraph| match paragraph.strip_prefix("tip: ") {
             Some(tip) => Some(tip.to_owned()),
-            None => paragraph.strip_prefix("Usage: ").map(|usage| format!("usage: {usage}")),
+            None => paragraph.strip_prefix("Usage: ").map(usage),
         })
         .collect();
     hints.extend(mode_hint(error));
@@ -92,6 +92,21 @@ fn mode_hint(error: &clap::Error) -> Option<String> {
     })
 }
 
+/// How the command of this usage is used. Clap's own words echo the flags that were given.
+fn usage(of: &str) -> String {
+    let mut line = Line::command();
+    line.build();
+    let mut command = &mut line;
+    for word in of.split_whitespace().skip(1) {
+        if command.find_subcommand(word).is_none() {
+            break;
+        }
+        command = command.find_subcommand_mut(word).expect("it has just been found");
+    }
+    let text = joined(&command.render_usage().to_string());
+    format!("usage: {}", text.strip_prefix("Usage: ").unwrap_or(&text))
+}
+
 /// A paragraph on one line.
 fn joined(paragraph: &str) -> String {
     paragraph.lines().map(str::trim).collect::<Vec<_>>().join(" ").trim().to_owned()
@@ -102,7 +117,6 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::args::Line;
 
     fn refused(line: &[&str]) -> Failure {
         failure(&Line::try_parse_from(line).expect_err("the line is wrong"))
@@ -143,6 +157,28 @@ mod tests {
         }
         let hint = refused(&["memo", "lookup", "--enabled"]).hint.expect("usage");
         assert!(!hint.contains("MEMOD_MODE"), "{hint}");
+    }
+
+    #[test]
+    fn the_usage_is_that_of_the_command_whatever_flags_were_given() {
+        for (line, usage) in [
+            (&["memo", "-v", "ls", "--nonsense"][..], "usage: memo ls [OPTIONS]"),
+            (
+                &["memo", "ls", "-vv", "-q", "--project", "p", "--nonsense"],
+                "usage: memo ls [OPTIONS]",
+            ),
+            (
+                &["memo", "--verbose", "lease", "release", "--nonsense"],
+                "usage: memo lease release [OPTIONS] --owner <NAME>",
+            ),
+            (&["memo", "-v", "--nonsense"], "usage: memo [OPTIONS] <COMMAND>"),
+        ] {
+            let hint = refused(line).hint.expect("the usage");
+            let last = hint.lines().last().expect("the usage");
+            assert_eq!(last, usage, "{line:?}");
+        }
+        let missing = refused(&["memo", "run", "-v", "--", "true"]).hint.expect("the usage");
+        assert!(missing.starts_with("usage: memo run [OPTIONS] --cache-version "), "{missing}");
     }
 
     #[test]

@@ -66,6 +66,8 @@ pub(crate) struct Environment {
     pub(crate) daemon: Option<PathBuf>,
     /// `$MEMOD_NO_START` is set.
     pub(crate) no_start: bool,
+    /// `$MEMOD_BOARD` is `off`.
+    pub(crate) board_off: bool,
     /// `$XDG_RUNTIME_DIR`.
     pub(crate) runtime_dir: Option<PathBuf>,
     /// `$XDG_CACHE_HOME`, else `~/.cache`.
@@ -91,6 +93,7 @@ impl Environment {
             socket: variable("MEMOD_SOCKET").map(PathBuf::from),
             daemon: variable("MEMOD_DAEMON").map(PathBuf::from),
             no_start: variable("MEMOD_NO_START").is_some_and(|value| value != "0"),
+            board_off: variable("MEMOD_BOARD").is_some_and(|value| value == "off"),
             runtime_dir: directory("XDG_RUNTIME_DIR"),
             cache_home: directory("XDG_CACHE_HOME").or_else(|| Some(home()?.join(".cache"))),
             path: variable("PATH"),

@@ -6,12 +6,13 @@ use std::io::Cursor;
 
 use bytes::Bytes;
 use memod_protocol::{
-    Call, Delivery, Interface, InterfaceText, Literal, LiteralType, Output, Provenance, RunClaim,
-    Scope,
+    Call, Delivery, Digest, Interface, InterfaceText, Literal, LiteralType, Output, Provenance,
+    RunClaim, Scope,
 };
 
 use super::*;
-use crate::content::Content;
+use crate::content::{Content, HitOutput};
+use crate::upkeep::WholeEntry;
 
 fn whole_entry(number: i64, contents: &[&[u8]]) -> WholeEntry {
     let names: Vec<String> = (0..contents.len()).map(|index| format!("o{index}")).collect();
@@ -63,7 +64,7 @@ fn whole_entry(number: i64, contents: &[&[u8]]) -> WholeEntry {
     WholeEntry { detail, outputs: outputs.collect() }
 }
 
-fn entries() -> Vec<WholeEntry> {
+pub(super) fn entries() -> Vec<WholeEntry> {
     vec![
         whole_entry(1, &[b"first", b""]),
         whole_entry(2, &[]),
@@ -71,7 +72,7 @@ fn entries() -> Vec<WholeEntry> {
     ]
 }
 
-fn archive() -> Vec<u8> {
+pub(super) fn archive() -> Vec<u8> {
     let mut writer = ArchiveWriter::new(Vec::new()).unwrap();
     for entry in entries() {
         writer.entry(&entry).unwrap();
@@ -178,6 +179,84 @@ fn what_is_none_or_of_a_later_version_is_told_apart() {
     let mut later = archive();
     later[8] = 2;
     assert!(matches!(read(&later).1, Err(ArchiveError::Newer(2))));
+}
+
+/// Everything that can be read with what stands behind damage, how many were passed over, and how
+/// it ended.
+fn salvage(bytes: &[u8]) -> (Vec<Archived>, u64, Result<(), ArchiveError>) {
+    let mut all = Vec::new();
+    let mut reader = ArchiveReader::new(Cursor::new(bytes)).unwrap();
+    loop {
+        match reader.next_entry() {
+            Ok(Some(archived)) => all.push(archived),
+            Ok(None) => return (all, reader.lost(), Ok(())),
+            Err(ArchiveError::Damaged { .. }) => {
+                if let Err(error) = reader.find_next() {
+                    return (all, reader.lost(), Err(error));
+                }
+            }
+            Err(error) => return (all, reader.lost(), Err(error)),
+        }
+    }
+}
+
+/// The bytes of an entry's record up to its outputs.
+fn head_bytes(entry: &WholeEntry) -> usize {
+    37 + memod_protocol::wire::encode(&entry.detail).len()
+}
+
+#[test]
+fn entries_behind_a_damaged_head_are_found_wherever_its_bit_was_flipped() {
+    let whole = archive();
+    for at in BEGIN_BYTES..BEGIN_BYTES + head_bytes(&entries()[0]) {
+        let mut flipped = whole.clone();
+        flipped[at] ^= 1 << (at % 8);
+        assert!(read(&flipped).0.is_empty(), "nothing is found without looking for it");
+        let (all, lost, end) = salvage(&flipped);
+        assert_eq!((all.len(), lost), (2, 1), "bit {} of byte {at}", at % 8);
+        assert!(all.iter().all(|archived| matches!(archived, Archived::Whole(_))));
+        assert_true(&all);
+        end.unwrap();
+    }
+}
+
+#[test]
+fn a_hole_in_an_archive_costs_what_it_hits() {
+    let whole = archive();
+    let second = BEGIN_BYTES + head_bytes(&entries()[0]) + 5;
+    // From the middle of the first entry's head into the second's.
+    for hole in [30..second + 9, second..second + 1, second + 5..second + 60] {
+        let mut torn = whole.clone();
+        torn[hole.clone()].fill(0);
+        let (all, lost, end) = salvage(&torn);
+        assert_true(&all);
+        assert_eq!(all.len() as u64 + lost, 3, "{hole:?}");
+        assert!(!all.is_empty(), "{hole:?}");
+        end.unwrap();
+        // A piece that is missing altogether.
+        let missing = [&whole[..hole.start], &whole[hole.end..]].concat();
+        let (all, _, end) = salvage(&missing);
+        assert_true(&all);
+        assert!(!all.is_empty(), "{hole:?}");
+        end.unwrap();
+    }
+    let (all, _, end) = salvage(&[&whole[..20], &whole[21..whole.len() - 1]].concat());
+    assert_true(&all);
+    assert!(matches!(end, Err(ArchiveError::CutOff(2))), "its end is missing, too");
+}
+
+/// What is made to look like heads is given up, not hashed for ever.
+#[test]
+fn what_looks_like_many_heads_does_not_take_for_ever() {
+    let mut writer = ArchiveWriter::new(Vec::new()).unwrap();
+    writer.entry(&whole_entry(1, &[b"x"])).unwrap();
+    let mut bytes = writer.finish().unwrap();
+    bytes[20] ^= 1;
+    let like_a_head = [ENTRY, 0, 0, 8, 0];
+    bytes.extend(like_a_head.repeat(400_000));
+    let (all, _, end) = salvage(&bytes);
+    assert!(all.is_empty());
+    assert!(matches!(end, Err(ArchiveError::Damaged { what, .. }) if what.contains("looks like")));
 }
 
 /// The layout is a promise: an archive of today is read by the memo of tomorrow.

@@ -37,6 +37,7 @@ pub(crate) struct Settings {
     pub(crate) mode: Mode,
     pub(crate) start: Start,
     pub(crate) memory_bytes_max: u64,
+    pub(crate) board: bool,
     pub(crate) program: String,
     pub(crate) environment: Environment,
 }
@@ -80,6 +81,7 @@ impl Default for Builder {
                 mode: Mode::default(),
                 start: Start::default(),
                 memory_bytes_max: 64 * 1024 * 1024,
+                board: true,
                 program: concat!("memod-client ", env!("CARGO_PKG_VERSION")).into(),
                 environment: Environment::of_process(),
             },
@@ -140,11 +142,24 @@ impl Builder {
         self
     }
 
+    /// Whether hits may be read from memory that the daemon shares, without asking it; they may,
+    /// unless `$MEMOD_BOARD` is `off`. It takes one more connection, as soon as it may pay.
+    #[must_use]
+    pub const fn board(mut self, wanted: bool) -> Self {
+        self.settings.board = wanted;
+        self
+    }
+
     /// The client's program and version, for the daemon's log.
     #[must_use]
     pub fn program(mut self, name: impl Into<String>) -> Self {
         self.settings.program = name.into();
         self
+    }
+
+    #[cfg(test)]
+    pub(crate) fn boards(&self) -> std::sync::Arc<crate::board::Boards> {
+        crate::board::Boards::new(&self.settings)
     }
 
     #[cfg(test)]

@@ -5,15 +5,16 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use memod_protocol::handshake::PeerLimits;
 use memod_protocol::{
     Call, CallIdentity, EntryDetail, Explanation, Filter, InterfaceText, InvalidArgument, Key,
-    LogPage, LogQuery, PutOutcome, Savings, Selector, Stats, Status,
+    LogPage, LogQuery, PutOutcome, Savings, Scope, Selector, Stats, Status,
 };
 
 use crate::address::Address;
+use crate::board::{Boards, OnBoard};
 use crate::builder::{Builder, Settings, Start};
 use crate::collect::Collector;
 use crate::connect::{Patience, sink_error};
@@ -40,6 +41,7 @@ pub struct Client {
 struct Shared {
     settings: Settings,
     pool: Pool<Connection>,
+    boards: Arc<Boards>,
     started: OnceLock<PathBuf>,
 }
 
@@ -58,9 +60,8 @@ impl Client {
     }
 
     pub(crate) fn new(settings: Settings) -> Self {
-        Self {
-            shared: Arc::new(Shared { settings, pool: Pool::default(), started: OnceLock::new() }),
-        }
+        let (pool, boards, started) = (Pool::default(), Boards::new(&settings), OnceLock::new());
+        Self { shared: Arc::new(Shared { settings, pool, boards, started }) }
     }
 
     /// The sockets at which the client looks for a daemon, in order.
@@ -230,6 +231,7 @@ impl Client {
     /// # Errors
     /// If the daemon could not be asked.
     pub fn stats(&self) -> Result<Stats, Error> {
+        Boards::settle(self.settings());
         self.ask(&mut AskStats)
     }
 
@@ -269,6 +271,7 @@ impl Client {
     /// # Errors
     /// If the daemon could not be asked.
     pub fn log(&self, query: &LogQuery) -> Result<LogPage, Error> {
+        Boards::settle(self.settings());
         self.ask(&mut AskLog(query))
     }
 
@@ -277,6 +280,7 @@ impl Client {
     /// # Errors
     /// If the daemon could not be asked.
     pub fn savings(&self) -> Result<Savings, Error> {
+        Boards::settle(self.settings());
         self.ask(&mut AskSavings)
     }
 
@@ -290,9 +294,39 @@ impl Client {
         options: &LookupOptions,
         sink: &mut dyn OutputSink,
     ) -> Result<Found, Error> {
+        if let Some(hit) = self.shared.boards.look(wanted, options) {
+            return hit.pour(sink).map(Found::Hit);
+        }
+        self.shared.boards.report_due();
         self.with_connection(true, |connection, patience| {
-            connection.fetch(wanted, options, sink, patience)
+            let found = connection.fetch(wanted, options, sink, patience)?;
+            if let (Found::Hit(_), Some(scope)) = (&found, wanted.scope()) {
+                self.note_hit(scope, connection);
+            }
+            Ok(found)
         })
+    }
+
+    /// A hit by a board of what a claim asks for.
+    pub(crate) fn look_on_board(
+        &self,
+        wanted: Wanted<'_>,
+        max_age: Option<Duration>,
+    ) -> Option<OnBoard> {
+        self.shared.boards.look(wanted, &LookupOptions { max_age })
+    }
+
+    /// Notes a hit on a connection: after a few, the board of their scope is asked for.
+    pub(crate) fn note_hit(&self, scope: &Scope, connection: &Connection) {
+        if self.shared.boards.noted(scope) {
+            self.shared.boards.open(scope, connection.address(), self.settings());
+        }
+    }
+
+    /// How many hits this client has read from the daemon's shared memory, without asking it.
+    #[must_use]
+    pub fn board_hits(&self) -> u64 {
+        self.shared.boards.hits()
     }
 
     /// Does something on a connection: a pooled one if there is one, and a fresh one if that turns
@@ -332,7 +366,7 @@ impl Client {
                 outcome => return (Some(connection), outcome),
             }
         }
-        match self.connect(patience) {
+        match self.connect(patience.or_anew()) {
             Ok((mut connection, patience)) => {
                 let outcome = work(&mut connection, patience);
                 (Some(connection), outcome)
@@ -409,3 +443,6 @@ pub(crate) fn put_options(mode: Mode, options: &PutOptions) -> Result<PutOptions
 #[cfg(test)]
 #[path = "client_tests.rs"]
 mod tests;
+#[cfg(test)]
+#[path = "client_wait_tests.rs"]
+mod wait_tests;

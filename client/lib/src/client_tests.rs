@@ -313,6 +313,7 @@ fn keeping(kept: Kept) -> FakeDaemon {
         let mut uploads = std::collections::HashMap::<u32, Vec<u8>>::new();
         while let Some((id, request, payload)) = peer.request() {
             match request {
+                Request::Announce(_) => peer.respond(id, Response::Awaited, b""),
                 Request::UploadData { upload } => {
                     assert!(payload.len() <= CHUNK_BYTES as usize);
                     uploads.entry(upload).or_default().extend_from_slice(&payload);

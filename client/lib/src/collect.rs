@@ -1,4 +1,5 @@
-//! Collects a hit's outputs: in memory up to a bound, beyond it in unnamed temporary files.
+//! Collects a hit's outputs: in memory up to a bound, beyond it in unnamed temporary files. What is
+//! shared with the daemon stays where it is, and does not count.
 
 use std::fs::File;
 use std::io::{self, Seek, Write};
@@ -20,8 +21,12 @@ pub(crate) struct Collector {
 
 #[derive(Debug)]
 enum Target {
+    /// Nothing has come yet of so many bytes.
+    Nothing(u64),
     Memory(Vec<u8>),
     File(File),
+    /// All of it, shared with the daemon.
+    Whole(Bytes),
 }
 
 impl Collector {
@@ -33,13 +38,19 @@ impl Collector {
     /// Whether what comes now is written to a file.
     #[cfg(feature = "tokio")]
     pub(crate) const fn is_spooling(&self) -> bool {
-        matches!(self.current, Some((_, Target::File(_))))
+        match &self.current {
+            Some((_, Target::File(_))) => true,
+            Some((_, Target::Nothing(bytes))) => *bytes > self.memory_left,
+            _ => false,
+        }
     }
 
     fn finish_current(&mut self) -> io::Result<()> {
         if let Some((index, target)) = self.current.take() {
             let content = match target {
+                Target::Nothing(_) => Content::Memory(Bytes::new()),
                 Target::Memory(bytes) => Content::Memory(Bytes::from(bytes)),
+                Target::Whole(bytes) => Content::Memory(bytes),
                 Target::File(mut file) => {
                     file.rewind()?;
                     Content::File(file)
@@ -72,23 +83,38 @@ impl Collector {
 impl OutputSink for Collector {
     fn begin(&mut self, output: &OutputDescription, index: usize) -> io::Result<()> {
         self.finish_current()?;
-        let target = match usize::try_from(output.bytes) {
-            Ok(bytes) if output.bytes <= self.memory_left => {
-                self.memory_left -= output.bytes;
-                Target::Memory(Vec::with_capacity(bytes))
-            }
-            _ => Target::File(spool::file()?),
-        };
-        self.current = Some((index, target));
+        self.current = Some((index, Target::Nothing(output.bytes)));
         Ok(())
     }
 
     fn data(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match &mut self.current {
-            Some((_, Target::Memory(memory))) => memory.extend_from_slice(bytes),
-            Some((_, Target::File(file))) => file.write_all(bytes)?,
-            None => return Err(io::Error::other("bytes that belong to no output")),
+        let Some((_, target)) = &mut self.current else {
+            return Err(io::Error::other("bytes that belong to no output"));
+        };
+        if let Target::Nothing(length) = *target {
+            *target = match usize::try_from(length) {
+                Ok(capacity) if length <= self.memory_left => {
+                    self.memory_left -= length;
+                    Target::Memory(Vec::with_capacity(capacity))
+                }
+                _ => Target::File(spool::file()?),
+            };
         }
+        match target {
+            Target::Memory(memory) => memory.extend_from_slice(bytes),
+            Target::File(file) => file.write_all(bytes)?,
+            Target::Nothing(_) | Target::Whole(_) => {
+                return Err(io::Error::other("more bytes than the output has"));
+            }
+        }
+        Ok(())
+    }
+
+    fn whole(&mut self, bytes: Bytes) -> io::Result<()> {
+        let Some((_, target @ Target::Nothing(_))) = &mut self.current else {
+            return Err(io::Error::other("bytes that belong to no output"));
+        };
+        *target = Target::Whole(bytes);
         Ok(())
     }
 }

@@ -5,18 +5,19 @@
 //! length is believed before [`Prefix::parse`] has checked it.
 
 use std::io::{self, IoSlice, Read};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use memod_descriptors::{DescriptorError, Inbox};
 use memod_protocol::frame::{PREFIX_BYTES, Prefix};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, Shutdown, SockFlag, SockType, UnixAddr, getsockopt, recv, sendmsg,
-    setsockopt, shutdown, sockopt,
+    AddressFamily, MsgFlags, Shutdown, SockFlag, SockType, UnixAddr, getsockopt, recv, setsockopt,
+    shutdown, sockopt,
 };
 use nix::sys::time::{TimeVal, TimeValLike};
 
@@ -71,6 +72,12 @@ impl Patience {
         .filter(|left| !left.is_zero())
     }
 
+    /// The same; as long as at first if no time is left, since a question that waits at the daemon
+    /// may have taken it all.
+    pub(crate) fn or_anew(self) -> Self {
+        if self.left().is_some() { self } else { Self::within(self.bound()) }
+    }
+
     /// The bound, for messages.
     pub(crate) const fn bound(self) -> Duration {
         match self {
@@ -88,6 +95,7 @@ pub(crate) struct Wire {
     buffer: Vec<u8>,
     start: usize,
     end: usize,
+    inbox: Inbox,
     send_timeout: Option<Duration>,
     received: bool,
 }
@@ -147,14 +155,15 @@ pub(crate) fn shut_down(socket: &impl AsRawFd) {
     let _ = shutdown(socket.as_raw_fd(), Shutdown::Both);
 }
 
-/// Sends head and payload as far as the kernel takes them at once; gives how many bytes that were.
-/// `sent` have gone already.
+/// Sends head and payload as far as the kernel takes them at once, and descriptors with the first
+/// byte; gives how many bytes that were. `sent` have gone already.
 pub(crate) fn send_some(
     socket: &impl AsRawFd,
     head: &[u8],
     payload: &[&[u8]],
+    descriptors: &[BorrowedFd<'_>],
     sent: usize,
-) -> nix::Result<usize> {
+) -> io::Result<usize> {
     let mut skip = sent;
     let mut slices = Vec::with_capacity((payload.len() + 1).min(SLICES_MAX));
     for piece in std::iter::once(&head).chain(payload) {
@@ -167,7 +176,26 @@ pub(crate) fn send_some(
             slices.push(IoSlice::new(rest));
         }
     }
-    sendmsg::<()>(socket.as_raw_fd(), &slices, &[], MsgFlags::MSG_NOSIGNAL, None)
+    let descriptors = if sent == 0 { descriptors } else { &[] };
+    memod_descriptors::send(socket, &slices, descriptors)
+}
+
+/// Receives what there is, with the descriptors that come with it; nothing if there is none now.
+pub(crate) fn receive(
+    socket: &impl AsRawFd,
+    buffer: &mut [u8],
+    inbox: &mut Inbox,
+    path: &Path,
+) -> Result<Option<usize>, Error> {
+    match memod_descriptors::receive(socket, buffer, inbox) {
+        Ok(0) => Err(io_error(path, io::ErrorKind::UnexpectedEof.into())),
+        Ok(read) => Ok(Some(read)),
+        Err(error) => match error.kind() {
+            io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock => Ok(None),
+            io::ErrorKind::InvalidData => Err(Error::Protocol(error.to_string())),
+            _ => Err(io_error(path, error)),
+        },
+    }
 }
 
 impl Wire {
@@ -208,6 +236,7 @@ impl Wire {
             buffer: Vec::new(),
             start: 0,
             end: 0,
+            inbox: Inbox::default(),
             send_timeout: None,
             received: false,
         }
@@ -220,7 +249,7 @@ impl Wire {
 
     /// Whether the peer is there and has said nothing unasked.
     pub(crate) fn is_quiet(&self) -> bool {
-        self.start == self.end && is_quiet(&self.socket)
+        self.start == self.end && self.inbox.is_empty() && is_quiet(&self.socket)
     }
 
     /// Ends the connection for whoever else may hold a copy of it: a process that was forked.
@@ -228,10 +257,9 @@ impl Wire {
         shut_down(&self.socket);
     }
 
-    /// Another hold of the same socket, as a process has that was forked.
-    #[cfg(test)]
-    pub(crate) fn copy(&self) -> UnixStream {
-        self.socket.try_clone().expect("a socket can be copied")
+    /// Another hold of the same socket.
+    pub(crate) fn copy(&self) -> Result<UnixStream, Error> {
+        self.socket.try_clone().map_err(|error| io_error(&self.path, error))
     }
 
     /// The error for a peer that does not do this in time.
@@ -249,7 +277,7 @@ impl Wire {
         self.received
     }
 
-    /// Sends a frame: prefix and header, then the payload.
+    /// Sends a frame: prefix and header, then the payload; the descriptors go with its first byte.
     ///
     /// # Errors
     /// If the socket fails or the peer does not take the bytes in time.
@@ -257,6 +285,7 @@ impl Wire {
         &mut self,
         head: &[u8],
         payload: &[&[u8]],
+        descriptors: &[BorrowedFd<'_>],
         patience: Patience,
     ) -> Result<(), Error> {
         let whole = head.len() + payload.iter().map(|piece| piece.len()).sum::<usize>();
@@ -269,15 +298,19 @@ impl Wire {
                 outcome.map_err(|error| io_error(&self.path, error))?;
                 self.send_timeout = Some(left);
             }
-            match send_some(&self.socket, head, payload, sent) {
-                Ok(0) => return Err(io_error(&self.path, io::ErrorKind::WriteZero.into())),
-                Ok(more) => sent += more,
-                Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) if matches!(patience, Patience::Stall(_)) => {
-                    return Err(late());
+            let error = match send_some(&self.socket, head, payload, descriptors, sent) {
+                Ok(0) => io::ErrorKind::WriteZero.into(),
+                Ok(more) => {
+                    sent += more;
+                    continue;
                 }
-                Err(Errno::EAGAIN) => self.send_timeout = None,
-                Err(errno) => return Err(io_error(&self.path, errno.into())),
+                Err(error) => error,
+            };
+            match (error.kind(), patience) {
+                (io::ErrorKind::Interrupted, _) => {}
+                (io::ErrorKind::WouldBlock, Patience::Stall(_)) => return Err(late()),
+                (io::ErrorKind::WouldBlock, _) => self.send_timeout = None,
+                _ => return Err(io_error(&self.path, error)),
             }
         }
         Ok(())
@@ -289,12 +322,25 @@ impl Wire {
     /// # Errors
     /// If the socket fails or ends, nothing comes in time, or what comes is no frame.
     pub(crate) fn header(&mut self, patience: Patience) -> Result<(Vec<u8>, usize), Error> {
+        // What came with the frame before has been taken, or belongs to nothing.
+        self.descriptors(0)?;
         let mut prefix = [0; PREFIX_BYTES];
         self.exactly(&mut prefix, patience)?;
         let prefix = Prefix::parse(prefix)?;
         let mut header = vec![0; prefix.header_bytes];
         self.exactly(&mut header, patience)?;
         Ok((header, prefix.payload_bytes))
+    }
+
+    /// Takes the descriptors of the frame that is being read, whose message announces so many.
+    ///
+    /// # Errors
+    /// If others came.
+    pub(crate) fn descriptors(
+        &mut self,
+        announced: usize,
+    ) -> Result<Vec<OwnedFd>, DescriptorError> {
+        self.inbox.take(announced, self.end - self.start)
     }
 
     /// Takes the next bytes of the payload and hands them on in pieces.
@@ -345,15 +391,13 @@ impl Wire {
             if !is_there && !self.is_readable(patience)? {
                 return Err(self.late("answer", patience));
             }
-            match recv(self.socket.as_raw_fd(), &mut self.buffer, MsgFlags::MSG_DONTWAIT) {
-                Ok(0) => return Err(io_error(&self.path, io::ErrorKind::UnexpectedEof.into())),
-                Ok(read) => {
+            match receive(&self.socket, &mut self.buffer, &mut self.inbox, &self.path)? {
+                Some(read) => {
                     self.end = read;
                     self.received = true;
                     return Ok(());
                 }
-                Err(Errno::EINTR | Errno::EAGAIN) => is_there = false,
-                Err(errno) => return Err(io_error(&self.path, errno.into())),
+                None => is_there = false,
             }
         }
     }

@@ -35,7 +35,7 @@ fn a_frame_comes_out_as_it_went_in_however_many_pieces_it_has() {
         read
     });
     let patience = Patience::within(Duration::from_secs(10));
-    wire.send(&head, &payload, patience).unwrap();
+    wire.send(&head, &payload, &[], patience).unwrap();
     assert!(reader.join().unwrap() == expected);
     let (header, payload_bytes) = wire.header(patience).unwrap();
     assert_eq!((header.as_slice(), payload_bytes), (&b"head"[..], whole.len()));
@@ -100,7 +100,7 @@ fn a_peer_that_takes_nothing_does_not_hold_a_send_for_ever() {
     for patience in [Patience::within(SHORT), Patience::Stall(SHORT)] {
         let (mut wire, _peer) = pair();
         let large = vec![0; 8 * 1024 * 1024];
-        let error = wire.send(&[], &[&large], patience).unwrap_err();
+        let error = wire.send(&[], &[&large], &[], patience).unwrap_err();
         assert!(matches!(error, Error::Timeout { .. }));
     }
 }
@@ -150,7 +150,7 @@ fn a_send_to_a_peer_that_is_gone_raises_no_signal() {
     assert!(nix::unistd::write(&wire.socket, b"x").is_err());
     assert!(pending.read_signal().unwrap().is_some(), "a plain write raises it");
     for payload in [&[][..], &[&b"payload"[..]][..]] {
-        let error = wire.send(b"head", payload, Patience::within(SHORT)).unwrap_err();
+        let error = wire.send(b"head", payload, &[], Patience::within(SHORT)).unwrap_err();
         assert!(error.is_hang_up());
     }
     assert!(pending.read_signal().unwrap().is_none());

@@ -3,11 +3,14 @@
 //! **Invariants.** A connection is settled exactly if its last exchange came to its proper end;
 //! only then may it be used again. A pong that is still to come is no answer to anything else.
 
+use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use memod_protocol::handshake::{Agreement, PeerLimits};
-use memod_protocol::{Leased, PutOutcome};
+use memod_protocol::handshake::{Agreement, DESCRIPTORS, PeerLimits};
+use memod_protocol::{BoardOffer, Leased, PutOutcome};
 
 use crate::address::{Address, Origin};
 use crate::claiming::Claiming;
@@ -15,11 +18,13 @@ use crate::connect::{Patience, Wire, sink_error};
 use crate::error::Error;
 use crate::exchange;
 use crate::exchange::ask::{Ask, Ping};
+use crate::exchange::board::AskBoard;
 use crate::exchange::claim::{Answer, answer};
 use crate::exchange::hit::{First, Step, Transfer, Wanted, first};
-use crate::exchange::put::{PutExchange, outcome};
+use crate::exchange::put::{PutExchange, announced, outcome};
 use crate::options::{ClaimFound, ClaimOptions, Found, LookupOptions, OutputSink, Wait};
 use crate::outputs::{Body, Prepared, unreadable};
+use crate::sealed::{file, mapped};
 
 /// How long the daemon may take.
 #[derive(Debug, Clone, Copy)]
@@ -102,7 +107,7 @@ impl Connection {
         if address.origin == Origin::Own {
             check_ours(&address.path, wire.peer_uid()?)?;
         }
-        wire.send(&exchange::hello(program), &[], patience)?;
+        wire.send(&exchange::hello(program), &[], &[], patience)?;
         let (header, payload_bytes) = wire.header(patience)?;
         let agreement = exchange::welcome(&header, payload_bytes)?;
         let (address, last_id, settled, pong_due) = (address.clone(), 0, true, None);
@@ -174,10 +179,16 @@ impl Connection {
 
     fn take(&mut self, mut transfer: Transfer, sink: &mut dyn OutputSink) -> Result<Found, Error> {
         let patience = Patience::Stall(self.bounds.stall);
+        let mut files = self.wire.descriptors(transfer.descriptors())?.into_iter();
         loop {
             match transfer.step() {
                 Step::Begin(index) => {
                     sink.begin(transfer.output(index), index).map_err(sink_error)?;
+                }
+                Step::Map(index) => {
+                    let file = files.next().expect("as many came as the transfer counts");
+                    let bytes = mapped(file, transfer.output(index).bytes)?;
+                    sink.whole(bytes).map_err(sink_error)?;
                 }
                 Step::Move(bytes) => self.wire.payload(bytes, patience, |data| sink.data(data))?,
                 Step::Receive => {
@@ -282,10 +293,34 @@ impl Connection {
         self.is_usable().then_some(self)
     }
 
-    /// Another hold of its socket, as a process has that was forked.
-    #[cfg(test)]
-    pub(crate) fn copy(&self) -> std::os::unix::net::UnixStream {
+    /// Another hold of its socket.
+    pub(crate) fn copy(&self) -> Result<UnixStream, Error> {
         self.wire.copy()
+    }
+
+    /// Whether descriptors may come with frames.
+    pub(crate) const fn passes_descriptors(&self) -> bool {
+        self.agreement.capabilities & DESCRIPTORS != 0
+    }
+
+    /// Where it leads.
+    pub(crate) const fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Asks for a board.
+    pub(crate) fn ask_board(
+        &mut self,
+        ask: &mut AskBoard<'_>,
+        patience: Patience,
+    ) -> Result<Option<(BoardOffer, OwnedFd)>, Error> {
+        let id = self.begin();
+        self.send(&exchange::request(id, ask.request(), 0)?, &[], patience)?;
+        let header = self.bare_header(patience)?;
+        let offer = ask.answer(exchange::response(id, &header)?)?.flatten();
+        let mut descriptors = self.wire.descriptors(usize::from(offer.is_some()))?;
+        self.settled = true;
+        Ok(offer.zip(descriptors.pop()))
     }
 
     /// Ends the connection for whoever else may hold a copy of it.
@@ -300,6 +335,9 @@ impl Connection {
         outputs: &mut [Prepared],
         patience: Patience,
     ) -> Result<PutOutcome, Error> {
+        if let Some(outcome) = self.announce(&put)? {
+            return Ok(outcome);
+        }
         let uploads = put.uploads();
         for index in &uploads {
             let output = outputs.get_mut(*index).expect("the plan is for these outputs");
@@ -322,6 +360,21 @@ impl Connection {
         Ok(outcome)
     }
 
+    /// Tells of a put with uploads; gives its outcome if there is to be none.
+    fn announce(&mut self, put: &PutExchange) -> Result<Option<PutOutcome>, Error> {
+        if !put.is_announced(&self.agreement) {
+            return Ok(None);
+        }
+        let patience = Patience::Stall(self.bounds.stall);
+        let id = self.begin();
+        let head = put.announce(id)?;
+        self.send(&head, &[], patience)?;
+        let header = self.bare_header(patience)?;
+        let outcome = announced(id, &header)?;
+        self.settled = outcome.is_some();
+        Ok(outcome)
+    }
+
     fn upload(
         &mut self,
         put: &mut PutExchange,
@@ -329,6 +382,15 @@ impl Connection {
         output: &mut Prepared,
     ) -> Result<(), Error> {
         let patience = Patience::Stall(self.bounds.stall);
+        if let Body::Memory(bytes) = &output.body
+            && let Some(file) = file(&self.agreement, bytes)
+        {
+            let id = self.begin();
+            let head = put.upload_file(id, index, file.bytes())?;
+            self.send_with(&head, &[], &[file.as_fd()], patience)?;
+            let header = self.bare_header(patience)?;
+            return put.uploaded(id, index, file.bytes(), &header);
+        }
         let id = self.begin();
         let mut sent: u64 = 0;
         match &mut output.body {
@@ -370,7 +432,18 @@ impl Connection {
 
     /// Sends; if the daemon has hung up, finds out whether it said why.
     fn send(&mut self, head: &[u8], payload: &[&[u8]], patience: Patience) -> Result<(), Error> {
-        let error = match self.wire.send(head, payload, patience) {
+        self.send_with(head, payload, &[], patience)
+    }
+
+    /// The same with descriptors.
+    fn send_with(
+        &mut self,
+        head: &[u8],
+        payload: &[&[u8]],
+        descriptors: &[BorrowedFd<'_>],
+        patience: Patience,
+    ) -> Result<(), Error> {
+        let error = match self.wire.send(head, payload, descriptors, patience) {
             Err(error) if error.is_hang_up() => error,
             other => return other,
         };

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use memod_descriptors::DescriptorError;
 use memod_protocol::frame::FrameError;
 use memod_protocol::{ErrorCode, InvalidArgument, WireError, wire};
 
@@ -99,11 +100,13 @@ pub enum Error {
 
 impl Error {
     /// The exit code of a command that ends with this error: 2 the arguments are wrong, 3 no
-    /// daemon that answers, 4 forbidden, not safe, or over budget, 1 not found, 5 anything else.
+    /// daemon that answers, or one that has ended meanwhile, 4 forbidden, not safe, or over
+    /// budget, 1 not found, 5 anything else.
     #[must_use]
     pub fn code(&self) -> u8 {
         match self {
             Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => 4,
+            Self::Io { .. } if self.is_hang_up() => 3,
             Self::Invalid(_) | Self::PathTooLong { .. } => 2,
             Self::NotOurs { .. } => 4,
             Self::NoDaemon { .. } | Self::Start { .. } | Self::Timeout { .. } => 3,
@@ -143,6 +146,10 @@ impl Error {
             Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 Some("ask whoever runs the daemon to let you use its socket")
             }
+            Self::Io { .. } if self.is_hang_up() => Some(
+                "the daemon has ended in the middle: `memo doctor` and its log may say why; once \
+                 it runs again, so can this",
+            ),
             _ => None,
         }
     }
@@ -195,6 +202,12 @@ impl From<FrameError> for Error {
     }
 }
 
+impl From<DescriptorError> for Error {
+    fn from(error: DescriptorError) -> Self {
+        Self::Protocol(error.to_string())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,7 +225,8 @@ mod tests {
         assert_eq!(Error::Protocol(String::new()).code(), 5);
         let io = |kind| Error::Io { path: PathBuf::new(), source: io::Error::from(kind) };
         assert_eq!(io(io::ErrorKind::PermissionDenied).code(), 4);
-        assert_eq!(io(io::ErrorKind::ConnectionReset).code(), 5);
+        assert_eq!(io(io::ErrorKind::ConnectionReset).code(), 3);
+        assert_eq!(io(io::ErrorKind::OutOfMemory).code(), 5);
     }
 
     #[test]

@@ -62,7 +62,24 @@ impl Client {
             return Ok(ClaimFound::Miss(unread(&identity)));
         }
         let options = options.in_mode(self.mode());
-        self.claim_taken(call, &identity, &options, sink).map(|(found, _)| found)
+        let exchange = ClaimExchange::new(call, &identity, &options)?;
+        self.claim_taken(exchange, sink).map(|(found, _)| found)
+    }
+
+    /// As [`Client::claim`], for who wants the lease, or to know of an entry, and not its outputs:
+    /// a hit counts for nobody.
+    ///
+    /// # Errors
+    /// As [`Client::claim`].
+    pub fn await_lease(&self, call: &Call, options: &ClaimOptions) -> Result<ClaimFound, Error> {
+        let identity = call.identity()?;
+        if !self.mode().reads() {
+            return Ok(ClaimFound::Miss(unread(&identity)));
+        }
+        let options = options.in_mode(self.mode());
+        let exchange = ClaimExchange::new(call, &identity, &options)?.without_outputs();
+        // What is withheld takes no memory.
+        self.claim_taken(exchange, &mut Collector::new(0)).map(|(found, _)| found)
     }
 
     /// As [`Client::claim`], whatever the client's mode; also tells whether it waited.
@@ -73,25 +90,34 @@ impl Client {
         options: &ClaimOptions,
     ) -> Result<(Claimed, bool), Error> {
         let mut collector = Collector::new(self.settings().memory_bytes_max);
-        let (found, waited) = self.claim_taken(call, identity, options, &mut collector)?;
+        let exchange = ClaimExchange::new(call, identity, options)?;
+        let (found, waited) = self.claim_taken(exchange, &mut collector)?;
         let claimed = found.collected(|summary| collector.finish(summary).map_err(sink_error))?;
         Ok((claimed, waited))
     }
 
     fn claim_taken(
         &self,
-        call: &Call,
-        identity: &CallIdentity,
-        options: &ClaimOptions,
+        exchange: ClaimExchange<'_>,
         sink: &mut dyn OutputSink,
     ) -> Result<(ClaimFound, bool), Error> {
-        let exchange = ClaimExchange::new(call, identity, options)?;
+        let (identity, options) = (exchange.identity(), exchange.options());
+        if let Some(wanted) = exchange.wanted()
+            && let Some(hit) = self.look_on_board(wanted, options.max_age)
+        {
+            return Ok((ClaimFound::Hit(hit.pour(sink)?), false));
+        }
         let mut claim = Claiming::new(exchange, self.settings().bounds.deadline);
         let process = self.admit()?;
         let tried = self.attempt(process, true, |connection, patience| {
             connection.claim(&mut claim, sink, patience)
         });
         let (mut connection, outcome) = self.outlast(&mut claim, sink, tried);
+        if let (Some(connection), Ok(got)) = (&connection, &outcome)
+            && matches!(got.found, ClaimFound::Hit(_))
+        {
+            self.note_hit(&identity.scope, connection);
+        }
         let held = connection.take_if(|_| outcome.as_ref().is_ok_and(|got| got.holds(options)));
         let ClaimOutcome { found, waited } = self.finish(process, connection, outcome)?;
         let lease = |leased: Box<Leased>| Lease {

@@ -84,14 +84,14 @@ fn s28_a_lease_that_is_dropped_ends_its_connection_whoever_has_a_copy() {
     let held = lease(&client);
     assert_eq!((held.key(), held.holder()), (call().key().unwrap(), &holder()));
     assert_eq!(held.miss().reason, MissReason::NeverSeen);
-    let copy = held.connection.as_ref().unwrap().copy();
+    let copy = held.connection.as_ref().unwrap().copy().unwrap();
     told.expect_nothing();
     drop(held);
     told.expect("ended");
     drop(copy);
     // A child's copy of the lease is not the lease.
     let mut inherited = lease(&client);
-    let copy = inherited.connection.as_ref().unwrap().copy();
+    let copy = inherited.connection.as_ref().unwrap().copy().unwrap();
     inherited.process += 1;
     drop(inherited);
     assert!(crate::connect::is_quiet(&copy), "the parent's lease goes on");

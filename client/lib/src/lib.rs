@@ -20,7 +20,8 @@
 //! does no I/O; both clients only move bytes for it. [`Client::memoize`] runs the task whatever
 //! happens to the daemon, and every wait has a bound. Nothing here raises SIGPIPE.
 //!
-//! **Does not** keep what it has read: every lookup asks the daemon.
+//! **Does not** keep what it has read: every lookup asks the daemon, or reads what the daemon has
+//! posted for all.
 
 // So that the macros find the library by its name in the library's own tests, too.
 extern crate self as memod_client;
@@ -29,6 +30,7 @@ pub mod address;
 #[cfg(feature = "tokio")]
 pub mod aio;
 pub mod archive;
+mod board;
 mod breaker;
 mod builder;
 mod claiming;
@@ -48,6 +50,7 @@ mod options;
 mod outputs;
 mod pause;
 mod pool;
+mod sealed;
 mod spool;
 pub mod start;
 mod status;

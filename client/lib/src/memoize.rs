@@ -139,7 +139,7 @@ pub(crate) fn read_all(
         let PutOutput { name, literal_type, source } = output;
         let (content, digest, bytes) = match outputs::open(&name, &literal_type, source)? {
             Opened::Memory(bytes) => in_memory(bytes),
-            Opened::Reader(reader) => {
+            Opened::Reader(reader, _) => {
                 read(reader, &mut memory_left).map_err(|error| outputs::unreadable(&name, error))?
             }
         };

@@ -231,6 +231,7 @@ fn readers_are_both_given_back_and_stored_in_memory_or_in_a_file() {
                 let bytes = stored.lock().unwrap().len() as u64;
                 let digest = Digest::of(&stored.lock().unwrap());
                 match request {
+                    Request::Announce(_) => peer.respond(id, Response::Awaited, b""),
                     Request::UploadData { .. } => {}
                     Request::UploadEnd { digest: claimed, .. } => {
                         assert_eq!(claimed, Some(digest));

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use bytes::Bytes;
 use memod_protocol::{Miss, NamedOwner, Pending, RunClaim};
 
 use crate::content::Hit;
@@ -173,6 +174,9 @@ impl<L> From<Found> for ClaimFound<L> {
     }
 }
 
+/// The pieces in which shared memory is handed to a sink that takes data.
+const PIECE_BYTES: usize = 256 * 1024;
+
 /// Takes a hit's outputs as they come, so that streams can go anywhere with bounded memory.
 ///
 /// What has been taken is void if the lookup ends in an error or a miss: what is stored may turn
@@ -190,6 +194,15 @@ pub trait OutputSink {
     /// # Errors
     /// Whatever ends the lookup.
     fn data(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// All bytes of the output, in memory that is shared with the daemon and that nobody can
+    /// change: to keep them costs no copy. Unless this is implemented they come as data does.
+    ///
+    /// # Errors
+    /// Whatever ends the lookup.
+    fn whole(&mut self, bytes: Bytes) -> io::Result<()> {
+        bytes.chunks(PIECE_BYTES).try_for_each(|piece| self.data(piece))
+    }
 
     /// A claim begins to wait, because another computes the outputs; after a restart of the daemon
     /// it does so again. Nothing has been taken yet.

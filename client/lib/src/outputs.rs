@@ -36,6 +36,8 @@ pub enum Source {
     Literal(Literal),
     /// To be read from here, to the end.
     Reader(Box<dyn Read + Send>),
+    /// To be read from here, to the end, which is expected behind so many bytes.
+    Sized(Box<dyn Read + Send>, u64),
     /// In this file.
     File(PathBuf),
 }
@@ -44,7 +46,7 @@ impl Source {
     /// Whether to read it may take a while.
     #[cfg(feature = "tokio")]
     pub(crate) const fn may_block(&self) -> bool {
-        matches!(self, Self::Reader(_) | Self::File(_))
+        matches!(self, Self::Reader(_) | Self::Sized(..) | Self::File(_))
     }
 }
 
@@ -54,6 +56,7 @@ impl std::fmt::Debug for Source {
             Self::Bytes(bytes) => write!(formatter, "Bytes({} bytes)", bytes.len()),
             Self::Literal(literal) => write!(formatter, "Literal({literal:?})"),
             Self::Reader(_) => formatter.write_str("Reader"),
+            Self::Sized(_, bytes) => write!(formatter, "Reader({bytes} bytes)"),
             Self::File(path) => write!(formatter, "File({})", path.display()),
         }
     }
@@ -75,6 +78,8 @@ pub(crate) enum Body {
 /// Bytes that are read while they are sent, behind the first few that have been read already.
 pub(crate) struct Stream {
     head: Bytes,
+    /// How many bytes there are, as far as is known: no less than have been read.
+    expected_bytes: u64,
     rest: Box<dyn Read + Send>,
 }
 
@@ -100,11 +105,11 @@ impl Stream {
 impl Prepared {
     /// What the put must know of it.
     pub(crate) fn offer(&self) -> Offer {
-        let bytes = match &self.body {
-            Body::Memory(bytes) => Some(bytes.len() as u64),
-            Body::Stream(_) => None,
+        let (bytes, expected_bytes) = match &self.body {
+            Body::Memory(bytes) => (Some(bytes.len() as u64), bytes.len() as u64),
+            Body::Stream(stream) => (None, stream.expected_bytes),
         };
-        Offer { name: self.name.clone(), bytes, digest: self.digest }
+        Offer { name: self.name.clone(), bytes, expected_bytes, digest: self.digest }
     }
 
     /// Whether it can be sent a second time.
@@ -128,9 +133,8 @@ pub(crate) fn prepare(
         let PutOutput { name, literal_type, source } = output;
         let body = match open(&name, &literal_type, source)? {
             Opened::Memory(bytes) => Body::Memory(bytes),
-            Opened::Reader(reader) => {
-                settle(reader, &mut budget).map_err(|error| unreadable(&name, error))?
-            }
+            Opened::Reader(reader, expected_bytes) => settle(reader, expected_bytes, &mut budget)
+                .map_err(|error| unreadable(&name, error))?,
         };
         if let Body::Memory(bytes) = &body {
             check_bytes(&name, &literal_type, bytes)?;
@@ -157,7 +161,10 @@ pub(crate) fn prepare_read(
             Content::Memory(bytes) => Body::Memory(bytes.clone()),
             Content::File(file) => file
                 .try_clone()
-                .and_then(|file| settle(Box::new(FromStart { file, offset: 0 }), &mut budget))
+                .and_then(|file| {
+                    let expected_bytes = file.metadata()?.len();
+                    settle(Box::new(FromStart { file, offset: 0 }), expected_bytes, &mut budget)
+                })
                 .map_err(|error| unreadable(&output.name, error))?,
         };
         if let Body::Memory(bytes) = &body {
@@ -171,7 +178,8 @@ pub(crate) fn prepare_read(
 /// What a source is read from.
 pub(crate) enum Opened {
     Memory(Bytes),
-    Reader(Box<dyn Read + Send>),
+    /// With how many bytes are expected from it; 0 if that is not known.
+    Reader(Box<dyn Read + Send>, u64),
 }
 
 /// Opens a source.
@@ -189,13 +197,15 @@ pub(crate) fn open(
             let blob = literal.to_blob(literal_type);
             Opened::Memory(blob.map_err(|error| invalid(name, error.problem))?)
         }
-        Source::Reader(reader) => Opened::Reader(reader),
+        Source::Reader(reader) => Opened::Reader(reader, 0),
+        Source::Sized(reader, bytes) => Opened::Reader(reader, bytes),
         Source::File(path) => {
             let file = File::open(&path).map_err(|source| Error::Local {
                 what: format!("output `{name}`: cannot open {}", path.display()),
                 source,
             })?;
-            Opened::Reader(Box::new(file))
+            let bytes = file.metadata().map_or(0, |metadata| metadata.len());
+            Opened::Reader(Box::new(file), bytes)
         }
     })
 }
@@ -211,7 +221,11 @@ fn invalid(name: &str, problem: impl Into<String>) -> Error {
 }
 
 /// Reads up to the budget; what ends within it is held in memory.
-fn settle(mut reader: Box<dyn Read + Send>, budget: &mut u64) -> io::Result<Body> {
+fn settle(
+    mut reader: Box<dyn Read + Send>,
+    expected_bytes: u64,
+    budget: &mut u64,
+) -> io::Result<Body> {
     let mut head = Vec::new();
     // One byte more than there is room for tells whether the end has been reached.
     reader.by_ref().take(*budget + 1).read_to_end(&mut head)?;
@@ -221,7 +235,8 @@ fn settle(mut reader: Box<dyn Read + Send>, budget: &mut u64) -> io::Result<Body
         return Ok(Body::Memory(head.into()));
     }
     *budget = 0;
-    Ok(Body::Stream(Stream { head: head.into(), rest: reader }))
+    let expected_bytes = expected_bytes.max(read);
+    Ok(Body::Stream(Stream { head: head.into(), expected_bytes, rest: reader }))
 }
 
 /// Checks that exactly the declared outputs are there; both sides are in order of names.
@@ -360,7 +375,7 @@ mod tests {
         for (length, in_memory) in [(0, true), (most, true), (most + 1, false)] {
             let content: Vec<u8> = (0..=255).cycle().take(length).collect();
             let mut budget = INLINE_BYTES_MAX;
-            match settle(Box::new(io::Cursor::new(content.clone())), &mut budget).unwrap() {
+            match settle(Box::new(io::Cursor::new(content.clone())), 0, &mut budget).unwrap() {
                 Body::Memory(bytes) => {
                     assert!(in_memory, "{length}");
                     assert_eq!(bytes, content);
@@ -383,7 +398,7 @@ mod tests {
             }
         }
         let mut none_left = 0;
-        let empty = settle(Box::new(io::empty()), &mut none_left).unwrap();
+        let empty = settle(Box::new(io::empty()), 0, &mut none_left).unwrap();
         assert!(matches!(empty, Body::Memory(_)));
     }
 }

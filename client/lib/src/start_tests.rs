@@ -34,7 +34,7 @@ fn serve(socket: &Path) {
     let (stop, stopped) = std::sync::mpsc::sync_channel(1);
     std::thread::spawn(move || {
         for stream in listener.incoming() {
-            let (mut peer, stop) = (Peer { socket: stream.unwrap() }, stop.clone());
+            let (mut peer, stop) = (Peer::new(stream.unwrap()), stop.clone());
             std::thread::spawn(move || {
                 peer.greet();
                 while let Some((id, request, _)) = peer.request() {

@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{Read, Write};
+use std::io::{IoSlice, Read, Write};
+use std::os::fd::BorrowedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -92,9 +93,16 @@ pub(crate) fn pending(call: &Call, waiting: bool) -> Response {
 /// One connection as the fake daemon has it.
 pub(crate) struct Peer {
     pub(crate) socket: UnixStream,
+    /// What the fake daemon is able to do.
+    pub(crate) capabilities: u64,
 }
 
 impl Peer {
+    /// One that has no capability.
+    pub(crate) const fn new(socket: UnixStream) -> Self {
+        Self { socket, capabilities: 0 }
+    }
+
     /// The next frame, or nothing at the end.
     pub(crate) fn frame(&mut self) -> Option<Frame> {
         let mut prefix = [0; PREFIX_BYTES];
@@ -115,7 +123,8 @@ impl Peer {
     /// Greets.
     pub(crate) fn greet(&mut self) -> Option<Hello> {
         let hello: Hello = wire::decode(&self.frame()?.header).unwrap();
-        let agreement = handshake::agree(&hello, "fake daemon").unwrap();
+        let mut agreement = handshake::agree(&hello, "fake daemon").unwrap();
+        agreement.capabilities &= self.capabilities;
         self.send(&Welcome::Agreed(agreement), &[]);
         Some(hello)
     }
@@ -130,6 +139,20 @@ impl Peer {
     /// Answers.
     pub(crate) fn respond(&mut self, id: u64, response: Response, payload: &[u8]) {
         self.send(&ResponseHeader { id, response }, payload);
+    }
+
+    /// Answers with descriptors.
+    pub(crate) fn respond_with(
+        &mut self,
+        id: u64,
+        response: Response,
+        payload: &[u8],
+        descriptors: &[BorrowedFd<'_>],
+    ) {
+        let frame =
+            Frame::new(&ResponseHeader { id, response }, vec![Bytes::copy_from_slice(payload)]);
+        let whole = [frame.unwrap().head().as_ref(), payload].concat();
+        let _ = memod_descriptors::send(&self.socket, &[IoSlice::new(&whole)], descriptors);
     }
 
     /// The number of the claim that comes next.
@@ -155,6 +178,7 @@ impl Peer {
         loop {
             let (id, request, payload) = self.request()?;
             match request {
+                Request::Announce(_) => self.respond(id, Response::Awaited, b""),
                 Request::UploadData { .. } => uploaded.extend_from_slice(&payload),
                 Request::UploadEnd { .. } => {
                     let (digest, bytes) = (Digest::of(&uploaded), uploaded.len() as u64);
@@ -222,7 +246,7 @@ impl FakeDaemon {
                 let Ok(socket) = socket else { return };
                 connections.fetch_add(1, Ordering::SeqCst);
                 let serve = Arc::clone(&serve);
-                std::thread::spawn(move || serve(Peer { socket }));
+                std::thread::spawn(move || serve(Peer::new(socket)));
             }
         });
     }
@@ -282,5 +306,5 @@ pub(crate) fn telling(
 
 /// A builder of clients of this socket, untouched by the environment.
 pub(crate) fn builder(socket: &Path) -> Builder {
-    Client::builder().environment(Environment::default()).socket(socket)
+    Client::builder().environment(Environment::default()).socket(socket).board(false)
 }

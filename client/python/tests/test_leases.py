@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -235,3 +236,31 @@ print("done")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_forked_processes_have_connections_of_their_own(own_daemon: Daemon) -> None:
     assert own_daemon.python(FORKED) == "done\n"
+
+
+FORKED_WITH_A_BOARD = """
+import os, sys
+from memod import task
+@task(cache=True, cache_version="1", name="on the board")
+def square(x: int) -> int:
+    return x * x
+for _ in range(100):
+    assert square(3) == 9
+child = os.fork()
+for _ in range(50):
+    assert square(3) == 9
+if child == 0:
+    sys.exit(0)
+assert os.waitpid(child, 0)[1] == 0
+print("done")
+"""
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_forked_processes_read_boards_and_each_counts_its_own_hits(own_daemon: Daemon) -> None:
+    assert own_daemon.python(FORKED_WITH_A_BOARD) == "done\n"
+    # Both have reported when they ended; the daemon counts what it has been sent.
+    deadline = time.monotonic() + 30
+    client = own_daemon.client()
+    while client.stats()["hits"] != 99 + 50 + 50:
+        assert time.monotonic() < deadline, client.stats()

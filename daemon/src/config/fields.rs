@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use memod_protocol::board::layout::Layout;
 use memod_store::policy;
 use toml::Value;
 
@@ -13,6 +14,9 @@ use super::names::{self, meant};
 use crate::budget_settings::{parse_scopes, parse_users};
 use crate::metrics_address::MetricsAddress;
 use crate::settings::{Settings, parse_durability, parse_on_damage};
+
+/// Each takes a descriptor.
+const BOARDS_MAX: usize = 4096;
 
 pub(super) type Apply = fn(&mut Settings, &Value) -> Result<(), String>;
 
@@ -28,7 +32,22 @@ pub(super) const FIELDS: &[(&str, Apply)] = &[
             .map(|given| s.sync_interval = given)
     }),
     ("hot_bytes", |s, v| bytes(v).map(|given| s.hot_bytes = given)),
+    ("sealed_bytes", |s, v| bytes(v).map(|given| s.sealed_bytes = given)),
     ("block_cache_bytes", |s, v| bytes(v).map(|given| s.block_cache_bytes = given)),
+    ("board_bytes", |s, v| {
+        let given = bytes(v)? / 4096 * 4096;
+        if given > 0 && Layout::of_bytes(given).is_none() {
+            return Err("must be 0, or between 131072 (128 KiB) and 1073741824 (1 GiB)".to_owned());
+        }
+        s.board_bytes = given;
+        Ok(())
+    }),
+    ("boards_max", |s, v| {
+        let given = v.as_integer().and_then(|given| usize::try_from(given).ok());
+        let good = given.filter(|given| *given <= BOARDS_MAX);
+        s.boards_max = good.ok_or_else(|| format!("a number from 0 to {BOARDS_MAX} is wanted"))?;
+        Ok(())
+    }),
     ("store_bytes_max", |s, v| or_auto(v).map(|given| s.budgets.store_bytes_max = given)),
     ("store_bytes_high", |s, v| or_auto(v).map(|given| s.budgets.store_bytes_high = given)),
     ("store_bytes_low", |s, v| or_auto(v).map(|given| s.budgets.store_bytes_low = given)),

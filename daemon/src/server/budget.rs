@@ -15,6 +15,8 @@ use tokio::time::Instant;
 
 /// How long a transfer of one frame may take while others wait for room.
 pub(crate) const PRESSED_PATIENCE: Duration = Duration::from_millis(250);
+/// Descriptors that are held for frames that are still to be read, over all connections.
+pub(crate) const RECEIVED_MAX: usize = 64;
 /// A budget is counted in these, so that it fits a semaphore.
 const UNIT_BYTES: usize = 1024;
 
@@ -27,6 +29,8 @@ pub(crate) struct Budgets {
     pub(crate) replies: Budget,
     /// For the chunk that each upload gathers.
     pub(crate) uploads: Budget,
+    /// For descriptors that peers send.
+    pub(crate) received: Arc<Semaphore>,
     pressure: Pressure,
 }
 
@@ -38,6 +42,7 @@ impl Budgets {
             requests: Budget::new(bytes / 2, &pressure),
             replies: Budget::new(bytes / 4, &pressure),
             uploads: Budget::new(bytes / 4, &pressure),
+            received: Arc::new(Semaphore::new(RECEIVED_MAX)),
             pressure,
         }
     }

@@ -6,11 +6,11 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use memod_protocol::handshake::{self, Agreement, Hello, MAGIC, VERSIONS, Welcome};
+use memod_protocol::handshake::{self, Agreement, DESCRIPTORS, Hello, MAGIC, VERSIONS, Welcome};
 use memod_protocol::limits::REQUESTS_IN_FLIGHT_MAX;
-use memod_protocol::{ErrorCode, Frame, RequestHeader, Response, WireError, wire};
+use memod_protocol::{ErrorCode, Frame, Request, RequestHeader, Response, WireError, wire};
 use tokio::net::UnixStream;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -23,7 +23,7 @@ use super::peer::Peer;
 use super::replies::{Replies, ReplyShare};
 use super::stream::PeerStream;
 use super::uploads::Uploads;
-use crate::service::{Account, Lessee, Reply, Service};
+use crate::service::{Account, Allowance, Lessee, Reply, Service};
 
 /// How long a peer may take to greet.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
@@ -38,10 +38,13 @@ pub(crate) struct Connection {
     peer: Arc<Peer>,
     lessee: Arc<Lessee>,
     uploads: Uploads,
+    allowance: Allowance,
     in_flight: Arc<Semaphore>,
     waits: Arc<Semaphore>,
     jobs: TaskTracker,
     stop: CancellationToken,
+    /// Whether the peer takes descriptors.
+    takes_descriptors: bool,
 }
 
 /// Why a connection ended other than by its peer's wish.
@@ -86,10 +89,12 @@ impl Connection {
             service,
             peer,
             uploads: Uploads::default(),
+            allowance: Allowance::begin(Instant::now()),
             in_flight: Arc::new(Semaphore::new(REQUESTS_IN_FLIGHT_MAX as usize)),
             waits: Arc::new(Semaphore::new(dispatch::WAITS_MAX)),
             jobs: TaskTracker::new(),
             stop,
+            takes_descriptors: false,
         })
     }
 
@@ -118,6 +123,7 @@ impl Connection {
 
     async fn serve(&mut self) -> Result<(), ConnectionError> {
         let Some(agreement) = self.greet().await? else { return Ok(()) };
+        self.takes_descriptors = agreement.capabilities & DESCRIPTORS != 0;
         tracing::debug!(version = agreement.version, peer = ?self.peer, "connected");
         // Made once, since every new one registers itself with a lock.
         let mut stopped = pin!(self.stop.clone().cancelled_owned());
@@ -138,18 +144,25 @@ impl Connection {
             }
             let received = self.reader.rest().await?;
             let RequestHeader { id, request } = wire::decode(&received.frame.header)?;
-            let job = Job { id, share: received.share, payload: received.frame.into_payload() };
+            let announced = request.descriptors();
+            if announced > 0 && !self.takes_descriptors {
+                let text = "a request with descriptors, which were not agreed on";
+                let error = WireError::new(ErrorCode::Malformed, text);
+                return Err(ConnectionError::Refused(error));
+            }
+            let descriptors = self.reader.descriptors(announced)?;
+            let payload = received.frame.into_payload();
+            let job = Job { id, share: received.share, payload, descriptors };
             self.handle(job, request).await?;
         }
     }
 
     /// Handles one request: at once if it needs no disk and no thread, else in a task of its own.
-    async fn handle(
-        &mut self,
-        job: Job,
-        request: memod_protocol::Request,
-    ) -> Result<(), ConnectionError> {
+    async fn handle(&mut self, job: Job, request: Request) -> Result<(), ConnectionError> {
         let id = job.id;
+        if matches!(request, Request::Board { .. }) && !self.takes_descriptors {
+            return Ok(self.replies.send(id, Response::Board(None), Vec::new()).await?);
+        }
         let account = Account::open(&request);
         // Held before any memory for the reply is, since those at work may wait for such memory.
         let place = Arc::clone(&self.in_flight).acquire_owned().await;
@@ -161,19 +174,27 @@ impl Connection {
             }
             dispatch::Step::Reply(reply, share) => dispatch::Work::Send(reply, share),
             dispatch::Step::Later(work) => work,
+            dispatch::Step::Hits(hits) => {
+                service.count_board_hits(peer, *hits, &mut self.allowance).await;
+                return Ok(());
+            }
             dispatch::Step::Upload(step) => {
                 let budget = &self.budgets.uploads;
-                let done = dispatch::upload(
-                    (&self.service, &self.peer),
-                    &mut self.uploads,
-                    step,
-                    job,
-                    budget,
-                );
+                let from = (&**service, &**peer);
+                let done = dispatch::upload(from, &mut self.uploads, step, job, budget);
                 if let Some(answer) = done.await.map_err(ConnectionError::Refused)? {
                     self.replies.send(id, answer, Vec::new()).await?;
                 }
                 return Ok(());
+            }
+            dispatch::Step::Announce(announced) => {
+                let uploads = &mut self.uploads;
+                let reply = dispatch::announce(&self.service, &self.peer, uploads, *announced);
+                let reply = reply.await;
+                // The put that comes is what is written down.
+                let account = account.filter(|_| !matches!(reply.response, Response::Awaited));
+                let (service, peer, replies) = (&self.service, &self.peer, &self.replies);
+                return Ok(answer(service, peer, replies, id, account, reply, None).await?);
             }
             dispatch::Step::Put(put, imported) => {
                 match dispatch::gather(&mut self.uploads, *put, imported, &job.payload) {
@@ -186,7 +207,7 @@ impl Connection {
         };
         let (service, peer) = (Arc::clone(&self.service), Arc::clone(&self.peer));
         let (replies, lessee) = (Arc::clone(&self.replies), Arc::clone(&self.lessee));
-        let waits = Arc::clone(&self.waits);
+        let (waits, takes_descriptors) = (Arc::clone(&self.waits), self.takes_descriptors);
         self.jobs.spawn(async move {
             let desk = Desk {
                 service: &service,
@@ -199,7 +220,12 @@ impl Connection {
             let Some(done) = dispatch::later(&desk, work, place).await else { return };
             // The request's memory is not kept for as long as its peer takes to read the reply.
             drop(job.share);
-            let Done { reply, share, place: _place } = done;
+            let Done { mut reply, mut share, place: _place } = done;
+            if takes_descriptors && !reply.streams.is_empty() {
+                // It may wait for a disk, and must not keep others waiting for memory meanwhile.
+                share = share.filter(|_| !reply.payload.is_empty());
+                reply = service.seal(reply).await;
+            }
             let sent = answer(&service, &peer, &replies, id, account, reply, share).await;
             if let Err(error) = sent {
                 tracing::debug!("a reply could not be sent: {error}");
@@ -214,7 +240,9 @@ impl Connection {
             if !self.reader.begun().await? {
                 return Ok::<_, ReadError>(None);
             }
-            Ok(Some(self.reader.rest().await?.frame))
+            let frame = self.reader.rest().await?.frame;
+            self.reader.descriptors(0)?;
+            Ok(Some(frame))
         };
         let stop = self.stop.clone();
         let greeted = tokio::select! {
@@ -280,6 +308,10 @@ fn told(error: &ConnectionError) -> Option<WireError> {
     let malformed = |text: String| Some(WireError::new(ErrorCode::Malformed, text));
     match error {
         ConnectionError::Read(ReadError::Frame(error)) => malformed(error.to_string()),
+        ConnectionError::Read(ReadError::Descriptors(error)) => malformed(error.to_string()),
+        ConnectionError::Read(error @ ReadError::Crowded) => {
+            Some(WireError::new(ErrorCode::Busy, error.to_string()).with_hint("try again later"))
+        }
         ConnectionError::Read(ReadError::Transfer(TransferError::Io(_))) => None,
         ConnectionError::Read(ReadError::Transfer(error)) => malformed(error.to_string()),
         ConnectionError::Malformed(error) => malformed(error.to_string()),

@@ -9,13 +9,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use memod_protocol::limits::{CHUNK_BYTES, HEADER_BYTES_MAX, INLINE_BYTES_MAX};
 use memod_protocol::{
-    Digest, ErrorCode, Import, InvalidArgument, OutputSource, Provenance, Put, Request, Response,
-    Selector, WireError,
+    Announcement, BoardHits, Digest, ErrorCode, Import, InvalidArgument, NewOutput, OutputSource,
+    Provenance, Put, Request, Response, Selector, WireError,
 };
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::budget::{Budget, Share};
+use super::frames::Descriptors;
 use super::peer::Peer;
 use super::replies::{Replies, ReplyShare};
 use super::uploads::Uploads;
@@ -39,6 +40,8 @@ pub(crate) struct Job {
     pub(crate) share: Option<Share>,
     /// The payload.
     pub(crate) payload: Bytes,
+    /// The descriptors that came with it.
+    pub(crate) descriptors: Descriptors,
 }
 
 /// What a request needs next.
@@ -49,8 +52,12 @@ pub(crate) enum Step {
     Later(Work),
     /// The connection's uploads.
     Upload(UploadStep),
+    /// To be counted before the next request, without an answer.
+    Hits(Box<BoardHits>),
     /// The connection's uploads, then a task of its own. With a provenance, the run is another's.
     Put(Box<Put>, Option<Box<Provenance>>),
+    /// The service, then the connection's uploads.
+    Announce(Box<Announcement>),
 }
 
 /// What is done in a task of its own.
@@ -74,6 +81,7 @@ pub(crate) enum UploadStep {
     Data(u32),
     End(u32, Option<Digest>),
     Abort(u32),
+    File(u32, Option<Digest>),
 }
 
 /// Answers what can be answered without waiting.
@@ -93,26 +101,39 @@ pub(crate) fn at_once(
                 None => Step::Later(Work::Lookup(Box::new(lookup))),
             }
         }
-        Request::Claim(claim) => match Asker::new(peer, lessee, claim) {
-            Ok(asker) => claim_at_once(service, asker, replies),
-            Err(error) => Step::Reply(Box::new(Response::Error(error).into()), None),
-        },
+        Request::Claim(claim) => claim_at_once(service, Asker::new(peer, lessee, claim), replies),
+        Request::Await(claim) => {
+            let asker = Asker::new(peer, lessee, claim).map(Asker::only_to_look);
+            claim_at_once(service, asker, replies)
+        }
         Request::Ping => Step::Reply(Box::new(Response::Pong.into()), None),
         Request::UploadData { upload } => Step::Upload(UploadStep::Data(upload)),
         Request::UploadEnd { upload, digest } => Step::Upload(UploadStep::End(upload, digest)),
+        Request::UploadFile { upload, digest } => Step::Upload(UploadStep::File(upload, digest)),
         Request::UploadAbort { upload } => Step::Upload(UploadStep::Abort(upload)),
         Request::Put(put) => Step::Put(put, None),
+        Request::Announce(announced) => Step::Announce(announced),
         Request::Import(import) => {
             let Import { put, provenance } = *import;
             Step::Put(Box::new(put), Some(Box::new(provenance)))
         }
+        Request::Board { scope } => {
+            let board = service.board(peer, &scope);
+            let reply = board.unwrap_or_else(|error| Response::Error(error).into());
+            Step::Reply(Box::new(reply), None)
+        }
+        Request::BoardHits(hits) => Step::Hits(hits),
         other => Step::Later(Work::Other(other)),
     }
 }
 
 /// Answers a claim, or gives it its place in the queue: claims that are sent one behind the other
 /// stand there one behind the other.
-fn claim_at_once(service: &Service, asker: Asker, replies: &Replies) -> Step {
+fn claim_at_once(service: &Service, asker: Result<Asker, WireError>, replies: &Replies) -> Step {
+    let asker = match asker {
+        Ok(asker) => asker,
+        Err(error) => return Step::Reply(Box::new(Response::Error(error).into()), None),
+    };
     let Some(share) = replies.try_share(HIT_BYTES_MAX) else {
         return Step::Later(Work::Claim(Box::new(asker)));
     };
@@ -147,6 +168,32 @@ pub(crate) async fn upload(
             let ended = uploads.end((service, peer), number, digest).await;
             Ok(Some(ended.unwrap_or_else(Response::Error)))
         }
+        UploadStep::File(number, digest) => {
+            let stored =
+                uploads.file((service, peer), number, digest, job.descriptors, budget).await;
+            Ok(Some(stored.unwrap_or_else(Response::Error)))
+        }
+    }
+}
+
+/// Answers what would come of a put, and keeps what was promised to its uploads.
+pub(crate) async fn announce(
+    service: &Arc<Service>,
+    peer: &Peer,
+    uploads: &mut Uploads,
+    announced: Announcement,
+) -> Reply {
+    let number = |output: &NewOutput| match output.source {
+        OutputSource::Upload(number) => Some(number),
+        OutputSource::Inline => None,
+    };
+    let numbers = announced.put.outputs.iter().filter_map(number).collect();
+    match service.announce(peer, announced).await {
+        Ok((reply, promise)) => {
+            uploads.promise(numbers, promise);
+            reply
+        }
+        Err(error) => Response::Error(error).into(),
     }
 }
 
@@ -315,11 +362,16 @@ async fn other(desk: &Desk<'_>, request: Request) -> Result<Reply, WireError> {
         Request::Collect => collect(desk).await,
         Request::Lookup(_)
         | Request::Claim(_)
+        | Request::Await(_)
         | Request::Put(_)
         | Request::Import(_)
+        | Request::Announce(_)
         | Request::UploadData { .. }
         | Request::UploadEnd { .. }
+        | Request::UploadFile { .. }
         | Request::UploadAbort { .. }
+        | Request::Board { .. }
+        | Request::BoardHits(_)
         | Request::Ping => unreachable!("handled by at_once"),
     }
 }

@@ -5,12 +5,15 @@
 //! and gives it back when it is dropped. A peer may be silent between frames, not inside one.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use memod_descriptors::{DescriptorError, Inbox};
 use memod_protocol::Frame;
 use memod_protocol::frame::{FrameError, PREFIX_BYTES, Prefix};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::budget::{Budgets, Share, Transfer, TransferError};
@@ -23,6 +26,10 @@ const READ_BYTES: usize = 8 * 1024;
 /// The most that is read at once.
 const READ_BYTES_MAX: usize = 128 * 1024;
 
+/// Descriptors that a connection may hold: each request has at most one, and the beginning of the
+/// next may have come with it.
+const RECEIVED_MAX: usize = 2;
+
 /// A frame with its share of the budget.
 #[derive(Debug)]
 pub(crate) struct Received {
@@ -30,6 +37,15 @@ pub(crate) struct Received {
     pub(crate) frame: Frame,
     /// Its share; none for a small frame.
     pub(crate) share: Option<Share>,
+}
+
+/// The descriptors of a frame, with their places among those that may be held in all.
+#[derive(Debug, Default)]
+pub(crate) struct Descriptors {
+    /// The descriptors, in order.
+    pub(crate) held: Vec<OwnedFd>,
+    /// Given back when they are closed.
+    pub(crate) places: Option<OwnedSemaphorePermit>,
 }
 
 /// Why reading ended badly.
@@ -44,6 +60,12 @@ pub(crate) enum ReadError {
     /// The peer was given up in the middle of a frame.
     #[error(transparent)]
     Transfer(#[from] TransferError),
+    /// A frame had more descriptors or fewer than its message says.
+    #[error(transparent)]
+    Descriptors(#[from] DescriptorError),
+    /// Others hold all the descriptors that may be held.
+    #[error("too many descriptors are under way in all")]
+    Crowded,
     /// The socket failed.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -54,6 +76,9 @@ pub(crate) enum ReadError {
 pub(crate) struct FrameReader {
     stream: Arc<PeerStream>,
     buffer: BytesMut,
+    inbox: Inbox,
+    /// The places that those in the inbox have among all that may be held.
+    places: Option<OwnedSemaphorePermit>,
     budgets: Budgets,
     stall_timeout: Duration,
 }
@@ -61,7 +86,8 @@ pub(crate) struct FrameReader {
 impl FrameReader {
     /// Reads frames from this socket.
     pub(crate) fn new(stream: Arc<PeerStream>, budgets: Budgets, stall_timeout: Duration) -> Self {
-        Self { stream, buffer: BytesMut::new(), budgets, stall_timeout }
+        let (buffer, inbox) = (BytesMut::new(), Inbox::holding(RECEIVED_MAX));
+        Self { stream, buffer, inbox, places: None, budgets, stall_timeout }
     }
 
     /// Waits until the next frame has begun to arrive; false at the end of the stream. May be
@@ -73,7 +99,9 @@ impl FrameReader {
         if !self.buffer.is_empty() {
             return Ok(true);
         }
-        Ok(self.stream.read(&mut self.buffer, READ_BYTES).await? > 0)
+        let read = self.stream.read(&mut self.buffer, READ_BYTES, &mut self.inbox).await?;
+        self.place()?;
+        Ok(read > 0)
     }
 
     /// Reads the rest of a frame that has begun.
@@ -106,6 +134,33 @@ impl FrameReader {
         }
     }
 
+    /// The descriptors of the frame that [`FrameReader::rest`] gave last, whose message announces
+    /// so many. To be asked for behind each frame.
+    ///
+    /// # Errors
+    /// If there are more or fewer; the connection cannot be used on.
+    pub(crate) fn descriptors(&mut self, announced: usize) -> Result<Descriptors, ReadError> {
+        let held = self.inbox.take(announced, self.buffer.len())?;
+        let places = self.places.as_mut().and_then(|places| places.split(held.len()));
+        Ok(Descriptors { held, places })
+    }
+
+    /// Gives places to descriptors that have just come.
+    fn place(&mut self) -> Result<(), ReadError> {
+        let counted = self.places.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let more = u32::try_from(self.inbox.len().saturating_sub(counted)).unwrap_or(u32::MAX);
+        if more == 0 {
+            return Ok(());
+        }
+        let received = Arc::clone(&self.budgets.received);
+        let places = received.try_acquire_many_owned(more).map_err(|_| ReadError::Crowded)?;
+        match &mut self.places {
+            Some(held) => held.merge(places),
+            none => *none = Some(places),
+        }
+        Ok(())
+    }
+
     /// Reads what there is, or waits for it. A frame that holds a share is given up earlier.
     async fn more(
         &mut self,
@@ -118,9 +173,9 @@ impl FrameReader {
             stall_timeout: self.stall_timeout,
             pressure: holds_share.then(|| self.budgets.pressure()),
         };
-        match transfer.step(self.stream.read(&mut self.buffer, room)).await? {
-            0 => Err(ReadError::Truncated),
-            _ => Ok(()),
-        }
+        let read = self.stream.read(&mut self.buffer, room, &mut self.inbox);
+        let read = transfer.step(read).await?;
+        self.place()?;
+        if read == 0 { Err(ReadError::Truncated) } else { Ok(()) }
     }
 }

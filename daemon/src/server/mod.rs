@@ -18,6 +18,7 @@ mod socket;
 mod stream;
 mod uploads;
 
+pub(crate) use budget::RECEIVED_MAX;
 pub(crate) use listener::Server;
 pub(crate) use metrics_endpoint::MetricsSocket;
 pub(crate) use peer::Peer;

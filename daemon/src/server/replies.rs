@@ -6,6 +6,7 @@
 //! earlier if others wait for memory; until then it stalls only itself.
 
 use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -91,6 +92,20 @@ impl Replies {
         response: Response,
         payload: Vec<Bytes>,
     ) -> Result<(), TransferError> {
+        self.send_with(id, response, payload, &[]).await
+    }
+
+    /// The same with the descriptors that the message announces.
+    ///
+    /// # Errors
+    /// If the socket fails or stalls.
+    async fn send_with(
+        &self,
+        id: u64,
+        response: Response,
+        payload: Vec<Bytes>,
+        descriptors: &[Arc<OwnedFd>],
+    ) -> Result<(), TransferError> {
         let frame = match Frame::new(&ResponseHeader { id, response }, payload) {
             Ok(frame) => frame,
             Err(error) => {
@@ -100,7 +115,7 @@ impl Replies {
                     .expect("an error fits into a frame")
             }
         };
-        self.send_frame(&frame).await
+        self.send_frame_with(&frame, descriptors).await
     }
 
     /// Writes a frame. If that fails, the connection is of no use any more and is shut down, which
@@ -109,16 +124,29 @@ impl Replies {
     /// # Errors
     /// If the socket fails or stalls.
     pub(crate) async fn send_frame(&self, frame: &Frame) -> Result<(), TransferError> {
+        self.send_frame_with(frame, &[]).await
+    }
+
+    async fn send_frame_with(
+        &self,
+        frame: &Frame,
+        descriptors: &[Arc<OwnedFd>],
+    ) -> Result<(), TransferError> {
         let stream = self.stream.lock().await;
-        let sent = self.write(&stream, frame).await;
-        if sent.is_err() {
+        let sent = self.write(&stream, frame, descriptors).await;
+        if sent.as_ref().is_err_and(|error| !is_crowded(error)) {
             self.broken.store(true, Ordering::Relaxed);
             stream.shut_down();
         }
         sent
     }
 
-    async fn write(&self, stream: &PeerStream, frame: &Frame) -> Result<(), TransferError> {
+    async fn write(
+        &self,
+        stream: &PeerStream,
+        frame: &Frame,
+        descriptors: &[Arc<OwnedFd>],
+    ) -> Result<(), TransferError> {
         let transfer = Transfer {
             began: Instant::now(),
             stall_timeout: self.stall_timeout,
@@ -127,6 +155,8 @@ impl Replies {
         };
         let head = frame.head();
         let mut pieces = std::iter::once(&head).chain(&frame.payload).cloned().collect::<Vec<_>>();
+        // They go with the first byte.
+        let mut descriptors = descriptors;
         let mut first = 0;
         let mut room: Option<Room> = None;
         loop {
@@ -138,9 +168,12 @@ impl Replies {
             };
             let slices: Vec<IoSlice<'_>> =
                 rest.iter().take(SLICES_MAX).map(|piece| IoSlice::new(piece)).collect();
-            match stream.write(&slices) {
+            let borrowed: Vec<_> =
+                descriptors.iter().map(|descriptor| descriptor.as_fd()).collect();
+            match stream.write(&slices, &borrowed) {
                 Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
                 Ok(mut written) => {
+                    descriptors = &[];
                     for piece in rest {
                         let part = written.min(piece.len());
                         piece.advance(part);
@@ -192,7 +225,7 @@ impl Replies {
         if reply.streams.is_empty() {
             before_last.take().into_iter().for_each(|told| told(false));
         }
-        self.send(id, reply.response, reply.payload).await?;
+        let reply = self.send_first(id, reply).await?;
         // One share is given back before the next is waited for.
         drop(share);
         if reply.streams.is_empty() {
@@ -213,6 +246,20 @@ impl Replies {
             }
         }
         Ok(())
+    }
+
+    /// Writes a reply's own frame; gives what follows it.
+    async fn send_first(&self, id: u64, mut reply: Reply) -> Result<Reply, TransferError> {
+        if !reply.descriptors.is_empty() {
+            let (response, payload) = (reply.response.clone(), reply.payload.clone());
+            match self.send_with(id, response, payload, &reply.descriptors).await {
+                Err(error) if is_crowded(&error) => reply = reply.unsealed(),
+                sent => return sent.map(|()| reply),
+            }
+        }
+        let response = std::mem::replace(&mut reply.response, Response::Pong);
+        let payload = std::mem::take(&mut reply.payload);
+        self.send(id, response, payload).await.map(|()| reply)
     }
 
     /// Writes one output chunk by chunk, reading the next while one is written; `end` is called
@@ -244,4 +291,11 @@ impl Replies {
             next = following;
         }
     }
+}
+
+/// Whether the kernel takes no more descriptors, because this user's peers have left too many
+/// unread. Nothing has been sent then.
+fn is_crowded(error: &TransferError) -> bool {
+    let TransferError::Io(error) = error else { return false };
+    error.raw_os_error() == Some(nix::libc::ETOOMANYREFS)
 }

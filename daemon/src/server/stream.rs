@@ -4,11 +4,12 @@
 //! as tokio's own stream does, is woken once more for every request, for nothing; so a connection
 //! listens for bytes to read, and for room to write only while a reply does not fit.
 
-use std::io::{self, IoSlice, Read, Write};
-use std::os::fd::AsRawFd;
+use std::io::{self, IoSlice};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
 use bytes::BytesMut;
+use memod_descriptors::Inbox;
 use nix::sys::socket::{Shutdown, shutdown};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -37,15 +38,20 @@ impl PeerStream {
         self.socket.get_ref()
     }
 
-    /// Appends what there is, at most `room` bytes; 0 at the end of the stream. May be cancelled
-    /// without loss.
+    /// Appends what there is, at most `room` bytes; 0 at the end of the stream. Descriptors that
+    /// come with it go into the inbox. May be cancelled without loss.
     ///
     /// # Errors
-    /// If the socket fails.
-    pub(crate) async fn read(&self, buffer: &mut BytesMut, room: usize) -> io::Result<usize> {
+    /// If the socket fails, or too many descriptors come.
+    pub(crate) async fn read(
+        &self,
+        buffer: &mut BytesMut,
+        room: usize,
+        inbox: &mut Inbox,
+    ) -> io::Result<usize> {
         loop {
             let mut guard = self.socket.readable().await?;
-            let read = guard.try_io(|socket| append(socket.get_ref(), buffer, room));
+            let read = guard.try_io(|socket| append(socket.get_ref(), buffer, room, inbox));
             if let Ok(read) = read {
                 // Less than there was room for: a further try would only learn that that is all.
                 if read.as_ref().is_ok_and(|read| (1..room).contains(read)) {
@@ -56,12 +62,16 @@ impl PeerStream {
         }
     }
 
-    /// Writes what fits at once.
+    /// Writes what fits at once, the descriptors with the first byte of it.
     ///
     /// # Errors
     /// `WouldBlock` if nothing does; or if the socket fails.
-    pub(crate) fn write(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.socket().write_vectored(pieces)
+    pub(crate) fn write(
+        &self,
+        pieces: &[IoSlice<'_>],
+        descriptors: &[BorrowedFd<'_>],
+    ) -> io::Result<usize> {
+        memod_descriptors::send(self.socket(), pieces, descriptors)
     }
 
     /// Begins to listen for room to write.
@@ -89,10 +99,16 @@ fn register(socket: UnixStream, interest: Interest) -> io::Result<AsyncFd<UnixSt
     AsyncFd::with_interest(socket, interest)
 }
 
-fn append(mut socket: &UnixStream, buffer: &mut BytesMut, room: usize) -> io::Result<usize> {
+fn append(
+    socket: &UnixStream,
+    buffer: &mut BytesMut,
+    room: usize,
+    inbox: &mut Inbox,
+) -> io::Result<usize> {
     let held = buffer.len();
     buffer.resize(held + room, 0);
-    let read = socket.read(buffer.get_mut(held..).unwrap_or_default());
+    let to = buffer.get_mut(held..).unwrap_or_default();
+    let read = memod_descriptors::receive(socket, to, inbox);
     buffer.truncate(held + read.as_ref().map_or(0, |read| *read));
     read
 }

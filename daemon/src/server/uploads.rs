@@ -3,7 +3,8 @@
 //! **Invariants.** Nothing of an upload is visible until a put uses it; what is not used is gone
 //! when the connection is. An upload that has lost any of its bytes stays failed until that has
 //! been told. Each gathers a chunk in memory, with a share of the budget; one that is slow while
-//! others wait for memory is given up.
+//! others wait for memory is given up. What was promised to the uploads of a put that was announced
+//! is theirs, until that put comes or another is announced.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,10 +12,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use memod_protocol::limits::{BLOB_BYTES_MAX, CHUNK_BYTES, UPLOADS_OPEN_MAX};
 use memod_protocol::{Digest, ErrorCode, Response, WireError};
-use memod_store::{Prepared, Upload};
+use memod_store::{Prepared, Promise, Upload};
 use tokio::time::Instant;
 
 use super::budget::{Budget, PRESSED_PATIENCE, Pressure, Share};
+use super::frames::Descriptors;
 use super::peer::Peer;
 use crate::service::{Service, digest_mismatch};
 
@@ -30,6 +32,8 @@ const SLOW_BYTES: u64 = 1024 * 1024;
 #[derive(Debug, Default)]
 pub(crate) struct Uploads {
     by_number: HashMap<u32, State>,
+    /// What was promised to those of these numbers.
+    promised: Option<(Vec<u32>, Promise)>,
 }
 
 enum State {
@@ -73,6 +77,17 @@ impl std::fmt::Debug for State {
 }
 
 impl Uploads {
+    /// From now on this is promised to the uploads of these numbers, and nothing to others.
+    pub(crate) fn promise(&mut self, numbers: Vec<u32>, promise: Option<Promise>) {
+        self.promised = promise.map(|promise| (numbers, promise));
+    }
+
+    /// What was promised to the upload of this number.
+    fn promise_of(&self, number: u32) -> Option<Promise> {
+        let promised = self.promised.as_ref().filter(|(numbers, _)| numbers.contains(&number));
+        promised.map(|(_, promise)| promise.clone())
+    }
+
     /// Whether there is none.
     pub(crate) fn is_empty(&self) -> bool {
         self.by_number.is_empty()
@@ -95,7 +110,7 @@ impl Uploads {
             }
             Some(State::Ended { .. }) => State::Failed(invalid("upload", "has been ended already")),
             Some(failed @ State::Failed(_)) => failed,
-            None => match service.begin_upload(peer) {
+            None => match service.begin_upload(peer, self.promise_of(number)) {
                 Ok(upload) => match self.open(budget).await {
                     Ok(share) => {
                         let since = (Instant::now(), share);
@@ -150,10 +165,45 @@ impl Uploads {
             Some(State::Ended { .. }) => return Err(invalid("upload", "has been ended already")),
             None => {
                 self.check_count()?;
-                (service.begin_upload(peer)?, None)
+                (service.begin_upload(peer, self.promise_of(number))?, None)
             }
         };
         let prepared = service.finish_upload(peer, upload).await?;
+        self.keep(number, prepared, share, claimed)
+    }
+
+    /// Makes an upload of the memory file that came.
+    ///
+    /// # Errors
+    /// What is wrong with it, or that it has another digest.
+    pub(crate) async fn file(
+        &mut self,
+        (service, peer): (&Service, &Peer),
+        number: u32,
+        claimed: Option<Digest>,
+        descriptors: Descriptors,
+        budget: &Budget,
+    ) -> Result<Response, WireError> {
+        if self.by_number.contains_key(&number) {
+            return Err(invalid("upload", "has been begun already"));
+        }
+        let share = self.open(budget).await?;
+        let Descriptors { mut held, places } = descriptors;
+        let descriptor = held.pop().expect("one came, or the connection had ended");
+        let upload = service.begin_upload(peer, self.promise_of(number))?;
+        let prepared = service.upload_file(peer, upload, descriptor).await?;
+        drop(places);
+        self.keep(number, prepared, Some(share), claimed)
+    }
+
+    /// Keeps a completed upload until a put takes it.
+    fn keep(
+        &mut self,
+        number: u32,
+        prepared: Prepared,
+        share: Option<Share>,
+        claimed: Option<Digest>,
+    ) -> Result<Response, WireError> {
         let (digest, bytes) = (prepared.digest(), prepared.bytes());
         if let Some(claimed) = claimed.filter(|claimed| *claimed != digest) {
             return Err(digest_mismatch("upload", claimed, digest));
@@ -175,6 +225,7 @@ impl Uploads {
     /// # Errors
     /// If there is none of that number.
     pub(crate) fn take(&mut self, number: u32) -> Result<Prepared, WireError> {
+        self.promised.take_if(|(numbers, _)| numbers.contains(&number));
         match self.by_number.remove(&number) {
             Some(State::Ended { prepared, .. }) => Ok(prepared),
             other => {

@@ -116,6 +116,13 @@ impl Access {
     }
 }
 
+impl Access {
+    /// Whether the peer may read every entry of a scope: who may is given the scope's board.
+    pub(crate) fn may_read_all_of(&self, peer: &Peer, scope: &Scope) -> bool {
+        self.standing(peer).may(Right::Read, scope)
+    }
+}
+
 impl Standing {
     fn grants(&self) -> impl Iterator<Item = &Grant> {
         self.grants.iter().filter_map(|number| self.rules.grants.get(*number))

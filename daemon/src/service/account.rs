@@ -38,8 +38,12 @@ impl Account {
         let (verb, call, key) = match request {
             Request::Lookup(lookup) => (Verb::Lookup, Some(&lookup.call), None),
             Request::Claim(claim) => (Verb::Lookup, Some(&claim.lookup.call), None),
+            // It brings no outputs, so it spares nobody anything.
+            Request::Await(claim) => (Verb::Reserve, Some(&claim.lookup.call), None),
             Request::Put(put) => (Verb::Put, Some(&put.call), None),
             Request::Import(import) => (Verb::Put, Some(&import.put.call), None),
+            // The end of the put, unless it is awaited.
+            Request::Announce(of) => (Verb::Put, Some(&of.put.call), None),
             Request::Reserve(reserve) => (Verb::Reserve, Some(&reserve.call), None),
             Request::Release(release) => (Verb::Release, Some(&release.call), None),
             Request::Why(why) => (Verb::Why, Some(&why.lookup.call), None),
@@ -61,8 +65,11 @@ impl Account {
             | Request::Metrics
             | Request::UploadData { .. }
             | Request::UploadEnd { .. }
+            | Request::UploadFile { .. }
             | Request::UploadAbort { .. }
             | Request::Log(_)
+            | Request::Board { .. }
+            | Request::BoardHits(_)
             | Request::Ping => return None,
         };
         let bytes = match request {

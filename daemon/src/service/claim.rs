@@ -26,7 +26,7 @@ use crate::server::Peer;
 pub(crate) enum Claimed {
     /// It is answered.
     Answer(Box<Reply>),
-    /// Another holds the lease; the answer comes when [`Waiting::woken`] does.
+    /// Another holds the lease; the answer comes when [`Service::woken`] does.
     Waits(Box<Pending>, Box<Waiting>),
 }
 
@@ -99,6 +99,11 @@ impl Asker {
             claim.wait_ms.and_then(|ms| Instant::now().checked_add(Duration::from_millis(ms)));
         let (peer, lessee) = (Arc::clone(peer), Arc::clone(lessee));
         Ok(Self { wanted, claim, peer, lessee, deadline })
+    }
+
+    /// The same, for who does not want the outputs.
+    pub(crate) fn only_to_look(self) -> Self {
+        Self { wanted: self.wanted.only_to_look(), ..self }
     }
 }
 

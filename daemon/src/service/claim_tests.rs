@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use super::super::clock;
 use super::*;
 use crate::grants::{self, Right, Rights, ScopeGlob};
+use crate::service::Boards;
 use crate::settings::Settings;
 
 const YEAR_MS: u64 = 365 * 24 * 3600 * 1000;
@@ -18,7 +19,7 @@ const YEAR_MS: u64 = 365 * 24 * 3600 * 1000;
 fn service() -> (TempDir, Arc<Service>) {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Store::open(&Options::new(folder.path())).expect("opened");
-    (folder, Service::new(Arc::new(Settings::default()), store))
+    (folder, Service::new(Arc::new(Settings::default()), store, Boards::new(0, 0, 0)))
 }
 
 fn peer() -> Arc<Peer> {

@@ -136,7 +136,7 @@ impl Invalidation {
         pool::run(move || {
             let mut present = Vec::new();
             for key in keys {
-                if service.store.describe(&key).map_err(store_error)?.is_some() {
+                if service.store.made(&key).map_err(store_error)?.is_some() {
                     present.push(key);
                 }
             }

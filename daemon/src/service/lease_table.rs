@@ -150,12 +150,12 @@ impl<W: Clone> LeaseTable<W> {
         if slot.waiting() >= self.bounds.waiters_per_key_max {
             return Effect::Busy { ticket, bound: Bound::WaitersPerKey };
         }
-        if let Some(bound) = self.books.bound_for_waiter(ask.connection, &self.bounds) {
+        if let Some(bound) = self.books.bound_for_waiter(ask.connection, ask.uid, &self.bounds) {
             return Effect::Busy { ticket, bound };
         }
         self.arrivals += 1;
-        let Ask { connection, claimant, take, who, .. } = ask;
-        let waiter = Waiter { ticket, connection, claimant, take, deadline, who };
+        let Ask { connection, uid, claimant, take, who, .. } = ask;
+        let waiter = Waiter { ticket, connection, uid, claimant, take, deadline, who };
         self.books.enter_waiter(ask.key, self.arrivals, &waiter);
         slot.push(self.arrivals, waiter);
         Effect::Waiting { ticket, holder }
@@ -247,9 +247,9 @@ impl<W: Clone> LeaseTable<W> {
         }
     }
 
-    /// How many places, desks and alarms the books have.
+    /// How many places, desks, users and alarms the books have.
     #[cfg(test)]
-    fn book_sizes(&self) -> [usize; 3] {
+    fn book_sizes(&self) -> [usize; 4] {
         self.books.sizes()
     }
 }

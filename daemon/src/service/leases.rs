@@ -25,6 +25,12 @@ use crate::server::Peer;
 const LEASES_PER_CONNECTION_MAX: usize = 4096;
 /// Leases in all.
 const LEASES_MAX: usize = 65_536;
+/// Requests of one connection that wait, for each that could wait besides: two thirds of all if
+/// nobody else waits.
+const WAITERS_PER_CONNECTION_SHARE: usize = 2;
+/// Requests of one user that wait, for each that could wait besides: three quarters of all if
+/// nobody else waits.
+const WAITERS_PER_USER_SHARE: usize = 3;
 
 /// Who asks: what others are told of an owner.
 #[derive(Debug, Clone)]
@@ -130,8 +136,9 @@ impl Leases {
     pub(crate) fn new(waiters_max: usize, heartbeat_max: Duration) -> Arc<Self> {
         let bounds = Bounds {
             waiters_per_key_max: waiters_max,
-            waiters_per_connection_max: waiters_max,
             waiters_max,
+            waiters_per_connection_share: WAITERS_PER_CONNECTION_SHARE,
+            waiters_per_user_share: WAITERS_PER_USER_SHARE,
             leases_max: LEASES_MAX,
             leases_per_connection_max: LEASES_PER_CONNECTION_MAX,
             heartbeat_max,
@@ -202,6 +209,7 @@ impl Leases {
         let ask = Ask {
             ticket,
             connection: lessee.id,
+            uid: peer.uid,
             key,
             claimant: owner.map_or(Claimant::Connection, |owner| claimant(owner, peer)),
             take,
@@ -353,11 +361,13 @@ impl Leases {
         let now = self.now();
         let ms = |from: Time, to: Time| to.0.saturating_sub(from.0) / 1_000_000;
         let lease_table::Holder { who, since, expires } = holder;
+        // A name's lease does not end with the process that asked for it, which may be gone.
+        let process = who.name.is_none().then_some(&who.peer);
         Holder {
             name: who.name.as_deref().map(str::to_owned),
             uid: who.peer.uid,
-            pid: who.peer.pid,
-            program: who.peer.program.clone(),
+            pid: process.and_then(|peer| peer.pid),
+            program: process.and_then(|peer| peer.program.clone()),
             held_ms: ms(*since, now),
             expires_in_ms: expires.map(|expires| ms(now, expires)),
         }
@@ -378,9 +388,17 @@ fn own_name(name: &str, peer: &Peer) -> String {
 
 fn busy(bound: Bound) -> WireError {
     let (what, hint) = match bound {
-        Bound::WaitersPerKey | Bound::WaitersPerConnection | Bound::Waiters => {
+        Bound::WaitersPerKey | Bound::Waiters => {
             ("too many requests wait for leases", "compute it, or ask again later")
         }
+        Bound::WaitersPerConnection => (
+            "too many requests of this connection wait for leases",
+            "compute it, or use another connection",
+        ),
+        Bound::WaitersPerUser => (
+            "too many requests of this user wait for leases",
+            "compute it, or ask again when others of them wait no longer",
+        ),
         Bound::LeasesPerConnection => {
             ("this connection holds too many leases", "commit or release some of them")
         }

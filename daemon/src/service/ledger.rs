@@ -48,15 +48,22 @@ struct Counters {
     time_saved_ns: u64,
 }
 
+/// What came of lookups.
+#[derive(Debug, Clone, Copy)]
+enum Came {
+    Hits { count: u32, spared_ns: u64 },
+    Miss,
+}
+
 impl Counters {
-    /// Counts a hit that spared this much, or a miss.
-    fn count(&mut self, spared_ns: Option<u64>) {
-        match spared_ns {
-            Some(spared_ns) => {
-                self.hits += 1;
+    /// Counts so many hits that together spared this much, or a miss.
+    fn count(&mut self, came: Came) {
+        match came {
+            Came::Hits { count, spared_ns } => {
+                self.hits = self.hits.saturating_add(u64::from(count));
                 self.time_saved_ns = self.time_saved_ns.saturating_add(spared_ns);
             }
-            None => self.misses += 1,
+            Came::Miss => self.misses += 1,
         }
     }
 
@@ -101,14 +108,19 @@ impl Ledger {
 
     /// Counts a hit that spared this much compute time.
     pub(crate) fn hit(&self, scope: &Scope, task: &str, uid: u32, spared_ns: u64) {
-        self.lock().count(scope, task, uid, Some(spared_ns));
+        self.hits(scope, task, uid, 1, spared_ns);
+    }
+
+    /// Counts so many hits that together spared this much compute time.
+    pub(crate) fn hits(&self, scope: &Scope, task: &str, uid: u32, count: u32, spared_ns: u64) {
+        self.lock().count(scope, task, uid, Came::Hits { count, spared_ns });
     }
 
     /// Counts a miss.
     pub(crate) fn miss(&self, scope: &Scope, task: &str, uid: u32, reason: MissReason) {
         let mut pages = self.lock();
         *pages.reasons.entry(reason).or_default() += 1;
-        pages.count(scope, task, uid, None);
+        pages.count(scope, task, uid, Came::Miss);
     }
 
     /// Counts a miss where the peer may not read: of no task, so that nobody's counters change by
@@ -117,8 +129,8 @@ impl Ledger {
         let mut pages = self.lock();
         *pages.reasons.entry(reason).or_default() += 1;
         pages.changed = true;
-        pages.total.count(None);
-        pages.count_user(uid, None);
+        pages.total.count(Came::Miss);
+        pages.count_user(uid, Came::Miss);
     }
 
     /// The counters as an answer; what the ledger does not know is zero.
@@ -172,22 +184,22 @@ impl Ledger {
 }
 
 impl Pages {
-    fn count(&mut self, scope: &Scope, task: &str, uid: u32, spared_ns: Option<u64>) {
+    fn count(&mut self, scope: &Scope, task: &str, uid: u32, came: Came) {
         self.changed = true;
-        self.total.count(spared_ns);
-        self.count_user(uid, spared_ns);
-        self.update_task(scope, task, |counters| counters.count(spared_ns));
+        self.total.count(came);
+        self.count_user(uid, came);
+        self.update_task(scope, task, |counters| counters.count(came));
         // A scope has a page as soon as one of its tasks has.
         if let Some(page) = self.scopes.get_mut(scope) {
-            page.total.count(spared_ns);
+            page.total.count(came);
         }
     }
 
-    fn count_user(&mut self, uid: u32, spared_ns: Option<u64>) {
+    fn count_user(&mut self, uid: u32, came: Came) {
         if let Some(user) = self.users.get_mut(&uid) {
-            user.count(spared_ns);
+            user.count(came);
         } else if self.users.len() < USERS_MAX {
-            self.users.entry(uid).or_default().count(spared_ns);
+            self.users.entry(uid).or_default().count(came);
         }
     }
 
@@ -250,13 +262,13 @@ mod tests {
     fn what_was_written_down_comes_back() {
         let ledger = Ledger::default();
         ledger.hit(&scope(), "a", 1000, 5);
-        ledger.hit(&scope(), "a", 1001, 7);
+        ledger.hits(&scope(), "a", 1001, 3, 7);
         ledger.miss(&Scope::new("q", "d"), "b", 1000, MissReason::Corrupt);
         let note = ledger.changed_note().expect("changed");
         assert!(ledger.changed_note().is_none(), "nothing has changed since");
         let restored = Ledger::restore(Some(&note));
         let stats = restored.stats();
-        assert_eq!((stats.hits, stats.misses, stats.time_saved_ns), (2, 1, 12));
+        assert_eq!((stats.hits, stats.misses, stats.time_saved_ns), (4, 1, 12));
         assert_eq!(stats.by_task.len(), 2);
         assert_eq!(stats.misses_by_reason, vec![(MissReason::Corrupt, 1)]);
         let all = |ledger: &Ledger| ledger.savings(&|_| true, &|_| true);
@@ -264,7 +276,7 @@ mod tests {
         assert_eq!(savings, all(&ledger));
         let by_uid: Vec<_> =
             savings.by_uid.iter().map(|row| (row.uid, row.hits, row.misses)).collect();
-        assert_eq!(by_uid, [(1001, 1, 0), (1000, 1, 1)]);
+        assert_eq!(by_uid, [(1001, 3, 0), (1000, 1, 1)]);
         let by_scope: Vec<_> =
             savings.by_scope.iter().map(|row| (&*row.scope.project, row.time_saved_ns)).collect();
         assert_eq!(by_scope, [("p", 12), ("q", 0)]);

@@ -10,7 +10,7 @@ use memod_protocol::name::label;
 use memod_protocol::{
     Delivery, ErrorCode, Hit, Key, Lookup, Miss, MissReason, Output, Response, Scope, WireError,
 };
-use memod_store::{Content, Found, GraveCause, StoredEntry, Tier};
+use memod_store::{Content, Found, GraveCause, StoredEntry, StoredOutput, Tier};
 
 use super::reply::{Reply, Stream, store_error};
 use super::{Service, clock, pool};
@@ -24,7 +24,7 @@ pub(crate) struct Wanted {
     max_age_ms: Option<u64>,
     /// When it was asked for. What is made while somebody waits for it is not too old for it.
     asked_at_ms: u64,
-    /// Whether it is to count as a use of the entry.
+    /// Whether it is to count as a use of the entry, and to bring its outputs.
     is_use: bool,
 }
 
@@ -143,8 +143,12 @@ impl Service {
                 match self.expired(wanted.max_age_ms, age_ms) {
                     None => {
                         let now_ms = clock::now_ms();
-                        if wanted.is_use {
-                            self.store.touch(&entry, now_ms);
+                        if !wanted.is_use {
+                            return described(&entry, now_ms);
+                        }
+                        self.store.touch(&entry, now_ms, 1);
+                        if self.boards.wants(&entry, now_ms) {
+                            self.store.mirror(&entry);
                         }
                         return hit(&entry, now_ms);
                     }
@@ -168,15 +172,14 @@ impl Service {
             // A memory lookup that would block has been sent on; nothing is known of the key.
             Found::Unknown | Found::WouldBlock => miss(key, MissReason::NeverSeen),
             Found::Corrupt { detail } => {
+                tracing::warn!(%key, detail, "an entry is bad and is buried");
                 Miss { detail: Some(detail), ..miss(key, MissReason::Corrupt) }
             }
             Found::BlobMissing { detail } => {
+                tracing::warn!(%key, detail, "an entry has lost content and is buried");
                 Miss { detail: Some(detail), ..miss(key, MissReason::BlobMissing) }
             }
         };
-        if matches!(miss.reason, MissReason::Corrupt | MissReason::BlobMissing) {
-            tracing::warn!(%key, detail = ?miss.detail, "an entry is bad and is buried");
-        }
         Response::Miss(miss).into()
     }
 
@@ -226,7 +229,7 @@ pub(crate) fn no_entry(key: Key) -> WireError {
 }
 
 /// The reply for an entry: what fits into the frame goes into it, the rest follows.
-fn hit(entry: &StoredEntry, now_ms: u64) -> Reply {
+pub(super) fn hit(entry: &StoredEntry, now_ms: u64) -> Reply {
     let mut room = INLINE_BYTES_MAX;
     let mut outputs = Vec::with_capacity(entry.outputs.len());
     let mut payload = Vec::new();
@@ -248,15 +251,29 @@ fn hit(entry: &StoredEntry, now_ms: u64) -> Reply {
                 Delivery::Stream
             }
         };
-        outputs.push(Output {
-            name: stored.name.clone(),
-            literal_type: stored.literal_type.clone(),
-            digest: stored.digest,
-            bytes,
-            delivery,
-        });
+        outputs.push(output(stored, delivery));
     }
+    Reply { payload, streams, ..with_outputs(entry, outputs, now_ms) }
+}
+
+/// The reply for an entry whose outputs nobody wants.
+fn described(entry: &StoredEntry, now_ms: u64) -> Reply {
+    let outputs = entry.outputs.iter().map(|stored| output(stored, Delivery::Withheld));
+    with_outputs(entry, outputs.collect(), now_ms)
+}
+
+fn output(stored: &StoredOutput, delivery: Delivery) -> Output {
+    Output {
+        name: stored.name.clone(),
+        literal_type: stored.literal_type.clone(),
+        digest: stored.digest,
+        bytes: stored.bytes,
+        delivery,
+    }
+}
+
+fn with_outputs(entry: &StoredEntry, outputs: Vec<Output>, now_ms: u64) -> Reply {
     let age_ms = now_ms.saturating_sub(entry.provenance.created_at_ms);
     let hit = Hit { key: entry.key, age_ms, outputs, provenance: entry.provenance.clone() };
-    Reply { response: Response::Hit(Box::new(hit)), payload, streams, key: None }
+    Response::Hit(Box::new(hit)).into()
 }

@@ -7,6 +7,8 @@
 mod access;
 mod account;
 mod admin;
+mod adoption;
+mod boards;
 mod budgets;
 mod claim;
 mod clock;
@@ -25,6 +27,7 @@ mod probe;
 mod put;
 mod reply;
 mod request_log;
+mod sealed;
 mod verify;
 
 use std::collections::{BTreeSet, HashMap};
@@ -37,10 +40,12 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 pub(crate) use account::Account;
+pub(crate) use boards::{Allowance, Boards};
 pub(crate) use claim::{Asker, Begun, Claimed, Entered};
 pub(crate) use leases::Lessee;
 pub(crate) use put::{GatheredPut, OutputContent, digest_mismatch};
 pub(crate) use reply::{Reply, Stream};
+pub(crate) use sealed::FILES_MAX as SEALED_FILES_MAX;
 
 use crate::grants::{Grant, ScopeGlob};
 use crate::settings::Settings;
@@ -49,6 +54,7 @@ use latency::Latencies;
 use leases::Leases;
 use ledger::Ledger;
 use request_log::RequestLog;
+use sealed::SealedOutputs;
 
 /// How often the counters are written down.
 const LEDGER_INTERVAL: Duration = Duration::from_secs(5);
@@ -68,8 +74,10 @@ pub(crate) struct Service {
     access: Access,
     ledger: Ledger,
     leases: Arc<Leases>,
+    boards: Arc<Boards>,
     log: RequestLog,
     latencies: Latencies,
+    sealed: Arc<SealedOutputs>,
     mutations: Arc<Semaphore>,
     /// One at a time.
     verifying: Arc<Semaphore>,
@@ -82,8 +90,8 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// The service over this store.
-    pub(crate) fn new(settings: Arc<Settings>, store: Store) -> Arc<Self> {
+    /// The service over this store, whose mirror the boards are.
+    pub(crate) fn new(settings: Arc<Settings>, store: Store, boards: Arc<Boards>) -> Arc<Self> {
         let ledger = match store.load_note(LEDGER_NOTE) {
             Ok(note) => Ledger::restore(note.as_deref()),
             Err(error) => {
@@ -98,8 +106,10 @@ impl Service {
             access: Access::new(&settings),
             ledger,
             leases,
+            boards,
             log: RequestLog::new(settings.log_requests),
             latencies: Latencies::default(),
+            sealed: SealedOutputs::new(settings.sealed_bytes),
             settings: RwLock::new(settings),
             store,
             mutations: Arc::new(Semaphore::new(MUTATIONS_QUEUED_MAX)),
@@ -121,6 +131,10 @@ impl Service {
     /// Goes over to other settings, as far as they can change while it runs.
     pub(crate) fn set_settings(&self, settings: Arc<Settings>) {
         self.access.set(&settings);
+        // Behind it, so that no board is made by the rules before.
+        self.boards.change_rules(&settings.quarantined_users);
+        let max_age_ms = u64::try_from(settings.max_age.as_millis()).unwrap_or(u64::MAX);
+        self.boards.set_max_age(max_age_ms);
         self.store.set_budgets(settings.budgets.resolve(&settings.data));
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
     }
@@ -150,9 +164,11 @@ impl Service {
         self.connections.store(open, Ordering::Relaxed);
     }
 
-    /// The daemon stops: who waits for a lease is told, and upkeep ends.
+    /// The daemon stops: who waits for a lease is told, upkeep ends, and nobody reads a board any
+    /// more, so that no other daemon can change what stands on one.
     pub(crate) fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
+        self.boards.end();
         self.leases.close();
     }
 

@@ -11,12 +11,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use memod_protocol::name::{self, label};
 use memod_protocol::{
-    ErrorCode, Interface, InvalidArgument, Key, Literal, LiteralType, NewOutput, Provenance, Put,
-    Response, RunClaim, WireError,
+    Announcement, ErrorCode, Interface, InvalidArgument, Key, Literal, LiteralType, NewOutput,
+    Provenance, Put, PutOutcome, Response, RunClaim, Scope, WireError,
 };
-use memod_store::{NewEntry, Prepared, Replace, StoreError, Upload};
+use memod_store::{NewEntry, Prepared, Promise, Replace, StoreError, Upload, Uploader};
 use tokio::time::Instant;
 
+use super::access::Standing;
 use super::reply::{Reply, store_error};
 use super::{Service, clock, pool};
 use crate::grants::Right;
@@ -50,13 +51,67 @@ pub(crate) enum OutputContent {
 }
 
 impl Service {
+    /// What would come of a put whose outputs are still to be uploaded: what it would be answered,
+    /// or `Awaited`, with what is promised to its uploads.
+    ///
+    /// # Errors
+    /// As of the put, as far as can be told.
+    pub(crate) async fn announce(
+        self: &Arc<Self>,
+        peer: &Peer,
+        announced: Announcement,
+    ) -> Result<(Reply, Option<Promise>), WireError> {
+        let Announcement { put, writer_uid } = announced;
+        put.call.check()?;
+        let standing = self.admit_put(peer, &put.call.scope, writer_uid.is_some())?;
+        put.run.check()?;
+        check_call(&put, &put.interface.parse()?)?;
+        let is_trusted = standing.may_everywhere(Right::Administer);
+        let uid = writer_uid.filter(|_| is_trusted).unwrap_or(peer.uid);
+        let max_age_ms = if writer_uid.is_some() { Some(0) } else { put.max_age_ms };
+        let key = put.call.key();
+        let replace = self.replacing(key, put.overwrite, max_age_ms).await?;
+        let service = Arc::clone(self);
+        let (made, promise) = pool::run(move || {
+            let made = service.store.made(&key)?;
+            if let Some(made) = made.filter(|made| !replace.replaces(made.created_at_ms)) {
+                return Ok((Some(made), None));
+            }
+            let bytes = put.outputs.iter().map(|output| output.bytes).fold(0, u64::saturating_add);
+            Ok((None, service.store.announce(&put.call.scope, uid, bytes)?))
+        })
+        .await?
+        .map_err(|error| self.put_error(peer, error))?;
+        let response = match made {
+            Some(made) => Response::Put(PutOutcome::Exists(made)),
+            None => Response::Awaited,
+        };
+        Ok((Reply::from(response).about(key), promise))
+    }
+
+    /// Whether this peer may put into this scope, or import into it; gives its rights.
+    fn admit_put(&self, peer: &Peer, scope: &Scope, imports: bool) -> Result<Standing, WireError> {
+        let right = if imports { Right::Administer } else { Right::Write };
+        let standing = self.access.standing(peer);
+        standing.check(right, scope)?;
+        if self.access.is_quarantined(peer.uid) {
+            let text = format!("user {} is quarantined and may not put", peer.uid);
+            return Err(WireError::new(ErrorCode::Forbidden, text));
+        }
+        Ok(standing)
+    }
+
     /// Opens an upload.
     ///
     /// # Errors
     /// If the peer may put nowhere.
-    pub(crate) fn begin_upload(&self, peer: &Peer) -> Result<Upload, WireError> {
+    pub(crate) fn begin_upload(
+        &self,
+        peer: &Peer,
+        promise: Option<Promise>,
+    ) -> Result<Upload, WireError> {
         self.access.standing(peer).check_somewhere(Right::Write)?;
-        Ok(self.store.begin_upload())
+        Ok(self.store.begin_upload_by(Uploader { uid: Some(peer.uid), promise }))
     }
 
     /// Appends to an upload.
@@ -90,7 +145,7 @@ impl Service {
     /// read all: from one put to the next it would tell whether content was there.
     fn put_error(&self, peer: &Peer, error: StoreError) -> WireError {
         match error {
-            StoreError::StoreFull { need, .. }
+            StoreError::StoreFull { need, .. } | StoreError::UploadsFull { need, .. }
                 if !self.access.standing(peer).may_everywhere(Right::Read) =>
             {
                 let text = format!("the store is full: there is no room for {need} bytes more");
@@ -112,15 +167,9 @@ impl Service {
     ) -> Result<Reply, WireError> {
         let GatheredPut { mut put, imported, contents } = gathered;
         put.call.check()?;
-        let right = if imported.is_some() { Right::Administer } else { Right::Write };
-        let standing = self.access.standing(peer);
-        standing.check(right, &put.call.scope)?;
+        let standing = self.admit_put(peer, &put.call.scope, imported.is_some())?;
         let apart = !standing.may_everywhere(Right::Read);
         let answer_at = Instant::now() + ANSWER_AFTER;
-        if self.access.is_quarantined(peer.uid) {
-            let text = format!("user {} is quarantined and may not put", peer.uid);
-            return Err(WireError::new(ErrorCode::Forbidden, text));
-        }
         let mut imported = imported;
         if let Some(provenance) = &mut imported {
             check_provenance(provenance)?;
@@ -228,8 +277,7 @@ impl Service {
             return Ok(replace);
         }
         let service = Arc::clone(self);
-        let standing = pool::run(move || service.store.describe(&key)).await?;
-        let made = standing.map_err(store_error)?.map(|entry| entry.provenance);
+        let made = pool::run(move || service.store.made(&key)).await?.map_err(store_error)?;
         let set_apart = made.filter(|made| self.access.is_quarantined(made.writer_uid));
         Ok(match (set_apart, replace) {
             (None, replace) => replace,

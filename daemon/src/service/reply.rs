@@ -1,10 +1,11 @@
 //! What the service answers with: a message, bytes that go with it, and bytes that follow it.
 
-use std::sync::{Mutex, PoisonError};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use memod_protocol::{ErrorCode, Key, Response, WireError};
+use memod_protocol::{Delivery, ErrorCode, Key, Response, WireError};
 use memod_store::{ChunkReader, StoreError, Tier};
 
 use super::pool;
@@ -19,15 +20,26 @@ pub(crate) struct Reply {
     pub(crate) response: Response,
     /// Its payload, in pieces.
     pub(crate) payload: Vec<Bytes>,
+    /// The descriptors that the message announces, in order.
+    pub(crate) descriptors: Vec<Arc<OwnedFd>>,
     /// Outputs that follow chunk by chunk, each with its index in the hit.
     pub(crate) streams: Vec<(u32, Stream)>,
+    /// Outputs that are streamed after all if the descriptors cannot be sent.
+    pub(crate) instead: Vec<(u32, Stream)>,
     /// The key that it is about, where the message does not say.
     pub(crate) key: Option<Key>,
 }
 
 impl From<Response> for Reply {
     fn from(response: Response) -> Self {
-        Self { response, payload: Vec::new(), streams: Vec::new(), key: None }
+        Self {
+            response,
+            payload: Vec::new(),
+            descriptors: Vec::new(),
+            streams: Vec::new(),
+            instead: Vec::new(),
+            key: None,
+        }
     }
 }
 
@@ -35,6 +47,19 @@ impl Reply {
     /// The same, about this key.
     pub(crate) fn about(self, key: Key) -> Self {
         Self { key: Some(key), ..self }
+    }
+
+    /// The same without descriptors, as it was before [`super::Service::seal`].
+    pub(crate) fn unsealed(mut self) -> Self {
+        if let Response::Hit(hit) = &mut self.response {
+            for output in hit.outputs.iter_mut().filter(|of| of.delivery == Delivery::Sealed) {
+                output.delivery = Delivery::Stream;
+            }
+        }
+        self.streams.append(&mut self.instead);
+        self.streams.sort_by_key(|(index, _)| *index);
+        self.descriptors.clear();
+        self
     }
 
     /// Whether it says that there is no entry.
@@ -112,18 +137,34 @@ pub(crate) fn store_error(error: StoreError) -> WireError {
         StoreError::DiskFull { .. } => {
             WireError::new(ErrorCode::OverBudget, error.to_string()).with_hint("make room on it")
         }
-        StoreError::StoreFull { .. } => over_budget(&error)
-            .with_hint("set a larger store_bytes_max, or remove entries with `memo rm`"),
+        StoreError::StoreFull { uploading: 1.., .. } => over_budget(&error).with_hint(
+            "wait until other uploads have ended; who administers it can set a larger \
+             store_bytes_max",
+        ),
+        StoreError::StoreFull { .. } => over_budget(&error).with_hint(
+            "who administers it can set a larger store_bytes_max, or remove entries with `memo \
+             rm`",
+        ),
+        StoreError::EntryTooLarge { .. } => over_budget(&error).with_hint(
+            "store less; who administers it can set a larger store_bytes_max or store_bytes_low",
+        ),
+        StoreError::UploadsFull { .. } => over_budget(&error).with_hint(
+            "wait until other uploads have ended, or use a client that announces its puts; who \
+             administers it can set a larger store_bytes_max",
+        ),
         StoreError::ScopeFull { .. } => over_budget(&error).with_hint(
-            "set a larger scope_bytes or scope_bytes_max, or remove entries of it with `memo rm`",
+            "who administers it can set a larger scope_bytes or scope_bytes_max, or remove entries \
+             of it with `memo rm`",
         ),
         StoreError::UserFull { .. } => over_budget(&error).with_hint(
-            "set a larger user_bytes or user_bytes_max, or remove the user's entries with \
-             `memo rm --writer`",
+            "who administers it can set a larger user_bytes or user_bytes_max, or remove the \
+             user's entries with `memo rm --writer`",
         ),
         StoreError::DiskLow { .. } => over_budget(&error)
             .with_hint("make room on the disk, or set a smaller disk_reserve_bytes"),
         StoreError::Closed => WireError::new(ErrorCode::ShuttingDown, "the daemon is stopping"),
+        StoreError::Undescribed { .. } => WireError::new(ErrorCode::NotFound, error.to_string())
+            .with_hint("remove it with `memo rm`, so that it is computed again"),
         StoreError::InvalidCursor => WireError::new(ErrorCode::InvalidArgument, error.to_string()),
         other => {
             log_failure(&other);

@@ -50,7 +50,7 @@ impl Record {
         query.scope.as_ref().is_none_or(|scope| self.scope.as_ref() == Some(scope))
             && query.task.as_ref().is_none_or(|task| self.task.as_ref() == Some(task))
             && query.verb.is_none_or(|verb| self.verb == verb)
-            && query.outcome.is_none_or(|outcome| self.outcome == outcome)
+            && query.outcome.is_none_or(|outcome| is_same_kind(self.outcome, outcome))
             && query.uid.is_none_or(|uid| self.peer.uid == uid)
     }
 
@@ -72,6 +72,11 @@ impl Record {
             bytes: self.bytes,
         }
     }
+}
+
+/// Whether two outcomes are of one kind, whatever their numbers.
+fn is_same_kind(one: Outcome, other: Outcome) -> bool {
+    std::mem::discriminant(&one) == std::mem::discriminant(&other)
 }
 
 /// Whose requests somebody sees.

@@ -48,6 +48,13 @@ impl Budgets {
         Some(self.store_bytes_low.unwrap_or_else(default).min(high))
     }
 
+    /// Most bytes of one entry: as many as eviction leaves, so that it does not go with everything
+    /// else the next time that the store is full; half as many as begin it, if that is more.
+    #[must_use]
+    pub fn entry_bytes_max(&self) -> Option<u64> {
+        Some(self.low()?.max(self.high()? / 2))
+    }
+
     /// Most bytes of a scope.
     #[must_use]
     pub fn of_scope(&self, scope: &Scope) -> Option<u64> {
@@ -85,6 +92,19 @@ mod tests {
         assert_eq!(marks(None, Some(900), None), (Some(900), Some(800)));
         assert_eq!(marks(Some(u64::MAX), None, None).0, Some(u64::MAX - u64::MAX / 10));
         assert_eq!(marks(Some(0), None, None), (Some(0), Some(0)));
+    }
+
+    #[test]
+    fn an_entry_is_no_larger_than_what_eviction_leaves() {
+        let most = |max, low| {
+            let budgets =
+                Budgets { store_bytes_max: max, store_bytes_low: low, ..Budgets::default() };
+            budgets.entry_bytes_max()
+        };
+        assert_eq!(most(None, None), None);
+        assert_eq!(most(Some(1000), None), Some(800));
+        assert_eq!(most(Some(1000), Some(600)), Some(600));
+        assert_eq!(most(Some(1000), Some(0)), Some(450));
     }
 
     #[test]

@@ -34,8 +34,8 @@ struct Source {
 }
 
 /// What became of reading one chunk.
-pub(crate) enum ChunkRead {
-    Content(Bytes),
+pub(crate) enum ChunkRead<T = Bytes> {
+    Content(T),
     WouldBlock,
     /// It is gone, or not what was written.
     Fault(GraveCause, String),
@@ -75,6 +75,18 @@ impl ChunkReader {
         self.source.record.chunk_count()
     }
 
+    /// The content's digest.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.source.digest
+    }
+
+    /// The content's length in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.source.record.bytes
+    }
+
     /// The chunk of that index, verified. `None`: it is not in memory, and the tier is
     /// [`Tier::Memory`].
     ///
@@ -82,12 +94,38 @@ impl ChunkReader {
     /// If there is no such chunk, the disk cannot be read, or the chunk is damaged; in that case
     /// the entry is removed, without waiting.
     pub fn chunk(&self, index: u32, tier: Tier) -> Result<Option<Bytes>, StoreError> {
-        let source = &*self.source;
-        let chunks = self.chunk_count();
-        if index >= chunks {
-            return Err(StoreError::NoSuchChunk { index, chunks });
+        self.check_index(index)?;
+        self.served(self.read(index, tier)?)
+    }
+
+    /// Reads the chunk of that index, from the disk if need be, and hands it on uncopied once it is
+    /// verified. For who keeps the content elsewhere: it is not kept in memory here.
+    ///
+    /// # Errors
+    /// As [`ChunkReader::chunk`].
+    pub fn with_chunk<T>(
+        &self,
+        index: u32,
+        with: impl FnOnce(&[u8]) -> T,
+    ) -> Result<T, StoreError> {
+        self.check_index(index)?;
+        let Source { shared, record, .. } = &*self.source;
+        if let Some(content) = shared.hot.get(HotKey::Chunk(record.storage, index)) {
+            return Ok(with(&content));
         }
-        match self.read(index, tier)? {
+        let served = self.served(self.read_row(index, Tier::Disk, with)?)?;
+        served.ok_or(StoreError::Contended)
+    }
+
+    fn check_index(&self, index: u32) -> Result<(), StoreError> {
+        let chunks = self.chunk_count();
+        if index < chunks { Ok(()) } else { Err(StoreError::NoSuchChunk { index, chunks }) }
+    }
+
+    /// What is served of a chunk that was read; one that is damaged ends its entry.
+    fn served<T>(&self, read: ChunkRead<T>) -> Result<Option<T>, StoreError> {
+        let source = &*self.source;
+        match read {
             ChunkRead::Content(content) => Ok(Some(content)),
             ChunkRead::WouldBlock => Ok(None),
             ChunkRead::Fault(cause, what) => {
@@ -106,23 +144,34 @@ impl ChunkReader {
 
     /// Reads and verifies a chunk that there is.
     pub(crate) fn read(&self, index: u32, tier: Tier) -> Result<ChunkRead, StoreError> {
-        let Source { shared, digest, record, .. } = &*self.source;
+        let Source { shared, record, .. } = &*self.source;
         let hot_key = HotKey::Chunk(record.storage, index);
         if let Some(content) = shared.hot.get(hot_key) {
             return Ok(ChunkRead::Content(content));
         }
+        let read = self.read_row(index, tier, Bytes::copy_from_slice)?;
+        if let ChunkRead::Content(content) = &read {
+            shared.hot.insert(hot_key, content.clone());
+        }
+        Ok(read)
+    }
+
+    /// Reads and verifies the row of a chunk that there is.
+    fn read_row<T>(
+        &self,
+        index: u32,
+        tier: Tier,
+        with: impl FnOnce(&[u8]) -> T,
+    ) -> Result<ChunkRead<T>, StoreError> {
+        let Source { shared, digest, record, .. } = &*self.source;
         let row = chunk_key(record.storage, index);
         let fault = |cause, what: &str| {
             Ok(ChunkRead::Fault(cause, format!("chunk {index} of blob {digest} {what}")))
         };
-        match shared.db.read(Column::Chunks, &row, tier, Bytes::copy_from_slice) {
-            Ok(Read::Row(content)) => {
-                if !verifies(digest, record, index, &content) {
-                    return fault(GraveCause::Corrupt, "does not verify");
-                }
-                shared.hot.insert(hot_key, content.clone());
-                Ok(ChunkRead::Content(content))
-            }
+        let with = |content: &[u8]| verifies(digest, record, index, content).then(|| with(content));
+        match shared.db.read(Column::Chunks, &row, tier, with) {
+            Ok(Read::Row(Some(content))) => Ok(ChunkRead::Content(content)),
+            Ok(Read::Row(None)) => fault(GraveCause::Corrupt, "does not verify"),
             Ok(Read::Absent) => fault(GraveCause::BlobMissing, "is missing"),
             Ok(Read::WouldBlock) => Ok(ChunkRead::WouldBlock),
             Err(error) if is_damage(&error) => {

@@ -100,6 +100,9 @@ fn assert_found(content: &[u8], cause: GraveCause, damage: impl FnOnce(&Store, &
                 panic!("damaged content was served")
             };
             let chunks = 0..reader.chunk_count();
+            let is_served = |index| reader.with_chunk(index, |_| ()).is_ok();
+            let faults = chunks.clone().filter(|index| !is_served(*index));
+            assert_eq!(faults.count(), 1);
             let faults = chunks.filter(|index| reader.chunk(*index, Tier::Disk).is_err());
             assert_eq!(faults.count(), 1);
             cause
@@ -290,7 +293,8 @@ fn assert_hit(store: &Store, key: &Key) {
     let [output] = entry.outputs.as_slice() else { panic!("one output was put") };
     if let Content::Chunked(reader) = &output.content {
         for index in 0..reader.chunk_count() {
-            assert!(reader.chunk(index, Tier::Disk).unwrap().is_some());
+            let handed_on = reader.with_chunk(index, <[u8]>::to_vec).unwrap();
+            assert!(reader.chunk(index, Tier::Disk).unwrap().unwrap() == handed_on);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Everything about an entry but its outputs' bytes.
 
 use memod_protocol::wire::{self, Decode};
-use memod_protocol::{Delivery, EntryDetail, Key, Output, Scope};
+use memod_protocol::{Delivery, EntryDetail, Key, Output, Provenance, Scope};
 
 use crate::error::StoreError;
 use crate::record::{EntryRecord, TaskRecord};
@@ -15,14 +15,27 @@ pub(crate) fn scope(shared: &Shared, key: &Key) -> Result<Option<Scope>, StoreEr
     Ok(entry.map(|entry| entry.scope))
 }
 
+/// Who made an entry; none if there is none, or none that can be read.
+pub(crate) fn made(shared: &Shared, key: &Key) -> Result<Option<Provenance>, StoreError> {
+    match record::<EntryRecord>(&shared.db.view(), Column::Entries, key.as_bytes()) {
+        Ok(entry) => Ok(entry.map(|entry| entry.provenance)),
+        Err(StoreError::Damaged { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 pub(crate) fn describe(shared: &Shared, key: &Key) -> Result<Option<EntryDetail>, StoreError> {
     let view = shared.db.view();
     let entry: Option<EntryRecord> = record(&view, Column::Entries, key.as_bytes())?;
     let Some(entry) = entry else { return Ok(None) };
     let row = task_key(&entry.scope, &entry.task, &entry.cache_version, &entry.signature, key);
-    let task: TaskRecord = record(&view, Column::Tasks, &row)?.ok_or_else(|| {
-        StoreError::Damaged { what: format!("entry {key} has no row in the listing") }
-    })?;
+    let task: TaskRecord = match record(&view, Column::Tasks, &row) {
+        Ok(Some(task)) => task,
+        Ok(None) | Err(StoreError::Damaged { .. }) => {
+            return Err(StoreError::Undescribed { key: *key });
+        }
+        Err(error) => return Err(error),
+    };
     let outputs = entry.outputs.into_iter().map(|output| Output {
         name: output.name,
         literal_type: output.literal_type,

@@ -11,7 +11,10 @@ use std::time::{Duration, Instant};
 use nix::sys::statvfs::statvfs;
 
 /// The free space is looked at no more often than this.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// And than this before so many bytes are written.
+const LOOK_INTERVAL_LARGE: Duration = Duration::from_millis(5);
+const LARGE_BYTES: u64 = 64 * 1024;
 /// What `st_blocks` counts.
 const STAT_BLOCK_BYTES: u64 = 512;
 
@@ -93,18 +96,24 @@ impl Disk {
 
     /// Free and reserved bytes, if there is less free than that.
     pub(crate) fn shortage(&self) -> Option<(u64, u64)> {
+        self.shortage_with(0)
+    }
+
+    /// The same if so many bytes more are written. Little is judged by what was free a moment ago.
+    pub(crate) fn shortage_with(&self, bytes: u64) -> Option<(u64, u64)> {
         let reserve = self.reserve.load(Ordering::Relaxed);
         if reserve == 0 {
             return None;
         }
         let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
-        if looked.is_none_or(|at| at.elapsed() >= LOOK_INTERVAL) {
+        let interval = if bytes < LARGE_BYTES { LOOK_INTERVAL } else { LOOK_INTERVAL_LARGE };
+        if looked.is_none_or(|at| at.elapsed() >= interval) {
             *looked = Some(Instant::now());
             let free = FileSystem::under(&self.path).map_or(u64::MAX, |of| of.free_bytes);
             self.free.store(free, Ordering::Relaxed);
         }
         let free = self.free.load(Ordering::Relaxed);
-        (free < reserve).then_some((free, reserve))
+        (free.saturating_sub(bytes) < reserve).then_some((free, reserve))
     }
 }
 

@@ -5,7 +5,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use memod_protocol::Scope;
+use memod_protocol::{Key, Scope};
 
 use crate::rocks::{RocksError, is_damage};
 
@@ -59,6 +59,17 @@ pub enum OpenError {
         /// What is wrong with it.
         detail: String,
     },
+    /// Another user's folder.
+    #[error("{} belongs to user {owner}, and this is user {own}: start memod as that user, or name \
+        another data directory, or give it away with `chown -R {own}`", path.display())]
+    NotOwned {
+        /// The folder.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+        /// Who this is.
+        own: u32,
+    },
     /// The folder holds something else.
     #[error("{} is not a memod store: it holds `{example}`; name an empty or a new directory",
         path.display())]
@@ -94,6 +105,14 @@ fn holder(pid: Option<u32>) -> String {
     pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
 }
 
+/// How much of what is used belongs to uploads.
+fn unfinished(uploading: u64) -> String {
+    if uploading == 0 {
+        return String::new();
+    }
+    format!(", {uploading} of them in unfinished uploads")
+}
+
 /// What to do about an error of the operating system.
 pub(crate) fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
@@ -116,12 +135,45 @@ pub enum StoreError {
     #[error("the disk is full: {0}; make room, then try again")]
     DiskFull(#[source] RocksError),
     /// The store's budget is used up, and nothing more could be evicted. Nothing was stored.
-    #[error("the store may hold {limit} bytes and holds {used}: there is no room for {need} more")]
+    #[error(
+        "the store may hold {limit} bytes and holds {used}{}: there is no room for {need} more",
+        unfinished(*.uploading)
+    )]
     StoreFull {
         /// The budget.
         limit: u64,
         /// What is used of it.
         used: u64,
+        /// How much of that belongs to uploads that no entry owns yet.
+        uploading: u64,
+        /// What was wanted.
+        need: u64,
+    },
+    /// An entry is so large that it would go the next time that something is evicted. Nothing was
+    /// stored.
+    #[error(
+        "the entry needs {need} bytes, and the store takes entries of up to {most}: one that is \
+         larger would go when the store is brought down to store_bytes_low the next time"
+    )]
+    EntryTooLarge {
+        /// The largest that is taken.
+        most: u64,
+        /// What was wanted.
+        need: u64,
+    },
+    /// Uploads that nobody announced hold as much as entries are evicted for. Nothing was stored,
+    /// nothing evicted.
+    #[error(
+        "unfinished uploads hold {uploading} bytes, and for more than {share}, an eighth of what \
+         the store may hold, nothing is evicted: there is no room for {need} more of {limit}"
+    )]
+    UploadsFull {
+        /// The store's budget.
+        limit: u64,
+        /// The share of it up to which entries are evicted for uploads.
+        share: u64,
+        /// What uploads hold.
+        uploading: u64,
         /// What was wanted.
         need: u64,
     },
@@ -140,8 +192,9 @@ pub enum StoreError {
     },
     /// A user's budget is used up, and nothing more of it could be evicted. Nothing was stored.
     #[error(
-        "user {uid} may store {limit} bytes and has stored {used}: there is no room for {need} \
-        more"
+        "user {uid} may store {limit} bytes and has stored {used}{}: there is no room for {need} \
+        more",
+        unfinished(*.uploading)
     )]
     UserFull {
         /// Whose budget it is.
@@ -150,6 +203,8 @@ pub enum StoreError {
         limit: u64,
         /// What is used of it.
         used: u64,
+        /// How much of that belongs to uploads that no entry owns yet.
+        uploading: u64,
         /// What was wanted.
         need: u64,
     },
@@ -169,6 +224,15 @@ pub enum StoreError {
     Damaged {
         /// What, and how.
         what: String,
+    },
+    /// An entry is there, and what describes it cannot be read.
+    #[error(
+        "the entry {key} is there and is served, but its row in the listing is damaged, so it \
+         cannot be described, explained or exported"
+    )]
+    Undescribed {
+        /// Which.
+        key: Key,
     },
     /// The store has been closed.
     #[error("the store is closed")]

@@ -9,16 +9,20 @@
 //! than half of it: if that does not help, it is not the store that fills the disk.
 //!
 //! **Invariants.** An entry that is evicted leaves a grave that says so, in the batch in which it
-//! goes. What is evicted for a scope or a user that has used up its budget is its own.
+//! goes. What is evicted for a scope or a user that has used up its budget is its own. What the
+//! last group has stored does not go between that and the next, as long as something else can:
+//! nobody is told that an entry is stored which is evicted at once.
 //!
 //! **Does not** know how much may be stored ([`crate::budgets`]), nor what an entry is worth
 //! ([`crate::policy`]).
 
 use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use memod_protocol::Key;
+use memod_protocol::{Key, Scope};
 
+use crate::budgets::Budgets;
 use crate::error::StoreError;
 use crate::failpoint::{Failpoint, reach};
 use crate::group::Group;
@@ -33,6 +37,7 @@ use crate::room::Full;
 use crate::sample::{Drawn, Sampler};
 use crate::schema::{Account, Column, META_REUSE};
 use crate::store::{Shared, now_ms};
+use crate::usage;
 use crate::writer::Writer;
 
 /// While there is too little room on the disk, one part in so many is evicted at a time.
@@ -58,6 +63,12 @@ pub(crate) struct Evictor {
     /// So many may be chosen from the pool before others are drawn.
     credit: usize,
     pub(crate) reuse: Reuse,
+    /// What the last group that stored anything has stored.
+    fresh: HashSet<Key>,
+    /// Scopes and users over their budgets, and down to how much of it they are to come.
+    over: Vec<(Account, u64)>,
+    /// The budgets by which it was last looked who is.
+    judged: Option<Arc<Budgets>>,
     /// Evict until the store has no more bytes than this.
     goal: Option<u64>,
     /// While there is too little room on the disk.
@@ -82,6 +93,9 @@ impl Evictor {
             pool: Vec::new(),
             credit: 0,
             reuse,
+            fresh: HashSet::new(),
+            over: Vec::new(),
+            judged: None,
             goal: None,
             shortage: None,
             folded: Instant::now(),
@@ -91,11 +105,18 @@ impl Evictor {
 
     /// Whether there is something to evict.
     pub(crate) fn is_at_work(&self) -> bool {
-        self.goal.is_some()
+        self.goal.is_some() || !self.over.is_empty()
     }
 
     fn forget_drawn(&mut self) {
         (self.pool, self.credit) = (Vec::new(), 0);
+    }
+
+    /// Entries have been stored, which are not to go at once.
+    pub(crate) fn shield(&mut self, fresh: Vec<Key>) {
+        if !fresh.is_empty() {
+            self.fresh = fresh.into_iter().collect();
+        }
     }
 
     pub(crate) fn learn(&mut self, learned: Vec<Learned>) {
@@ -141,8 +162,10 @@ impl Evictor {
         self.reuse.refresh();
         let (policy, now_ms) = (shared.budgets().policy, now_ms());
         let value = |drawn: &Drawn| policy.value(&drawn.candidate(shared, now_ms), &self.reuse);
+        let fresh = &self.fresh;
+        let drawn = pool.drain(..).filter(|drawn| !fresh.contains(&drawn.key));
         let mut valued: VecDeque<(f64, Drawn)> =
-            pool.drain(..).map(|drawn| (value(&drawn), drawn)).collect();
+            drawn.map(|drawn| (value(&drawn), drawn)).collect();
         valued.make_contiguous().sort_by(|(one, _), (other, _)| one.total_cmp(other));
         let (mut chosen, mut freed) = (Vec::new(), 0);
         while chosen.len() < count && freed < bytes {
@@ -168,12 +191,17 @@ impl Writer {
     /// a little if there was no group, so that the next one need not wait.
     pub(crate) fn evict_in_turn(&mut self, added: u64) {
         self.set_goal();
+        let budgets = self.shared.budgets();
+        if !self.evictor.judged.as_ref().is_some_and(|judged| Arc::ptr_eq(judged, &budgets)) {
+            self.find_over();
+            self.evictor.judged = Some(Arc::clone(&budgets));
+        }
+        self.evict_over();
         let Some(goal) = self.evictor.goal else { return };
         let began = Instant::now();
         let before = self.shared.counters().total_bytes();
         // In thousandths of the way from the goal to the limit; a store without a limit has one as
         // far above its high water mark as that is above the goal.
-        let budgets = self.shared.budgets();
         let high = budgets.high().unwrap_or(goal).max(goal);
         let limit = budgets.store_bytes_max.unwrap_or(high.saturating_add(high - goal));
         let limit = limit.max(goal.saturating_add(1));
@@ -185,6 +213,9 @@ impl Writer {
             let beyond = used.saturating_sub(goal);
             let evicted = self.evict(None, EVICT_SAMPLES_MAX, beyond);
             let now = self.shared.counters().total_bytes();
+            if evicted == 0 {
+                self.evictor.fresh.clear();
+            }
             if evicted == 0 || now <= goal {
                 self.evictor.goal = None;
                 return;
@@ -275,7 +306,10 @@ impl Writer {
     /// Evicts until there is room for a change that was refused. Whether there is.
     pub(crate) fn make_room(&mut self, full: &Full) -> bool {
         let Full::Budget { of, limit, need, .. } = full else { return false };
-        if need > limit {
+        self.evictor.fresh.clear();
+        // What uploads hold does not go by eviction.
+        let stays = if of.is_none() { self.loose.bytes() } else { 0 };
+        if need.saturating_add(stays) > *limit {
             return false;
         }
         // For a scope or a user with some slack, or each of its puts would have to wait.
@@ -301,10 +335,55 @@ impl Writer {
         }
     }
 
-    /// Evicts down to the low water mark, however far above it the store is. Says how many went.
+    /// Looks which scopes and users have more than they may: a budget that was lowered, or content
+    /// that was inherited.
+    fn find_over(&mut self) {
+        let budgets = self.shared.budgets();
+        let bounds_scope = |scope: &Scope| budgets.of_scope(scope).is_some();
+        let bounds_user = |uid: u32| budgets.of_user(uid).is_some();
+        let db = &self.shared.db;
+        let usages = match usage::usages(db, usize::MAX, &bounds_scope, &bounds_user) {
+            Ok(usages) => usages,
+            Err(error) => {
+                tracing::warn!(%error, "what scopes and users have stored cannot be read");
+                return;
+            }
+        };
+        let scopes = usages.scopes.into_iter().map(|(scope, usage)| {
+            let limit = budgets.of_scope(&scope);
+            (Account::Scope(scope), usage, limit)
+        });
+        let users = usages.users.into_iter().map(|(uid, usage)| {
+            let limit = budgets.of_user(uid);
+            (Account::User(uid), usage, limit)
+        });
+        let over = scopes.chain(users).filter_map(|(account, usage, limit)| {
+            let limit = limit.filter(|limit| usage.bytes > *limit)?;
+            Some((account, limit - limit / 10))
+        });
+        self.evictor.over = over.collect();
+    }
+
+    /// Evicts some entries of a scope or a user that has more than it may.
+    fn evict_over(&mut self) {
+        let Some((account, aim)) = self.evictor.over.last().cloned() else { return };
+        let used = self.shared.books.load(&self.shared.db, &account).map_or(0, |usage| usage.bytes);
+        let beyond = used.saturating_sub(aim);
+        if beyond == 0 || self.evict(Some(&account), 1, beyond) == 0 {
+            self.evictor.over.pop();
+        }
+    }
+
+    /// Evicts down to the low water mark, and scopes and users to their budgets, however far above
+    /// it the store is. Says how many went.
     pub(crate) fn shrink(&mut self) -> u64 {
-        let Some(low) = self.shared.budgets().low() else { return 0 };
+        self.evictor.fresh.clear();
         let before = self.shared.counters().evicted_entries;
+        self.find_over();
+        while !self.evictor.over.is_empty() {
+            self.evict_over();
+        }
+        let low = self.shared.budgets().low().unwrap_or(u64::MAX);
         loop {
             let beyond = self.shared.counters().total_bytes().saturating_sub(low);
             if beyond == 0 || self.evict(None, EVICT_SAMPLES_MAX, beyond) == 0 {

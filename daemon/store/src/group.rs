@@ -14,7 +14,7 @@ use memod_protocol::{Digest, Key, Provenance, PutOutcome};
 use crate::error::StoreError;
 use crate::failpoint::{Failpoint, reach};
 use crate::heat::Learned;
-use crate::mutation::{BlobFault, Burial, Done, Mutation, NewEntry, Replace};
+use crate::mutation::{BlobFault, Burial, Done, Mutation, NewEntry};
 use crate::overlay::{GraveChange, Overlay, Owner, Standing, StoredBlob};
 use crate::policy::Worth;
 use crate::record::{EntryRecord, Grave, GraveCause, Heat, Lost, OutputRecord, TaskRecord};
@@ -53,6 +53,8 @@ pub(crate) struct Group<'a> {
     pub(crate) charges: Charges,
     /// What the batch teaches of uses.
     pub(crate) learned: Vec<Learned>,
+    /// Keys of the entries that the batch stores.
+    pub(crate) fresh: Vec<Key>,
     /// What may still be stored.
     pub(crate) room: Room<'a>,
 }
@@ -73,7 +75,6 @@ impl<'a> Group<'a> {
     /// `bytes`: how long the batch may become; `loose_bytes`: content of uploads under way.
     pub(crate) fn new(shared: &'a Shared, bytes: usize, loose_bytes: u64) -> Self {
         let counters = *shared.counters.lock().unwrap_or_else(PoisonError::into_inner);
-        let used = counters.total_bytes().saturating_add(loose_bytes);
         Self {
             shared,
             overlay: Overlay::new(&shared.db, counters),
@@ -83,7 +84,8 @@ impl<'a> Group<'a> {
             freed: Freed::default(),
             charges: Charges::default(),
             learned: Vec::new(),
-            room: Room::new(shared, used),
+            fresh: Vec::new(),
+            room: Room::new(shared, counters.total_bytes(), loose_bytes),
         }
     }
 
@@ -105,14 +107,13 @@ impl<'a> Group<'a> {
                 let outcome = self.mend(&mend);
                 self.answer(done, outcome);
             }
-            Mutation::Chunk { storage, index, content, reserve, failure } => {
-                let need = Need { store: content.len() as u64, account: 0 };
-                // No account is asked, so nothing is read that could fail.
-                if let Ok(Some(full)) = self.room.admit(need, None) {
-                    let mutation = Mutation::Chunk { storage, index, content, reserve, failure };
+            Mutation::Chunk { storage, index, content, reserve, is_promised, failure } => {
+                let bytes = content.len() as u64;
+                if let Some(full) = self.room.admit_chunk(storage, bytes, is_promised) {
+                    let mutation =
+                        Mutation::Chunk { storage, index, content, reserve, is_promised, failure };
                     return Some(Box::new(Stuck { mutation, full }));
                 }
-                self.room.note_loose(storage, need.store);
                 self.batch.put(db, Column::Chunks, &chunk_key(storage, index), &content);
                 if let Some(chunks) = reserve {
                     self.loose(storage, chunks);
@@ -188,15 +189,10 @@ impl<'a> Group<'a> {
     fn judge_put(&mut self, new: &NewEntry) -> Result<Put, StoreError> {
         let NewEntry { key, identity, outputs, replace, apart, .. } = new;
         let standing = self.overlay.load_entry(key)?;
-        if let Standing::Present(standing) = &standing.now {
-            let stays = match replace {
-                Replace::Never => true,
-                Replace::Always => false,
-                Replace::IfCreatedBefore(ms) => standing.provenance.created_at_ms >= *ms,
-            };
-            if stays {
-                return Ok(Put::Exists(standing.provenance.clone()));
-            }
+        if let Standing::Present(standing) = &standing.now
+            && !replace.replaces(standing.provenance.created_at_ms)
+        {
+            return Ok(Put::Exists(standing.provenance.clone()));
         }
         let rows = row_bytes::at_most(new);
         let mut need = Need { store: rows, account: rows };
@@ -247,6 +243,7 @@ impl<'a> Group<'a> {
         };
         let heat = self.learn_put(&key, &entry);
         self.overlay.set_entry(&key, entry, task, heat, apart);
+        self.fresh.push(key);
         for content in contents {
             self.overlay.supply(&key, content, apart);
         }

@@ -1,9 +1,10 @@
 //! Whether the database takes changes, and what may be done if it does not.
 //!
 //! `RocksDB` ends all writing when the disk fails it, so that nothing is written behind what may be
-//! torn. Reading goes on. From a full disk it recovers by itself, most often; from everything else,
-//! such as an error of the disk, an exhausted quota or a lack of descriptors, only by being opened
-//! again, whatever has become of the cause.
+//! torn. Reading goes on. From a full disk it recovers by itself, most often, once there is more
+//! room than its largest buffer takes; from everything else, such as an error of the disk, an
+//! exhausted quota or a lack of descriptors, only by being opened again, whatever has become of the
+//! cause. Opening it writes what is in memory only, which needs as much room.
 //!
 //! While it recovers by itself it cannot be closed: it may wait for a flush that does not begin any
 //! more. So a store that is halted when it is closed keeps its database, and its lock, until the
@@ -14,18 +15,20 @@
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
 use nix::fcntl::posix_fallocate;
 
+use crate::disk::FileSystem;
 use crate::error::StoreError;
 use crate::rocks::seal_leftovers;
 use crate::store::Shared;
 
 /// The name of the file that is written to see whether the disk takes anything.
 pub(crate) const PROBE: &str = "probe";
-/// What is wanted beside the log, which is written anew when a database is opened.
+/// What is wanted beside what is in memory only, which is written when a database is opened.
 const PROBE_BYTES: u64 = 4 * 1024 * 1024;
 
 /// How the database tells a lack of space, the one thing from which it may recover.
@@ -49,6 +52,8 @@ pub enum Trial {
 #[derive(Default)]
 pub(crate) struct Halt {
     error: Mutex<Option<StoreError>>,
+    /// Whether it has been told how much room the disk lacks.
+    told: AtomicBool,
 }
 
 impl Halt {
@@ -60,7 +65,10 @@ impl Halt {
     pub(crate) fn note(&self, ended: &Result<(), StoreError>) {
         let mut error = self.locked();
         match ended {
-            Ok(()) => *error = None,
+            Ok(()) => {
+                *error = None;
+                self.told.store(false, Ordering::Relaxed);
+            }
             Err(now @ (StoreError::Rocks(_) | StoreError::DiskFull(_))) => {
                 if error.is_none() {
                     tracing::error!(
@@ -97,28 +105,52 @@ pub(crate) fn judge(shared: &Shared, ended: &Result<(), StoreError>) -> Trial {
         Err(error) => match after_giving_back(shared) {
             Ok(()) => Trial::Stuck { may_recover: error.to_string().contains(NO_SPACE) },
             Err(error) => {
-                tracing::debug!(%error, "the disk cannot be written");
+                tell(shared, &error);
                 Trial::DiskRefuses
             }
         },
     }
 }
 
-fn after_giving_back(shared: &Shared) -> io::Result<()> {
-    give_back(&shared.path);
-    probe(&shared.path)
+/// Tells, once, how much room is missing, or what else the disk has against it.
+fn tell(shared: &Shared, error: &io::Error) {
+    if shared.halt.told.swap(true, Ordering::Relaxed) {
+        tracing::debug!(%error, "the disk cannot be written");
+        return;
+    }
+    let wanted = wanted(shared);
+    let free = FileSystem::under(&shared.path).map_or(0, |of| of.free_bytes);
+    tracing::error!(
+        "the disk cannot be written: {error}. It has {free} free bytes, and to go on the store \
+         needs {wanted}"
+    );
 }
 
-/// Whether the disk takes as much as opening the database again may need.
-fn probe(store: &Path) -> io::Result<()> {
-    let logs = fs::read_dir(store.join("rocksdb"))?.flatten();
-    let logs = logs.filter(|file| file.path().extension().is_some_and(|name| name == "log"));
-    let bytes: u64 = logs.map(|log| log.metadata().map_or(0, |log| log.len())).sum();
+fn after_giving_back(shared: &Shared) -> io::Result<()> {
+    give_back(&shared.path);
+    probe(&shared.path, wanted(shared))
+}
+
+/// How much room opening the database again may need.
+fn wanted(shared: &Shared) -> u64 {
+    // What cannot be asked for is no more than the log has.
+    let unflushed = shared.db.unflushed_bytes().unwrap_or(u64::MAX);
+    unflushed.min(log_bytes(&shared.path)).saturating_add(PROBE_BYTES)
+}
+
+fn log_bytes(store: &Path) -> u64 {
+    let Ok(files) = fs::read_dir(store.join("rocksdb")) else { return 0 };
+    let logs = files.flatten().filter(|file| file.path().extension().is_some_and(|of| of == "log"));
+    logs.map(|log| log.metadata().map_or(0, |log| log.len())).sum()
+}
+
+/// Whether the disk takes so much.
+fn probe(store: &Path, bytes: u64) -> io::Result<()> {
     let path = store.join(PROBE);
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&path)?;
     // It goes with the last descriptor.
     fs::remove_file(&path)?;
-    let wanted = i64::try_from(bytes + PROBE_BYTES).unwrap_or(i64::MAX);
+    let wanted = i64::try_from(bytes).unwrap_or(i64::MAX);
     match posix_fallocate(&file, 0, wanted) {
         // A file system that cannot promise room.
         Ok(()) | Err(Errno::EOPNOTSUPP | Errno::EINVAL) => {}
@@ -135,10 +167,14 @@ mod tests {
     #[test]
     fn a_disk_that_can_be_written_is_left_as_it_was() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(probe(folder.path()).is_err(), "there is no database");
+        let free = FileSystem::under(folder.path()).unwrap().free_bytes;
+        assert!(probe(folder.path(), free.saturating_mul(2)).is_err(), "it is not so large");
+        probe(folder.path(), 100_000).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        assert_eq!(log_bytes(folder.path()), 0, "there is no database");
         fs::create_dir(folder.path().join("rocksdb")).unwrap();
         fs::write(folder.path().join("rocksdb/000001.log"), [1; 1000]).unwrap();
-        probe(folder.path()).unwrap();
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        fs::write(folder.path().join("rocksdb/000002.sst"), [1; 1000]).unwrap();
+        assert_eq!(log_bytes(folder.path()), 1000);
     }
 }

@@ -70,18 +70,25 @@ impl Touches {
         shard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes a use. True if the shard has just become full: the writer should be told.
-    pub(crate) fn note(&self, key: &Key, worth: Worth, created_at_ms: u64, now_ms: u64) -> bool {
+    /// Notes uses. True if the shard has just become full: the writer should be told.
+    pub(crate) fn note(
+        &self,
+        key: &Key,
+        worth: Worth,
+        created_at_ms: u64,
+        now_ms: u64,
+        hits: u32,
+    ) -> bool {
         let mut shard = self.shard(key);
         if let Some(touch) = shard.get_mut(key) {
             touch.last_ms = touch.last_ms.max(now_ms);
-            touch.hits = touch.hits.saturating_add(1);
+            touch.hits = touch.hits.saturating_add(hits);
             return false;
         }
         if shard.len() >= TOUCHES_PER_SHARD_MAX {
             return false;
         }
-        let touch = Touch { first_ms: now_ms, last_ms: now_ms, hits: 1, worth, created_at_ms };
+        let touch = Touch { first_ms: now_ms, last_ms: now_ms, hits, worth, created_at_ms };
         shard.insert(*key, touch);
         shard.len() == TOUCHES_PER_SHARD_MAX && !self.full.swap(true, Ordering::Relaxed)
     }
@@ -153,15 +160,15 @@ mod tests {
     #[test]
     fn uses_add_up_until_they_are_taken() {
         let (touches, worth) = (Touches::new(), Worth::new(None, 1));
-        assert!(!touches.note(&key(1), worth, 5, 10));
-        assert!(!touches.note(&key(1), worth, 5, 30));
-        assert!(!touches.note(&key(1), worth, 5, 20));
+        assert!(!touches.note(&key(1), worth, 5, 10, 1));
+        assert!(!touches.note(&key(1), worth, 5, 30, 1));
+        assert!(!touches.note(&key(1), worth, 5, 20, 3));
         let heat = Heat { last_use_ms: 7, hits: 2 };
-        assert_eq!(touches.add_to(&key(1), heat), Heat { last_use_ms: 30, hits: 5 });
+        assert_eq!(touches.add_to(&key(1), heat), Heat { last_use_ms: 30, hits: 7 });
         assert_eq!(touches.add_to(&key(2), heat), heat);
         let taken: Vec<_> = (0..SHARDS).flat_map(|shard| touches.take(shard)).collect();
         let [(taken, touch)] = taken[..] else { panic!("one key was used") };
-        assert_eq!((taken, touch.first_ms, touch.last_ms, touch.hits), (key(1), 10, 30, 3));
+        assert_eq!((taken, touch.first_ms, touch.last_ms, touch.hits), (key(1), 10, 30, 5));
         assert_eq!(touches.add_to(&key(1), heat), heat);
     }
 
@@ -174,11 +181,11 @@ mod tests {
             Key::from_bytes(bytes)
         };
         let told = (0..2 * TOUCHES_PER_SHARD_MAX)
-            .filter(|number| touches.note(&numbered(*number), worth, 0, 1))
+            .filter(|number| touches.note(&numbered(*number), worth, 0, 1, 1))
             .count();
         assert_eq!(told, 1);
         assert!(touches.take_full() && !touches.take_full());
         assert_eq!(touches.take(0).len(), TOUCHES_PER_SHARD_MAX);
-        assert!(!touches.note(&numbered(0), worth, 0, 1));
+        assert!(!touches.note(&numbered(0), worth, 0, 1, 1));
     }
 }

@@ -8,6 +8,9 @@ pub const WHOLE_BYTES_MAX: usize = 16 * 1024;
 /// Whole content from this length on is kept in the hot cache; hashing less costs no more than
 /// finding it there.
 pub(crate) const HOT_WHOLE_BYTES_MIN: usize = 4 * 1024;
+/// For uploads that nobody has announced entries are evicted as long as all uploads under way hold
+/// no more than one part in so many of the store.
+pub const UPLOADS_SHARE: u64 = 8;
 /// Most mutations in one group.
 pub(crate) const GROUP_COUNT_MAX: usize = 512;
 /// A group is full when the content in it reaches this.

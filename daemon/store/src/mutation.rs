@@ -44,6 +44,18 @@ pub enum Replace {
     IfCreatedBefore(u64),
 }
 
+impl Replace {
+    /// Whether an entry that was written then is replaced.
+    #[must_use]
+    pub const fn replaces(self, created_at_ms: u64) -> bool {
+        match self {
+            Self::Never => false,
+            Self::Always => true,
+            Self::IfCreatedBefore(ms) => created_at_ms < ms,
+        }
+    }
+}
+
 /// Is called once, on the writer's thread, with what became of a mutation.
 pub(crate) type Done<T> = Box<dyn FnOnce(Result<T, StoreError>) + Send>;
 
@@ -108,6 +120,8 @@ pub(crate) enum Mutation {
         index: u32,
         content: Bytes,
         reserve: Option<u32>,
+        /// Its upload was announced, and it is within what was promised for that.
+        is_promised: bool,
         failure: Arc<Failure>,
     },
     /// A storage that nobody owns or reads any more.

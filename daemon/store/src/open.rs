@@ -8,13 +8,14 @@
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder};
 use std::io::{self, Read as _};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, RwLock};
 use std::thread::{self, JoinHandle};
 
 use memod_protocol::wire;
+use nix::unistd::Uid;
 
 use crate::collect::Collector;
 use crate::disk::{self, Disk};
@@ -32,13 +33,14 @@ use crate::pins::Pins;
 use crate::queue::Queue;
 use crate::rebuild::rebuild;
 use crate::record::{Counters, CountersOfFormat1};
-use crate::rocks::{Batch, Database, Read, Reads, RocksError, Tier};
+use crate::rocks::{Batch, Database, Read, Reads, RocksError, Tier, left_out};
 use crate::schema::{
     Column, FORMAT, META_COUNTERS, META_DOUBT, META_FORMAT, META_ID, META_LOOSE, META_NEXT_STORAGE,
     loose_storage, prefix_end,
 };
 use crate::set_aside;
 use crate::store::Shared;
+use crate::uploading::Uploading;
 use crate::usage::Books;
 use crate::writer::Writer;
 
@@ -51,6 +53,8 @@ pub(crate) fn open(options: &Options) -> Result<(Arc<Shared>, JoinHandle<()>), O
     let path = options.path.as_path();
     create_folder(path)?;
     let database = path.join("rocksdb");
+    check_owner(path)?;
+    check_owner(&database)?;
     // A folder that holds something else is left alone: not even a lock is put there.
     match check_folder(path, &database) {
         Ok(_) | Err(OpenError::Damaged { .. }) => {}
@@ -61,10 +65,14 @@ pub(crate) fn open(options: &Options) -> Result<(Arc<Shared>, JoinHandle<()>), O
     let shared = Arc::new(Shared {
         queue: Queue::new(options.write_queue_max),
         hot: Hot::new(options.hot_bytes),
-        hot_entries: HotEntries::new(options.hot_bytes / HOT_ENTRIES_SHARE),
+        hot_entries: HotEntries::new(
+            options.hot_bytes / HOT_ENTRIES_SHARE,
+            Arc::clone(&options.mirror),
+        ),
         pins: Pins::default(),
         budgets: RwLock::new(Arc::new(options.budgets.clone())),
         books: Books::default(),
+        uploading: Uploading::default(),
         touches: Touches::new(),
         collector: Collector::default(),
         disk: Disk::new(path, options.budgets.disk_reserve_bytes),
@@ -74,6 +82,7 @@ pub(crate) fn open(options: &Options) -> Result<(Arc<Shared>, JoinHandle<()>), O
         beats: AtomicU64::new(0),
         path: path.to_owned(),
         id: meta.id,
+        left_out: meta.left_out,
         db,
         _lock: lock,
     });
@@ -135,8 +144,15 @@ fn open_database(options: &Options, database: &Path) -> Result<(Database, Meta),
     }
     let db = Database::open(database, true, options.block_cache_bytes, options.grave_age_max)
         .map_err(|error| cannot_open(path, &error))?;
+    let left_out = left_out(database);
+    for place in &left_out {
+        tracing::error!(
+            "the end of a log of the store is lost: {place}. What was put behind that place, \
+             before the daemon ended the last time, is a miss now"
+        );
+    }
     let meta = load_meta(path, &db)?;
-    Ok((db, meta))
+    Ok((db, Meta { left_out, ..meta }))
 }
 
 /// Makes a folder if it is not there, and sees to it that a power cut does not take its name away.
@@ -164,6 +180,24 @@ fn create_folder(path: &Path) -> Result<(), OpenError> {
         if Some(above) == found {
             break;
         }
+    }
+    Ok(())
+}
+
+/// Refuses a folder of another user: what this process wrote there, that one's could not use any
+/// more. Warns of one that others can write.
+fn check_owner(folder: &Path) -> Result<(), OpenError> {
+    // What is not there, or cannot be looked at, is told by who uses it.
+    let Ok(metadata) = fs::metadata(folder) else { return Ok(()) };
+    let (owner, own) = (metadata.uid(), Uid::effective().as_raw());
+    if owner != own {
+        return Err(OpenError::NotOwned { path: folder.to_owned(), owner, own });
+    }
+    if metadata.mode() & 0o022 != 0 {
+        tracing::warn!(
+            "others than its owner can write {}, and so change what is served: `chmod go-w` it",
+            folder.display()
+        );
     }
     Ok(())
 }
@@ -253,7 +287,24 @@ fn cannot_open(path: &Path, error: &RocksError) -> OpenError {
             let source = io::Error::new(kind, detail.to_owned());
             OpenError::Io { path: path.to_owned(), advice: advice(&source), source }
         }
-        None => damaged(path, detail),
+        None => damaged(path, &blame(detail)),
+    }
+}
+
+/// What is damaged, without the list of files where that is only said to be: `RocksDB` adds that to
+/// whatever it meets while it opens.
+fn blame(detail: &str) -> String {
+    let Some((cause, of)) = detail.split_once("The file ") else { return detail.to_owned() };
+    if !of.contains("MANIFEST-") {
+        return detail.to_owned();
+    }
+    let cause = cause.trim();
+    if cause.contains(".sst") || cause.contains(".blob") || cause.contains(".log") {
+        cause.to_owned()
+    } else if cause.contains("properties") {
+        format!("{cause} in one of its .sst files")
+    } else {
+        detail.to_owned()
     }
 }
 
@@ -261,6 +312,8 @@ struct Meta {
     id: String,
     counters: Counters,
     next_storage: u64,
+    /// What the log had that could not be read.
+    left_out: Vec<String>,
 }
 
 fn load_meta(path: &Path, db: &Database) -> Result<Meta, OpenError> {
@@ -282,7 +335,7 @@ fn load_meta(path: &Path, db: &Database) -> Result<Meta, OpenError> {
     let is_old = format.as_deref() != Some(&FORMAT.to_le_bytes());
     let counters = match wire::decode_record(&counters) {
         Ok(counters) if !is_old && row(META_DOUBT)?.is_none() => counters,
-        Ok(counters) if !is_old => match take_over(path, db, counters) {
+        Ok(counters) if !is_old => match take_over(path, db, counters, COUNTED_ANEW) {
             // Better a store in doubt than none.
             Err(OpenError::Damaged { detail, .. }) => {
                 tracing::error!("what is charged to whom cannot be counted anew: {detail}");
@@ -290,18 +343,18 @@ fn load_meta(path: &Path, db: &Database) -> Result<Meta, OpenError> {
             }
             taken => taken?,
         },
-        Ok(counters) => take_over(path, db, counters)?,
+        Ok(counters) => take_over(path, db, counters, OLDER)?,
         Err(_) => {
             let old = wire::decode_record::<CountersOfFormat1>(&counters)
                 .map_err(|_| damaged(path, "its counters cannot be read"))?;
-            take_over(path, db, old.into())?
+            take_over(path, db, old.into(), OLDER)?
         }
     };
     let next_storage = row(META_NEXT_STORAGE)?
         .and_then(|row| row.try_into().ok())
         .map(u64::from_le_bytes)
         .ok_or_else(|| damaged(path, "its next storage id is missing"))?;
-    Ok(Meta { id, counters, next_storage })
+    Ok(Meta { id, counters, next_storage, left_out: Vec::new() })
 }
 
 /// Damage that puts charges in doubt is rare. Where the process is to die while they are made
@@ -315,10 +368,20 @@ fn doubt_if_armed(db: &Database) -> Result<(), RocksError> {
     db.write(batch, true)
 }
 
+/// Why a store is read as a whole when it is opened.
+const OLDER: &str = "a store of an older format is being taken over";
+const COUNTED_ANEW: &str =
+    "the store is being counted anew, because an entry was removed that could not be read";
+
 /// Makes a store one of the present format, and makes anew what is charged. What format 1 lacks
 /// follows from the entries, all of which are read for that, once.
-fn take_over(path: &Path, db: &Database, counters: Counters) -> Result<Counters, OpenError> {
-    tracing::info!(format = FORMAT, entries = counters.entries, "the store is being taken over");
+fn take_over(
+    path: &Path,
+    db: &Database,
+    counters: Counters,
+    why: &str,
+) -> Result<Counters, OpenError> {
+    tracing::info!(format = FORMAT, entries = counters.entries, "{why}");
     let rebuilt = rebuild(db, counters).and_then(|(mut batch, counters)| {
         batch.put(db, Column::Meta, META_FORMAT, &FORMAT.to_le_bytes());
         db.write(batch, true).map(|()| counters)
@@ -338,7 +401,8 @@ fn create_meta(path: &Path, db: &Database) -> Result<Meta, OpenError> {
         advice: "make /dev/urandom readable",
         source,
     })?;
-    let meta = Meta { id, counters: Counters::default(), next_storage: 0 };
+    let (counters, left_out) = (Counters::default(), Vec::new());
+    let meta = Meta { id, counters, next_storage: 0, left_out };
     let mut batch = Batch::new(256);
     for (key, value) in [
         (META_FORMAT, FORMAT.to_le_bytes().as_slice()),
@@ -372,4 +436,25 @@ fn queue_loose(shared: &Shared) -> Result<(), RocksError> {
         rows.forward();
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_of_files_is_blamed_only_where_nothing_else_is() {
+        let behind = "  The file /d/rocksdb/MANIFEST-000005 may be corrupted.";
+        let told = |cause: &str| blame(&format!("{cause}{behind}"));
+        assert_eq!(
+            told("Corruption: properties unsorted"),
+            "Corruption: properties unsorted in one of its .sst files"
+        );
+        assert_eq!(
+            told("Corruption: bad block in /d/000012.sst"),
+            "Corruption: bad block in /d/000012.sst"
+        );
+        assert!(told("Corruption: checksum mismatch").contains("MANIFEST-000005"));
+        assert_eq!(blame("Corruption: it is bad"), "Corruption: it is bad");
+    }
 }

@@ -1,9 +1,11 @@
 //! How a store is set up.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::budgets::Budgets;
+use crate::mirror::{Blind, Mirror};
 
 /// When a change counts as done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -48,6 +50,8 @@ pub struct Options {
     pub grave_age_max: Duration,
     /// How much may be stored.
     pub budgets: Budgets,
+    /// Where copies of hot entries stand.
+    pub mirror: Arc<dyn Mirror>,
 }
 
 impl Options {
@@ -63,6 +67,7 @@ impl Options {
             on_damage: OnDamage::default(),
             grave_age_max: Duration::from_secs(30 * 24 * 60 * 60),
             budgets: Budgets::default(),
+            mirror: Arc::new(Blind),
         }
     }
 }

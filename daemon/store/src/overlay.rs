@@ -203,6 +203,8 @@ impl<'a> Overlay<'a> {
             }
         } else {
             tracing::warn!(%key, "a listing row cannot be read: rows of `near` may stay");
+            // How long it was is not known either.
+            self.doubt = true;
         }
         Ok(())
     }

@@ -19,6 +19,7 @@ use crate::policy::Candidate;
 use crate::record::{EntrySketch, Heat};
 use crate::rocks::{Database, Read, Reads, Tier};
 use crate::schema::{Account, Column, parse_ref_key, prefix_end, scope_prefix, split_task_key};
+use crate::skip;
 use crate::store::Shared;
 
 /// Random numbers that nobody can foresee, and that need not be good ones.
@@ -129,12 +130,14 @@ impl Sampler {
             Some(hand) => rows.seek(hand),
             None => rows.first(),
         }
+        let mut from = self.hands.get(account).unwrap_or(&prefix).clone();
         let mut keys: Vec<Key> = Vec::with_capacity(SAMPLE_COUNT);
         while keys.len() < SAMPLE_COUNT {
-            if rows.row()?.is_none() {
+            if !skip::is_at_row(&mut rows, &from)? {
                 rows.first();
             }
             let Some((row, _)) = rows.row()? else { break };
+            from = row.to_vec();
             if let Some((_, key)) = split_task_key(row) {
                 if keys.contains(&key) {
                     break;
@@ -143,7 +146,8 @@ impl Sampler {
             }
             rows.forward();
         }
-        let end = rows.row()?.map(|(row, _)| row.to_vec());
+        // From the beginning, if what comes next cannot be read.
+        let end = rows.row().ok().flatten().map(|(row, _)| row.to_vec());
         self.keep_hand(account, end);
         let mut found = Vec::with_capacity(keys.len());
         for key in keys {
@@ -175,14 +179,16 @@ fn run(
     let mut rows = db.rows_skipping(Column::Entries, &[], None, SAMPLE_SKIPS_MAX);
     rows.seek(place);
     let mut found: Vec<Drawn> = Vec::with_capacity(SAMPLE_COUNT);
+    let mut from = place.to_vec();
     for _ in 0..looks_max {
         if found.len() >= SAMPLE_COUNT {
             break;
         }
-        if rows.row()?.is_none() {
+        if !skip::is_at_row(&mut rows, &from)? {
             rows.first();
         }
         let Some((key, value)) = rows.row()? else { break };
+        from = key.to_vec();
         if let (Ok(key), Ok(entry)) = (key.try_into(), wire::borrow_record(value))
             && wanted(&entry)
         {
@@ -195,7 +201,7 @@ fn run(
         }
         rows.forward();
     }
-    let end = rows.row()?.map(|(key, _)| key.to_vec());
+    let end = rows.row().ok().flatten().map(|(key, _)| key.to_vec());
     Ok(Run { found, end })
 }
 

@@ -1,10 +1,11 @@
 //! Lists entries.
 //!
-//! **Invariants.** A page reads rows of `tasks` only, at most [`LIST_LOOKS_MAX`] of them. The
-//! cursor is the key of the last row that was looked at, so nothing is listed twice or left out
-//! that stays put while pages are fetched. A scope that is not to be listed is stepped over as a
-//! whole: it counts for nothing but a step, and no cursor says anything of it. Nor does a row count
-//! whose key cannot be read, of which nobody can tell to which scope it belongs.
+//! **Invariants.** A page reads rows of `tasks` only, at most [`LIST_LOOKS_MAX`] of them, unless a
+//! part of them cannot be read: see [`crate::unlisted`]. The cursor is the key of the last row that
+//! was looked at, so nothing is listed twice or left out that stays put while pages are fetched. A
+//! scope that is not to be listed is stepped over as a whole: it counts for nothing but a step, and
+//! no cursor says anything of it. Nor does a row count whose key cannot be read, of which nobody can
+//! tell to which scope it belongs.
 
 use memod_protocol::limits::LIST_ROWS_MAX;
 use memod_protocol::{EntryRow, Filter, Scope, wire};
@@ -12,9 +13,11 @@ use memod_protocol::{EntryRow, Filter, Scope, wire};
 use crate::error::StoreError;
 use crate::limits::{LIST_BYTES_MAX, LIST_LOOKS_MAX, LIST_READ_BYTES_MAX};
 use crate::record::TaskRecord;
-use crate::rocks::Reads;
+use crate::rocks::{Reads, Rows, is_damage};
 use crate::schema::{Column, TaskKey, prefix_end, scope_prefix, task_prefix};
+use crate::skip;
 use crate::store::Shared;
+use crate::unlisted::{self, Part};
 
 /// A page of a listing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -48,9 +51,25 @@ pub(crate) fn list(
     let limit = usize::try_from(limit.clamp(1, LIST_ROWS_MAX)).unwrap_or(1);
     let mut page = Page::default();
     let (mut looks, mut read_bytes, mut row_bytes) = (0, 0, 0);
-    let mut last: Option<Vec<u8>> = None;
+    let mut last: Option<Vec<u8>> = cursor.map(<[u8]>::to_vec);
+    // Up to where everything has been looked at, or was not to be.
+    let mut at = last.clone().unwrap_or_else(|| prefix.clone());
     let mut scope: Option<Scope> = None;
-    while let Some((key, value)) = rows.row()? {
+    loop {
+        let (key, value) = match rows.row() {
+            Ok(Some(row)) => row,
+            Ok(None) => break,
+            Err(error) if is_damage(&error) => {
+                let selects = |row: &EntryRow| lists(&row.scope) && selects(filter, now_ms, row);
+                let damaged = Damaged { prefix: &prefix, behind: &at, selects: &selects, limit };
+                match damaged.list(shared, &mut rows, &mut page, &mut last)? {
+                    Some(before) => at = before,
+                    None => break,
+                }
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
         let Some(row) = TaskKey::parse(key) else {
             // A cursor that is no key would be refused, and all behind it never listed.
             tracing::warn!("a key of the listing cannot be read and is passed over");
@@ -61,6 +80,7 @@ pub(crate) fn list(
             if !lists(&row.scope) {
                 let Some(end) = prefix_end(&scope_prefix(&row.scope)) else { break };
                 rows.seek(&end);
+                at = end;
                 continue;
             }
             scope = Some(row.scope.clone());
@@ -81,10 +101,55 @@ pub(crate) fn list(
             row_bytes += key.len() + 64;
             page.rows.push(row);
         }
-        last = Some(key.to_vec());
+        at = key.to_vec();
+        last = Some(at.clone());
         rows.forward();
     }
     Ok(page)
+}
+
+/// A part of the listing that cannot be read.
+struct Damaged<'a> {
+    prefix: &'a [u8],
+    /// What it lies behind.
+    behind: &'a [u8],
+    selects: &'a dyn Fn(&EntryRow) -> bool,
+    /// Rows of the page.
+    limit: usize,
+}
+
+impl Damaged<'_> {
+    /// Lists the entries in it, as far as the page has room, and puts the walk behind it. Gives the
+    /// key there; none if the page ends with it.
+    fn list(
+        &self,
+        shared: &Shared,
+        rows: &mut Rows<'_>,
+        page: &mut Page,
+        last: &mut Option<Vec<u8>>,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let room = self.limit.saturating_sub(page.rows.len());
+        if room == 0 {
+            page.cursor.clone_from(last);
+            return Ok(None);
+        }
+        let goes_on = skip::damage(rows, self.behind)?;
+        let before = if goes_on { rows.row()?.map(|(key, _)| key.to_vec()) } else { None };
+        let part = Part { prefix: self.prefix, behind: self.behind, before: before.as_deref() };
+        let (found, more) = unlisted::rows(shared, &part, self.selects, room)?;
+        tracing::warn!(
+            entries = found.len(),
+            "a part of the listing cannot be read: entries are listed as they say themselves"
+        );
+        for (key, row) in found {
+            *last = Some(key);
+            page.rows.push(row);
+        }
+        if more {
+            page.cursor.clone_from(last);
+        }
+        Ok(before.filter(|_| !more))
+    }
 }
 
 fn entry_row(key: TaskKey, value: &[u8]) -> Option<EntryRow> {

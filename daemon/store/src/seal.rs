@@ -34,6 +34,8 @@ pub(crate) struct Sealed {
     /// What the batch teaches of uses.
     pub(crate) learned: Vec<Learned>,
     pub(crate) replies: Vec<Reply>,
+    /// Keys whose entries are new.
+    pub(crate) fresh: Vec<Key>,
     /// Keys whose entries are replaced or removed.
     pub(crate) replaced: Vec<Key>,
     /// Storages that belong to a blob once the batch is written.
@@ -93,6 +95,7 @@ impl Group<'_> {
             usages,
             learned: self.learned,
             replies: self.replies,
+            fresh: self.fresh,
             replaced,
             adopted: storages.adopted,
             doomed: storages.doomed,

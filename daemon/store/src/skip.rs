@@ -18,6 +18,9 @@ const END: [u8; 8] = [u8::MAX; 8];
 /// If the disk cannot be read.
 pub(crate) fn damage(rows: &mut Rows<'_>, from: &[u8]) -> Result<bool, StoreError> {
     let mut works = |key: &[u8]| {
+        // A seek behind one that failed may report the same failure again, wherever it goes; one
+        // that succeeds in between, at the end, ends that.
+        rows.seek(&END);
         rows.seek(key);
         match rows.row() {
             Ok(_) => Ok(true),
@@ -54,6 +57,18 @@ pub(crate) fn damage(rows: &mut Rows<'_>, from: &[u8]) -> Result<bool, StoreErro
         }
     }
     works(&good).map_err(StoreError::from)
+}
+
+/// Whether the walk, which had come up to `from`, is at a row, if need be past what cannot be read.
+///
+/// # Errors
+/// If the disk cannot be read.
+pub(crate) fn is_at_row(rows: &mut Rows<'_>, from: &[u8]) -> Result<bool, StoreError> {
+    match rows.row() {
+        Ok(row) => Ok(row.is_some()),
+        Err(error) if is_damage(&error) => Ok(damage(rows, from)? && rows.row()?.is_some()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The eight bytes from there on, as a number.

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use memod_protocol::{
-    CallIdentity, EntryDetail, Filter, InterfaceText, Key, Nearest, PutOutcome, Scope,
+    CallIdentity, EntryDetail, Filter, InterfaceText, Key, Nearest, Provenance, PutOutcome, Scope,
 };
 
 use crate::budgets::Budgets;
@@ -36,7 +36,8 @@ use crate::recount::{self, Recount};
 use crate::rocks::{Database, Read, Reads, Tier};
 use crate::scan::{self, Page};
 use crate::schema::{Column, FORMAT, note_key};
-use crate::upload::{Prepared, Upload};
+use crate::upload::{Prepared, Upload, Uploader};
+use crate::uploading::{self, Promise, Uploading};
 use crate::usage::{self, Books, Usages};
 
 /// An open store. Clones are the same store; when the last one goes, it is closed.
@@ -58,6 +59,7 @@ pub(crate) struct Shared {
     pub(crate) pins: Pins,
     pub(crate) budgets: RwLock<Arc<Budgets>>,
     pub(crate) books: Books,
+    pub(crate) uploading: Uploading,
     pub(crate) touches: Touches,
     pub(crate) disk: Disk,
     pub(crate) collector: Collector,
@@ -68,6 +70,7 @@ pub(crate) struct Shared {
     pub(crate) beats: AtomicU64,
     pub(crate) path: PathBuf,
     pub(crate) id: String,
+    pub(crate) left_out: Vec<String>,
     pub(crate) _lock: Lock,
 }
 
@@ -94,7 +97,7 @@ impl Shared {
     /// Has a damaged entry removed, some time. If the writer has too much to do, the next reader
     /// will ask again.
     pub(crate) fn bury(&self, burial: Burial) {
-        tracing::warn!(key = %burial.key, cause = ?burial.cause, "removing a damaged entry");
+        tracing::debug!(key = %burial.key, cause = ?burial.cause, "removing a damaged entry");
         if !self.queue.offer(Mutation::Bury(burial)) {
             tracing::debug!("the writer is busy: the damaged entry stays for now");
         }
@@ -163,6 +166,13 @@ impl Store {
         &self.shared().id
     }
 
+    /// What the database's log had that could not be read when the store was opened, in the words
+    /// of the database: what stood behind it is lost.
+    #[must_use]
+    pub fn left_out(&self) -> &[String] {
+        &self.shared().left_out
+    }
+
     /// The format of the store on disk.
     #[must_use]
     pub fn format(&self) -> u32 {
@@ -213,6 +223,14 @@ impl Store {
     /// If the entry cannot be read.
     pub fn scope(&self, key: &Key) -> Result<Option<Scope>, StoreError> {
         describe::scope(self.shared(), key)
+    }
+
+    /// Who made the entry of a key, if there is one that can be read.
+    ///
+    /// # Errors
+    /// If the disk cannot be read.
+    pub fn made(&self, key: &Key) -> Result<Option<Provenance>, StoreError> {
+        describe::made(self.shared(), key)
     }
 
     /// The entries of the call's task that differ least from the call, each with everything in
@@ -290,7 +308,28 @@ impl Store {
     /// Begins content that arrives in pieces.
     #[must_use]
     pub fn begin_upload(&self) -> Upload {
-        Upload::new(Arc::clone(self.shared()))
+        self.begin_upload_by(Uploader::default())
+    }
+
+    /// The same, of a user or for a run that was announced.
+    #[must_use]
+    pub fn begin_upload_by(&self, by: Uploader) -> Upload {
+        Upload::new(Arc::clone(self.shared()), by)
+    }
+
+    /// Judges a run before its outputs, which have so many bytes together, are uploaded, and
+    /// promises room for them: entries are evicted for it as for a put. None if so much has been
+    /// promised to others that nothing more can be; then it is uploaded as if it was not announced.
+    ///
+    /// # Errors
+    /// If it would be refused whatever is evicted.
+    pub fn announce(
+        &self,
+        scope: &Scope,
+        uid: u32,
+        bytes: u64,
+    ) -> Result<Option<Promise>, StoreError> {
+        uploading::announce(self.shared(), scope, uid, bytes)
     }
 
     fn push(&self, mutation: Mutation) {
@@ -326,15 +365,22 @@ impl Store {
         self.push(Mutation::Remove { keys, grave, done: Box::new(done) });
     }
 
-    /// Notes that an entry was used. It is written down in the background.
-    pub fn touch(&self, entry: &StoredEntry, now_ms: u64) {
+    /// Notes that an entry was used so many times. It is written down in the background.
+    pub fn touch(&self, entry: &StoredEntry, now_ms: u64, hits: u32) {
         let shared = self.shared();
         let cost = entry.provenance.run.compute_ns.map(Duration::from_nanos);
         let bytes = entry.outputs.iter().map(|output| output.bytes).sum();
         let worth = Worth::new(cost, bytes);
-        if shared.touches.note(&entry.key, worth, entry.provenance.created_at_ms, now_ms) {
+        let created_at_ms = entry.provenance.created_at_ms;
+        if shared.touches.note(&entry.key, worth, created_at_ms, now_ms, hits) {
             shared.queue.offer(Mutation::Wake);
         }
+    }
+
+    /// Has an entry that a lookup has given stand in the mirror, if it is small and has not been
+    /// changed since.
+    pub fn mirror(&self, entry: &Arc<StoredEntry>) {
+        self.shared().hot_entries.mirror(entry);
     }
 
     /// Notes that somebody asked for an entry and found its grave. The first time that an evicted
@@ -363,8 +409,7 @@ impl Store {
         self.shared().budgets()
     }
 
-    /// Goes over to other budgets. What is stored beyond them goes when the writer makes room: for
-    /// the store at once, for a scope or a user with the next put there.
+    /// Goes over to other budgets. What is stored beyond them is evicted at once, in small steps.
     pub fn set_budgets(&self, budgets: Budgets) {
         let shared = self.shared();
         shared.disk.set_reserve(budgets.disk_reserve_bytes);

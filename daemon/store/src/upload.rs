@@ -16,7 +16,9 @@ use crate::failpoint::{Failpoint, reach};
 use crate::hashing::{self, ChainingValue};
 use crate::limits::LOOSE_CHUNKS_MIN;
 use crate::mutation::{Failure, Mutation};
+use crate::room::never_fits;
 use crate::store::Shared;
+use crate::uploading::Promise;
 
 const CHUNK: usize = CHUNK_BYTES as usize;
 
@@ -84,17 +86,33 @@ pub(crate) struct LooseStorage {
     /// How many chunks the loose row covers.
     reserved: u32,
     failure: Arc<Failure>,
+    by: Uploader,
+    /// Bytes that its user holds by it, besides what was promised.
+    held: u64,
     owned: bool,
 }
 
 impl LooseStorage {
-    fn new(shared: Arc<Shared>) -> Self {
-        let id = shared.new_storage();
-        Self { shared, id, chunks: 0, reserved: 0, failure: Arc::default(), owned: false }
+    fn new(shared: Arc<Shared>, by: Uploader) -> Self {
+        let (id, failure) = (shared.new_storage(), Arc::default());
+        Self { shared, id, chunks: 0, reserved: 0, failure, by, held: 0, owned: false }
+    }
+
+    /// Lets it hold so many bytes more; says whether they were promised.
+    fn hold(&mut self, bytes: u64) -> Result<bool, StoreError> {
+        if self.by.promise.as_ref().is_some_and(|promise| promise.draw(bytes)) {
+            return Ok(true);
+        }
+        if let Some(uid) = self.by.uid {
+            self.shared.uploading.take(uid, bytes, self.shared.budgets().of_user(uid))?;
+            self.held += bytes;
+        }
+        Ok(false)
     }
 
     fn write(&mut self, content: Bytes) -> Result<(), StoreError> {
         self.failure.check()?;
+        let is_promised = self.hold(content.len() as u64)?;
         let index = self.chunks;
         if index > 0 {
             reach(Failpoint::UploadChunk);
@@ -102,8 +120,8 @@ impl LooseStorage {
         let reserve = (index >= self.reserved).then(|| (index * 2).max(LOOSE_CHUNKS_MIN));
         self.reserved = reserve.unwrap_or(self.reserved);
         self.chunks += 1;
-        let failure = Arc::clone(&self.failure);
-        let chunk = Mutation::Chunk { storage: self.id, index, content, reserve, failure };
+        let (storage, failure) = (self.id, Arc::clone(&self.failure));
+        let chunk = Mutation::Chunk { storage, index, content, reserve, is_promised, failure };
         self.shared.queue.push(chunk).map_err(|_| StoreError::Closed)
     }
 
@@ -119,12 +137,25 @@ impl Drop for LooseStorage {
             let reap = Mutation::Reap { storage: self.id, chunks: self.chunks };
             self.shared.queue.force(reap);
         }
+        if let Some(uid) = self.by.uid {
+            self.shared.uploading.give_back(uid, self.held);
+        }
     }
+}
+
+/// Who uploads.
+#[derive(Debug, Clone, Default)]
+pub struct Uploader {
+    /// The user in whose budget the upload has to be; none: nobody's.
+    pub uid: Option<u32>,
+    /// What was promised for it, if it was announced.
+    pub promise: Option<Promise>,
 }
 
 /// Content that arrives in pieces. Dropped before it is finished, it leaves nothing behind.
 pub struct Upload {
     shared: Arc<Shared>,
+    by: Uploader,
     bytes: u64,
     /// A part of a chunk; empty while `held` is not.
     gathered: BytesMut,
@@ -135,9 +166,10 @@ pub struct Upload {
 }
 
 impl Upload {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, by: Uploader) -> Self {
         Self {
             shared,
+            by,
             bytes: 0,
             gathered: BytesMut::new(),
             held: None,
@@ -154,6 +186,9 @@ impl Upload {
         self.bytes += content.len() as u64;
         if self.bytes > BLOB_BYTES_MAX {
             return Err(StoreError::TooLong { max: BLOB_BYTES_MAX });
+        }
+        if let Some(full) = never_fits(&self.shared.budgets(), self.bytes, None) {
+            return Err(full.into_error());
         }
         while !content.is_empty() {
             if let Some(chunk) = self.held.take() {
@@ -177,7 +212,9 @@ impl Upload {
 
     fn spill(&mut self, chunk: Bytes) -> Result<(), StoreError> {
         let shared = &self.shared;
-        let storage = self.storage.get_or_insert_with(|| LooseStorage::new(Arc::clone(shared)));
+        let by = &self.by;
+        let storage =
+            self.storage.get_or_insert_with(|| LooseStorage::new(Arc::clone(shared), by.clone()));
         self.chaining.push(hashing::chaining_value(storage.chunks, &chunk));
         storage.write(chunk)
     }

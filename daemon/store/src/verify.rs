@@ -3,7 +3,11 @@
 //! Three walks, in steps. Along `entries`: whether each is listed, under the key that it has.
 //! Along `tasks`: whether what is listed is there. Along `refs`: each blob once, all of it, and
 //! whether the entries that refer to it say the same. What a walk cannot read it skips; the rows
-//! that stand there are found by another.
+//! that stand there are found by another. If references cannot be read, a fourth goes along `blobs`
+//! and reads those that the third has not come to.
+//!
+//! An entry whose row in the listing is in a damaged part of it is served, listed and removed like
+//! others ([`crate::unlisted`]). It is counted and kept.
 //!
 //! **Invariants.** A step reads one state of the database, a bounded part of it, and from the disk:
 //! what is kept in memory is not asked. Nothing is removed that was not seen bad by a step and is
@@ -21,7 +25,7 @@ use crate::mend::Mend;
 use crate::mutation::{BlobFault, Burial, Mutation};
 use crate::record::{EntryRecord, GraveCause, OutputRecord, TaskRecord};
 use crate::rocks::{Reads, Rows, View, is_damage};
-use crate::schema::{Column, TaskKey, parse_ref_key, ref_key, task_key};
+use crate::schema::{Column, TaskKey, parse_ref_key, prefix_end, ref_key, task_key};
 use crate::skip;
 use crate::store::{Shared, Store, now_ms};
 use crate::verify_blob::{Allowance, BlobProgress, Fault, Seen, decoded, read_blob, see};
@@ -35,6 +39,10 @@ pub struct Verification {
     /// From which row the walk goes on.
     cursor: Vec<u8>,
     blob: Option<SeenBlob>,
+    /// Whether there are references that cannot be read.
+    refs_damaged: bool,
+    /// Entries that are served and cannot be described.
+    undescribed: u64,
     report: VerifyReport,
 }
 
@@ -43,6 +51,7 @@ enum Walk {
     Entries,
     Tasks,
     Refs,
+    Blobs,
     Done,
 }
 
@@ -80,6 +89,8 @@ impl Store {
             walk: Walk::Entries,
             cursor: Vec::new(),
             blob: None,
+            refs_damaged: false,
+            undescribed: 0,
             report: VerifyReport::default(),
         }
     }
@@ -108,8 +119,13 @@ impl Verification {
         let shared = store.shared();
         let mut finds = Finds::default();
         self.walk(&shared.db.view(), &mut finds)?;
+        if self.walk == Walk::Done {
+            self.tell_undescribed(&mut finds);
+        }
         self.report.problems += finds.problems.len() as u64;
+        // What concerns many comes last and is told in any case.
         let room = PROBLEMS_NAMED_MAX.saturating_sub(self.report.named.len());
+        let room = if self.walk == Walk::Done { room.max(1) } else { room };
         self.report.named.extend(finds.problems.into_iter().take(room));
         if self.repair {
             self.report.buried += mend(shared, finds.mends)?;
@@ -117,11 +133,23 @@ impl Verification {
         Ok(self.walk != Walk::Done)
     }
 
+    fn tell_undescribed(&self, finds: &mut Finds) {
+        if self.undescribed > 0 {
+            let what = format!(
+                "the rows of {} entries in the listing cannot be read: they are served and stay, \
+                 but `memo why` does not know them, and `memo export` leaves them out",
+                self.undescribed
+            );
+            finds.problems.insert(0, Problem { key: None, digest: None, what });
+        }
+    }
+
     fn walk(&mut self, view: &View<'_>, finds: &mut Finds) -> Result<(), StoreError> {
         let column = match self.walk {
             Walk::Refs => Column::Refs,
             Walk::Entries => Column::Entries,
             Walk::Tasks => Column::Tasks,
+            Walk::Blobs => Column::Blobs,
             Walk::Done => return Ok(()),
         };
         let mut left = Allowance { rows: VERIFY_STEP_ROWS, bytes: VERIFY_STEP_BYTES };
@@ -132,7 +160,8 @@ impl Verification {
                 self.walk = match self.walk {
                     Walk::Entries => Walk::Tasks,
                     Walk::Tasks => Walk::Refs,
-                    Walk::Refs | Walk::Done => Walk::Done,
+                    Walk::Refs if self.refs_damaged => Walk::Blobs,
+                    Walk::Refs | Walk::Blobs | Walk::Done => Walk::Done,
                 };
                 self.cursor.clear();
                 return Ok(());
@@ -142,6 +171,7 @@ impl Verification {
             match self.walk {
                 Walk::Refs => is_done = self.reference(view, &key, &mut left, finds)?,
                 Walk::Entries => self.entry(view, &key, &value, finds)?,
+                Walk::Blobs => is_done = self.unreferred(view, &key, &mut left, finds)?,
                 Walk::Tasks | Walk::Done => listing(view, &key, finds)?,
             }
             self.cursor = key;
@@ -157,7 +187,7 @@ impl Verification {
 
     /// The row that the walk is at, or, if that cannot be read, the next that can.
     fn readable(
-        &self,
+        &mut self,
         rows: &mut Rows<'_>,
         column: Column,
         finds: &mut Finds,
@@ -168,6 +198,7 @@ impl Verification {
             Err(error) if is_damage(&error) => {
                 let what = format!("rows of {} cannot be read: {error}", column.name());
                 finds.add(None, None, &what);
+                self.refs_damaged |= column == Column::Refs;
                 if !skip::damage(rows, &self.cursor)? {
                     return Ok(None);
                 }
@@ -189,20 +220,60 @@ impl Verification {
             finds.add(None, None, "a reference cannot be read");
             return Ok(true);
         };
-        let known = self.blob.take().filter(|blob| blob.digest == digest);
-        let progress = match known.map(|blob| blob.progress) {
-            Some(done @ (BlobProgress::Sound { .. } | BlobProgress::Bad(_))) => done,
-            Some(BlobProgress::Reading { storage, next }) => {
-                self.read_blob(view, &digest, (storage, next), left)?
-            }
-            None => self.read_blob(view, &digest, (0, 0), left)?,
-        };
+        let progress = self.go_on_with(view, &digest, left)?;
         let is_read = !matches!(progress, BlobProgress::Reading { .. });
         if is_read {
             judge(view, &digest, &key, &progress, finds)?;
         }
         self.blob = Some(SeenBlob { digest, progress });
         Ok(is_read)
+    }
+
+    /// Looks at a blob if no reference to it can be read; false if it has not been read to the end
+    /// yet. Whose it is is not known: if it is bad, its entry goes when it is looked up.
+    fn unreferred(
+        &mut self,
+        view: &View<'_>,
+        row: &[u8],
+        left: &mut Allowance,
+        finds: &mut Finds,
+    ) -> Result<bool, StoreError> {
+        let Ok(digest) = row.try_into().map(Digest::from_bytes) else {
+            finds.add(None, None, "a blob has no digest");
+            return Ok(true);
+        };
+        let mut refs = view.rows(Column::Refs, row, prefix_end(row));
+        refs.first();
+        match refs.row() {
+            Ok(Some(_)) => return Ok(true),
+            Ok(None) => {}
+            Err(error) if is_damage(&error) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let progress = self.go_on_with(view, &digest, left)?;
+        let is_read = !matches!(progress, BlobProgress::Reading { .. });
+        if let BlobProgress::Bad(fault) = &progress {
+            finds.add(None, None, format!("{}; its entry goes when it is looked up", fault.what));
+        }
+        self.blob = Some(SeenBlob { digest, progress });
+        Ok(is_read)
+    }
+
+    /// Reads a blob, from where the last step has left it.
+    fn go_on_with(
+        &mut self,
+        view: &View<'_>,
+        digest: &Digest,
+        left: &mut Allowance,
+    ) -> Result<BlobProgress, StoreError> {
+        let known = self.blob.take().filter(|blob| blob.digest == *digest);
+        match known.map(|blob| blob.progress) {
+            Some(done @ (BlobProgress::Sound { .. } | BlobProgress::Bad(_))) => Ok(done),
+            Some(BlobProgress::Reading { storage, next }) => {
+                self.read_blob(view, digest, (storage, next), left)
+            }
+            None => self.read_blob(view, digest, (0, 0), left),
+        }
     }
 
     /// Reads a blob, all of it or as much as is allowed. `begun`: of that storage, the chunks
@@ -247,15 +318,22 @@ impl Verification {
                 return Ok(());
             }
         };
-        if let Some(what) = listing_fault(view, &key, &entry)? {
-            bury_entry(finds, key, row, &what);
-            return Ok(());
+        match listing_fault(view, &key, &entry)? {
+            Listing::Sound => {}
+            Listing::Wrong(what) => {
+                bury_entry(finds, key, row, &what);
+                return Ok(());
+            }
+            Listing::Damaged => self.undescribed += 1,
         }
         for OutputRecord { digest, .. } in entry.outputs {
             let what = match see(view, Column::Refs, &ref_key(&digest, &key), |_| ())? {
                 Seen::Row(()) => continue,
                 Seen::Absent => "the entry does not refer to its blob".to_owned(),
-                Seen::Damaged(error) => format!("a reference cannot be read: {error}"),
+                Seen::Damaged(error) => {
+                    self.refs_damaged = true;
+                    format!("a reference cannot be read: {error}")
+                }
             };
             finds.add(Some(key), Some(digest), what);
             finds.mends.push(Mend::Refer { digest, key });
@@ -308,12 +386,17 @@ fn judge(
     Ok(())
 }
 
-/// What is wrong with an entry's row in the listing.
-fn listing_fault(
-    view: &View<'_>,
-    key: &Key,
-    entry: &EntryRecord,
-) -> Result<Option<String>, StoreError> {
+/// What an entry's row in the listing is like.
+enum Listing {
+    Sound,
+    /// It is not there, or not this entry's.
+    Wrong(String),
+    /// It stands in a part of the listing that cannot be read.
+    Damaged,
+}
+
+/// Looks at an entry's row in the listing.
+fn listing_fault(view: &View<'_>, key: &Key, entry: &EntryRecord) -> Result<Listing, StoreError> {
     let EntryRecord { scope, task, cache_version, signature, .. } = entry;
     let listing = task_key(scope, task, cache_version, signature, key);
     Ok(match see(view, Column::Tasks, &listing, decoded::<TaskRecord>)? {
@@ -325,11 +408,15 @@ fn listing_fault(
                 signature: *signature,
                 inputs: record.inputs,
             };
-            (identity.key() != *key).then(|| "the entry stands under another's key".to_owned())
+            if identity.key() == *key {
+                Listing::Sound
+            } else {
+                Listing::Wrong("the entry stands under another's key".to_owned())
+            }
         }
-        Seen::Row(None) => Some("the entry's listing cannot be read".to_owned()),
-        Seen::Absent => Some("the entry is not listed".to_owned()),
-        Seen::Damaged(error) => Some(format!("the entry's listing cannot be read: {error}")),
+        Seen::Row(None) => Listing::Wrong("the entry's listing cannot be read".to_owned()),
+        Seen::Absent => Listing::Wrong("the entry is not listed".to_owned()),
+        Seen::Damaged(_) => Listing::Damaged,
     })
 }
 

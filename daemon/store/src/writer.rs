@@ -93,6 +93,8 @@ impl Writer {
     /// Works until the queue is closed and empty.
     pub(crate) fn run(mut self) {
         let _refuse = RefuseRest(Arc::clone(&self.shared));
+        // What may be stored may be less than when it was stored.
+        self.evict_in_turn(0);
         loop {
             self.shared.beat();
             let before = self.shared.counters().total_bytes();
@@ -204,6 +206,7 @@ impl Writer {
         let sealed = group.seal(self.reserved);
         let changes = !sealed.batch.is_empty();
         let sync = self.durability == Durability::Power;
+        shared.hot_entries.begin_change(&sealed.replaced);
         let written = if changes {
             reach(Failpoint::BeforeWrite);
             let written = shared.db.write(sealed.batch, sync).map_err(StoreError::from);
@@ -215,13 +218,13 @@ impl Writer {
         if changes {
             shared.halt.note(&written);
         }
-        // Before anybody is told; also after a failure, which may have come too late.
-        shared.hot_entries.forget(&sealed.replaced);
+        shared.hot_entries.end_change();
         match &written {
             Ok(()) => {
                 *shared.counters.lock().unwrap_or_else(PoisonError::into_inner) = sealed.counters;
                 shared.books.note(sealed.usages);
                 self.evictor.learn(sealed.learned);
+                self.evictor.shield(sealed.fresh);
                 self.reserved = sealed.reserved;
                 self.loose.add(sealed.loose);
                 self.loose.forget(sealed.reaped);

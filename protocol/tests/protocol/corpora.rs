@@ -90,6 +90,8 @@ fn hostile(seeds: &mut Seeds) {
         "long_heartbeat",
         [&[1, 13][..], &least_call(), &[1, b'o', 0xfd, 2, 0, 0, 0, 0, 0, 0, 0]].concat(),
     );
+    add("request", "many_hits", [&[1, 24, 1, b'p', 1, b'd'], &claim[..]].concat());
+    add("response", "unknown_board", vec![1, 23, 2]);
     add("response", "many_rows", [&[1, 6], &claim[..]].concat());
     add("response", "not_utf8", vec![1, 12, 0, 1, 0xff, 0]);
     add("response", "many_log_rows", [&[1, 18], &claim[..]].concat());

@@ -128,6 +128,8 @@ fn claims_in_upkeep_are_refused() {
         refuses::<ResponseHeader>("a budget's project", &[1, 20, 1, 1], behind);
         refuses::<ResponseHeader>("the policy", &[1, 20, 0, 0, 0, 0, 0, 0], behind);
         refuses::<ResponseHeader>("the problems", &[1, 21, 0, 0, 0, 0], behind);
+        refuses::<RequestHeader>("a board's project", &[1, 23], behind);
+        refuses::<RequestHeader>("a board's hits", &[1, 24, 1, b'p', 1, b'd'], behind);
         refuses::<ResponseHeader>("what is wrong", &[1, 21, 0, 0, 0, 0, 1, 0, 0], behind);
     }
 }
@@ -144,6 +146,8 @@ fn what_is_refused_is_the_claim_alone() {
     decodes(&[1, 16, 0, 1, 1, b't', 0, 0, 0, 0, 5, 0]);
     let program = [0, 0, 1, 1, b'p', 0, 0, 0, 0, 0, 0, 0];
     decodes(&asked(21, &[&[0; 11][..], &program].concat()));
+    decodes(&[1, 23, 1, b'p', 1, b'd']);
+    decodes(&[&[1, 24, 1, b'p', 1, b'd', 1][..], &[7; 32], &[1, 0, 0]].concat());
     let decodes = |bytes: &[u8]| assert!(decode::<ResponseHeader>(bytes).is_ok(), "{bytes:02x?}");
     let told = |variant: u8, rest: &[u8]| [&[1, variant][..], &[7; 32], rest].concat();
     decodes(&told(13, &[0, 0, 0, 1, 1, b'd', 0, 0, 0, 0, 0, 0]));
@@ -167,11 +171,11 @@ fn unknown_kinds_are_refused() {
     };
     let verb = [1, 18, 1, 0, 0, 0, 0, 0, 9];
     refuses(&verb);
-    refuses(&[1, 18, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9]);
+    refuses(&[1, 18, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 10]);
     refuses(&[&[1, 17][..], &[7; 32], &[0, 1], &[7; 32], &[0, 1, 4]].concat());
     refuses(&[1, 20, 1, 3]);
-    refuses(&[1, 24]);
-    assert!(decode::<RequestHeader>(&[1, 23]).is_err());
+    refuses(&[1, 26]);
+    assert!(decode::<RequestHeader>(&[1, 28]).is_err());
     assert!(decode::<RequestHeader>(&[1, 19, 2]).is_err());
     assert!(decode::<RequestHeader>(&[1, 16, 0, 0, 1, 9, 0, 0, 0, 0, 0]).is_err());
     // A boolean of a reservation, and of a release.

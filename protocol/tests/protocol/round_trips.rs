@@ -1,6 +1,8 @@
 //! What is encoded decodes to the same: every message, every type's text, every call as JSON.
 
-use memod_protocol::handshake::{Hello, MAGIC, VERSIONS, Welcome, agree};
+use memod_protocol::handshake::{
+    CAPABILITIES, DESCRIPTORS, Hello, MAGIC, VERSIONS, Welcome, agree,
+};
 use memod_protocol::wire::{Decode, Encode, decode, encode};
 use memod_protocol::{
     CallIdentity, Interface, InterfaceText, LiteralType, RequestHeader, ResponseHeader, Scope, json,
@@ -89,6 +91,17 @@ proptest! {
         let is_too_long = hello.versions.len() > memod_protocol::limits::VERSIONS_MAX;
         prop_assert_eq!(agreed, common.copied().filter(|_| !is_too_long));
     }
+}
+
+#[test]
+fn both_have_the_capabilities_that_are_agreed_on() {
+    let agreed = |capabilities| {
+        let hello = Hello::new("memo").with_capabilities(capabilities);
+        agree(&hello, "memod").unwrap().capabilities
+    };
+    assert_eq!(agreed(0), 0, "who has none is given none");
+    assert_eq!(agreed(u64::MAX), CAPABILITIES, "what nobody here knows is not agreed on");
+    assert_eq!(agreed(DESCRIPTORS), DESCRIPTORS);
 }
 
 #[test]

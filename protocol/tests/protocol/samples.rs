@@ -1,7 +1,7 @@
 //! One message of every kind, with every optional part once there and once absent. Those about
 //! leases and those that report stand in modules of their own.
 
-use memod_protocol::handshake::{Hello, MAGIC, VERSIONS, Welcome, agree};
+use memod_protocol::handshake::{CAPABILITIES, Hello, MAGIC, VERSIONS, Welcome, agree};
 use memod_protocol::{
     CallIdentity, Delivery, Digest, EntryDetail, EntryRow, ErrorCode, Filter, Hit, InterfaceText,
     Key, Lookup, Miss, MissReason, NewOutput, Output, OutputSource, Provenance, Put, PutOutcome,
@@ -104,6 +104,8 @@ pub(crate) fn requests() -> Vec<(&'static str, Request)> {
         ),
         ("UploadData", Request::UploadData { upload: 7 }),
         ("UploadEnd", Request::UploadEnd { upload: 7, digest: Some(digest(0xd1)) }),
+        ("UploadFile", Request::UploadFile { upload: 7, digest: Some(digest(0xd1)) }),
+        ("UploadFile.no_digest", Request::UploadFile { upload: 0, digest: None }),
         ("UploadEnd.no_digest", Request::UploadEnd { upload: u32::MAX, digest: None }),
         ("UploadAbort", Request::UploadAbort { upload: 251 }),
         ("Show", Request::Show { key: key(0x4b) }),
@@ -277,9 +279,12 @@ pub(crate) fn responses() -> Vec<(String, Response)> {
         ..miss(MissReason::Evicted)
     };
     let least = Hit { outputs: Vec::new(), provenance: bare_provenance(), ..hit() };
+    let outputs = vec![output("a", Delivery::Sealed), output("b", Delivery::Inline)];
+    let sealed = Hit { outputs, provenance: bare_provenance(), ..hit() };
     let mut responses: Vec<(String, Response)> = [
         ("Hit", Response::Hit(Box::new(hit()))),
         ("Hit.least", Response::Hit(Box::new(least))),
+        ("Hit.sealed", Response::Hit(Box::new(sealed))),
         ("Miss", Response::Miss(miss_told)),
         ("Put.populated", Response::Put(PutOutcome::Populated)),
         ("Put.exists", Response::Put(PutOutcome::Exists(provenance()))),
@@ -331,5 +336,7 @@ pub(crate) fn welcomes() -> Vec<(&'static str, Welcome)> {
         error: agree(&newer, "memod 0.1.0").unwrap_err(),
     };
     let agreed = Welcome::Agreed(agree(&hello(), "memod 0.1.0").unwrap());
-    vec![("Agreed", agreed), ("Refused", refused)]
+    let capable = hello().with_capabilities(CAPABILITIES);
+    let capable = Welcome::Agreed(agree(&capable, "memod 0.1.0").unwrap());
+    vec![("Agreed", agreed), ("Agreed.capable", capable), ("Refused", refused)]
 }

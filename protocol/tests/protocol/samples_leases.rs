@@ -42,6 +42,7 @@ pub(crate) fn requests() -> Vec<(&'static str, Request)> {
         ("Claim.take", bare_claim(true, None)),
         ("Claim.watch", bare_claim(false, Some(u64::MAX))),
         ("Claim.no_wait", bare_claim(true, Some(0))),
+        ("Await", Request::Await(Box::new(claim()))),
         ("Reserve", reserve(10_000)),
         ("Reserve.longest", reserve(i64::MAX)),
         ("Reserve.negative", reserve(-1)),

@@ -1,8 +1,8 @@
-//! Messages about upkeep, with every optional part once there and once absent.
+//! Messages about upkeep and boards, with every optional part once there and once absent.
 
 use memod_protocol::{
-    BudgetOf, BudgetReport, BudgetRow, CollectReport, Import, Problem, Provenance, Put, Request,
-    Response, RunClaim, VerifyReport,
+    Announcement, BoardHit, BoardHits, BoardOffer, BudgetOf, BudgetReport, BudgetRow,
+    CollectReport, Import, Problem, Provenance, Put, Request, Response, RunClaim, VerifyReport,
 };
 
 use crate::samples::{digest, identity, interface, key, provenance, put, scope};
@@ -34,6 +34,10 @@ fn bare_put() -> Put {
 /// Requests by name; the part in front of the first full stop is the variant.
 pub(crate) fn requests() -> Vec<(&'static str, Request)> {
     let import = |put, provenance| Request::Import(Box::new(Import { put, provenance }));
+    let board_hits = |hits| Request::BoardHits(Box::new(BoardHits { scope: scope(), hits }));
+    let hit =
+        |count, took_us| BoardHit { key: key(0x4b), count, last_ms: 1_700_000_000_000, took_us };
+    let announce = |put, writer_uid| Request::Announce(Box::new(Announcement { put, writer_uid }));
     vec![
         ("Budgets", Request::Budgets),
         ("Verify", Request::Verify { repair: false }),
@@ -42,6 +46,11 @@ pub(crate) fn requests() -> Vec<(&'static str, Request)> {
         ("Metrics", Request::Metrics),
         ("Import", import(put(), provenance())),
         ("Import.least", import(bare_put(), bare_provenance())),
+        ("Board", Request::Board { scope: scope() }),
+        ("BoardHits", board_hits(vec![hit(1, 250), hit(65_536, 251)])),
+        ("BoardHits.none", board_hits(Vec::new())),
+        ("Announce", announce(put(), Some(1000))),
+        ("Announce.least", announce(bare_put(), None)),
     ]
 }
 
@@ -94,5 +103,8 @@ pub(crate) fn responses() -> Vec<(&'static str, Response)> {
         ("Verified.sound", Response::Verified(Box::default())),
         ("Collected", Response::Collected(collected)),
         ("Metrics", Response::Metrics("# EOF\n".into())),
+        ("Board", Response::Board(Some(BoardOffer { id: 250, bytes: 8 << 20 }))),
+        ("Board.none", Response::Board(None)),
+        ("Awaited", Response::Awaited),
     ]
 }

@@ -16,7 +16,10 @@ pub(crate) fn request() -> impl Strategy<Value = Request> {
     let claim = (lookup(), any::<bool>(), perhaps(owner()), perhaps(any::<u64>()))
         .prop_map(|(lookup, take, owner, wait_ms)| Claim { lookup, take, owner, wait_ms });
     prop_oneof![
-        claim.prop_map(|claim| Request::Claim(Box::new(claim))),
+        (claim, any::<bool>()).prop_map(|(claim, takes_outputs)| {
+            let claim = Box::new(claim);
+            if takes_outputs { Request::Claim(claim) } else { Request::Await(claim) }
+        }),
         (identity(), owner())
             .prop_map(|(call, owner)| Request::Reserve(Box::new(Reserve { call, owner }))),
         (identity(), perhaps(name()))

@@ -113,6 +113,8 @@ fn early_request() -> impl Strategy<Value = Request> {
         any::<u32>().prop_map(|upload| Request::UploadData { upload }),
         (any::<u32>(), perhaps(digest()))
             .prop_map(|(upload, digest)| Request::UploadEnd { upload, digest }),
+        (any::<u32>(), perhaps(digest()))
+            .prop_map(|(upload, digest)| Request::UploadFile { upload, digest }),
         any::<u32>().prop_map(|upload| Request::UploadAbort { upload }),
         key().prop_map(|key| Request::Show { key }),
         (key(), name()).prop_map(|(key, output)| Request::Read { key, output }),
@@ -142,7 +144,8 @@ pub(crate) fn provenance() -> impl Strategy<Value = Provenance> {
 }
 
 fn output() -> impl Strategy<Value = Output> {
-    let delivery = select(vec![Delivery::Inline, Delivery::Stream, Delivery::Withheld]);
+    let deliveries = [Delivery::Inline, Delivery::Stream, Delivery::Withheld, Delivery::Sealed];
+    let delivery = select(deliveries.to_vec());
     (name(), name(), digest(), any::<u64>(), delivery).prop_map(
         |(name, literal_type, digest, bytes, delivery)| Output {
             name,

@@ -1,8 +1,8 @@
-//! Arbitrary messages about upkeep.
+//! Arbitrary messages about upkeep and boards.
 
 use memod_protocol::{
-    BudgetOf, BudgetReport, BudgetRow, CollectReport, Import, Problem, Request, Response,
-    VerifyReport,
+    Announcement, BoardHit, BoardHits, BoardOffer, BudgetOf, BudgetReport, BudgetRow,
+    CollectReport, Import, Problem, Request, Response, VerifyReport,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -11,13 +11,21 @@ use crate::strategies::{digest, name, perhaps, scope};
 use crate::strategies_messages::{key, provenance, put};
 
 pub(crate) fn request() -> impl Strategy<Value = Request> {
+    let hit = (key(), any::<u32>(), any::<[u64; 2]>())
+        .prop_map(|(key, count, [last_ms, took_us])| BoardHit { key, count, last_ms, took_us });
+    let hits = (scope(), vec(hit, 0..4)).prop_map(|(scope, hits)| BoardHits { scope, hits });
     prop_oneof![
+        scope().prop_map(|scope| Request::Board { scope }),
+        hits.prop_map(|hits| Request::BoardHits(Box::new(hits))),
         Just(Request::Budgets),
         any::<bool>().prop_map(|repair| Request::Verify { repair }),
         Just(Request::Collect),
         Just(Request::Metrics),
         (put(), provenance())
             .prop_map(|(put, provenance)| Request::Import(Box::new(Import { put, provenance }))),
+        (put(), perhaps(any::<u32>())).prop_map(|(put, writer_uid)| {
+            Request::Announce(Box::new(Announcement { put, writer_uid }))
+        }),
     ]
 }
 
@@ -70,10 +78,13 @@ pub(crate) fn response() -> impl Strategy<Value = Response> {
         let [evicted_entries, disk_bytes_before, disk_bytes_after] = numbers;
         CollectReport { evicted_entries, disk_bytes_before, disk_bytes_after }
     });
+    let offer = any::<[u64; 2]>().prop_map(|[id, bytes]| BoardOffer { id, bytes });
     prop_oneof![
+        perhaps(offer).prop_map(Response::Board),
         budgets().prop_map(|report| Response::Budgets(Box::new(report))),
         verified().prop_map(|report| Response::Verified(Box::new(report))),
         collected.prop_map(Response::Collected),
         name().prop_map(Response::Metrics),
+        Just(Response::Awaited),
     ]
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use harness::{CallBuilder, Daemon, call};
+use harness::{CallBuilder, Daemon, Setup, call};
 use memod_client::{
     Client, Found, Lookup, LookupOptions, OutputDescription, OutputSink, PutOptions, PutOutput,
     Source,
@@ -21,9 +21,10 @@ pub(crate) fn client(daemon: &Daemon) -> Client {
     patient(&daemon.socket())
 }
 
-/// A client that waits for a disk that is busy: it is to be measured, not to be given up.
+/// A client that waits for a disk that is busy: it is to be measured, not to be given up. It asks
+/// the daemon for every hit.
 pub(crate) fn patient(socket: &Path) -> Client {
-    Client::builder().socket(socket).deadline(Duration::from_secs(60)).build()
+    Client::builder().socket(socket).deadline(Duration::from_secs(60)).board(false).build()
 }
 
 /// Bytes that do not compress: Marsaglia's xorshift.
@@ -66,7 +67,7 @@ pub(crate) fn task(name: &str) -> CallBuilder {
 }
 
 /// The lengths of a lookup's frame and of its hit's, on the wire.
-fn wire_bytes(daemon: &Daemon, call: &CallBuilder) -> (usize, usize) {
+pub(crate) fn wire_bytes(daemon: &Daemon, call: &CallBuilder) -> (usize, usize) {
     let mut raw = daemon.connect();
     let request = Frame::bare(&RequestHeader { id: 1, request: call.lookup() }).expect("fits");
     let (hit, contents): (Hit, Vec<Bytes>) = raw.lookup(call).expect("a hit");
@@ -164,7 +165,8 @@ impl OutputSink for Count {
 pub(crate) fn streams(report: &mut Report) {
     const BYTES: usize = 64 << 20;
     let (daemon, echo) = apart(|| {
-        let daemon = Daemon::new();
+        // Nothing is shared, or there would be no stream.
+        let daemon = Setup::new().config("sealed_bytes = 0\n").start();
         let echo = Echo::start(daemon.folder());
         (daemon, echo)
     });

@@ -11,6 +11,8 @@ pub(crate) enum Target {
     AtLeast(f64),
     /// The row's median is at most this, in its unit.
     Under(f64),
+    /// The row's median is at least this, in its unit.
+    Over(f64),
     /// Only told.
     None,
 }
@@ -49,6 +51,7 @@ impl Report {
             (Target::AtMost(most), Some(ratio)) => told(ratio <= most, "<=", most),
             (Target::AtLeast(least), Some(ratio)) => told(ratio >= least, ">=", least),
             (Target::Under(most), _) => told(median <= most, "<=", most),
+            (Target::Over(least), _) => told(median >= least, ">=", least),
             _ => String::new(),
         };
         let shown = ratio.map_or(String::from("1"), |ratio| format!("{ratio:.2}"));

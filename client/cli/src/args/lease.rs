@@ -16,9 +16,10 @@ The lease expires after three heartbeats without an extension. The daemon bounds
 and memo warns if that makes it shorter than was asked.
 
 With $MEMOD_MODE=disabled or =overwrite the daemon is not asked: DISABLED. With =read-only no \
-lease is taken: EXISTS if another holds it, HIT if the call has been run before, else DISABLED.
+lease is taken: EXISTS if another holds it, HIT if the call has been run before, else DISABLED. \
+A HIT counts for nobody, since no outputs are printed.
 
-Exit codes: 0 the lease is NAME's, 1 it is not.";
+Exit codes: 0 the lease is NAME's (ACQUIRED), 1 it is not (EXISTS, HIT, DISABLED).";
 
 const EXTEND_DETAILS: &str = "\
 $MEMOD_MODE counts as for `memo lease acquire`.
@@ -26,8 +27,8 @@ $MEMOD_MODE counts as for `memo lease acquire`.
 Exit codes: 0 the lease is NAME's, 1 it is not.";
 
 const RELEASE_DETAILS: &str = "\
-To release what one does not hold changes nothing and is no error. With $MEMOD_MODE=disabled the \
-daemon is not asked: DISABLED, exit code 0.";
+To release what one does not hold changes nothing and is no error: NOT_HELD. With \
+$MEMOD_MODE=disabled the daemon is not asked: DISABLED, exit code 0.";
 
 /// Arguments of `memo lease`.
 #[derive(Debug, Args)]

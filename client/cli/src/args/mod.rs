@@ -26,7 +26,7 @@ pub(crate) use remove::RemoveArgs;
 pub(crate) use run::RunArgs;
 pub(crate) use settings::{ScopeFrom, Screen, Settings};
 pub(crate) use top::TopArgs;
-pub(crate) use upkeep::{ExportArgs, ImportArgs, VerifyArgs};
+pub(crate) use upkeep::{DoctorArgs, ExportArgs, ImportArgs, VerifyArgs};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -52,6 +52,8 @@ Environment:
 Exit codes:
   0 done or hit, 1 miss or nothing matched, 2 the arguments are wrong, 3 no daemon,
   4 forbidden or over budget, 5 the daemon answered with an error.
+  `memo lease acquire` and `extend` exit with 0 if the lease is the owner's, else with 1: also if
+  the call has been run before (HIT).
   `memo run` exits as the command did, or with 5 if what it writes cannot be passed on.";
 
 /// Runs commands once, and looks into memod's cache.
@@ -164,7 +166,7 @@ pub(crate) enum Command {
     /// Stores the entries of a file that `memo export` wrote.
     Import(ImportArgs),
     /// Checks what a daemon needs, and says what to do.
-    Doctor,
+    Doctor(DoctorArgs),
     /// Prints the completions of a shell.
     Completions(CompletionsArgs),
     /// Prints a manual page.
@@ -228,7 +230,8 @@ pub(crate) struct CompletionsArgs {
 /// Arguments of `memo man`.
 #[derive(Debug, Args)]
 pub(crate) struct ManArgs {
-    /// The page of this command, such as `run` or `lease acquire` [default: that of memo itself].
+    /// The page of this command, such as `run` or `lease acquire`; `memod` and `memod.toml` are
+    /// about the daemon and its configuration [default: the page of memo itself].
     #[arg(conflicts_with = "dir")]
     pub(crate) command: Vec<String>,
     /// Writes all pages into this directory instead.

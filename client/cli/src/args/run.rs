@@ -75,7 +75,8 @@ pub(crate) struct RunArgs {
     #[arg(long, conflicts_with_all = ["read_only", "overwrite"])]
     pub(crate) disabled: bool,
     /// Does not run the command, but says why it would be run and what the nearest runs differ in,
-    /// as `memo why` does. Exit codes: 0 it would be replayed, 1 it would be run.
+    /// as `memo why` does; with --disabled or --overwrite, that these have it run. Exit codes: 0 it
+    /// would be replayed, 1 it would be run.
     #[arg(long)]
     pub(crate) why: bool,
     /// Takes what is remembered only if it is at most this old, such as 90s or 7days; 0 for any

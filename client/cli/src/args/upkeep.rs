@@ -4,8 +4,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+const VERIFY_DETAILS: &str = "\
+Exit codes: 0 nothing is bad, or --repair has removed all that was; 3 no daemon, or it ended \
+meanwhile; 4 forbidden; 5 something bad is left, or the daemon answered with an error.";
+
 /// Arguments of `memo verify`.
 #[derive(Debug, Clone, Copy, Args)]
+#[command(after_help = VERIFY_DETAILS)]
 pub(crate) struct VerifyArgs {
     /// Removes what is bad and keeps the rest.
     #[arg(long)]
@@ -13,8 +18,14 @@ pub(crate) struct VerifyArgs {
 }
 
 const EXPORT_DETAILS: &str = "\
-The file is written under another name and renamed when it is whole. What `memo verify` would \
-call bad is left out, and said. Without --task and --scope, all projects and domains are exported.";
+The file is written as FILE.part and renamed when it is whole; if that is cut off, the same \
+command goes on where it ended. A symbolic link is followed; a device, a pipe or a socket is \
+written through. What `memo verify` would call bad is left out, and said. Without --task and \
+--scope, all projects and domains are exported.
+
+Exit codes: 0 done, also if something was left out; 2 the arguments are wrong or FILE cannot be \
+written; 3 no daemon, or it ended meanwhile; 4 forbidden; 5 FILE cannot be written to its end, \
+another export is writing it, or the daemon answered with an error.";
 
 /// Arguments of `memo export`.
 #[derive(Debug, Clone, Args)]
@@ -32,8 +43,29 @@ pub(crate) struct ExportArgs {
 
 const IMPORT_DETAILS: &str = "\
 Entries that are there already are left as they are, so an import that was interrupted goes on \
-when it is run again. Everything is verified before it is stored; entries that are damaged in the \
-archive are left out, and said.";
+when it is run again. Everything is verified before it is stored; an entry with a damaged output \
+is left out, and said. Where damage has hit what an entry says of itself, the import ends, for \
+where the next one begins is not known; --salvage looks for it.
+
+Exit codes: 0 done; 2 the arguments are wrong or FILE is no archive; 3 no daemon, or it ended \
+meanwhile; 4 forbidden, or the store is too small and some of the entries were evicted again; 5 \
+something was damaged, or the daemon answered with an error.";
+
+const DOCTOR_DETAILS: &str = "\
+A daemon that answers is asked where its data are; without one, the user's own and the system's \
+data directory are looked at. No program is waited for longer than 5 s.
+
+Exit codes: 0 nothing failed, though there may be warnings; 2 the arguments are wrong; 5 \
+something failed.";
+
+/// Arguments of `memo doctor`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = DOCTOR_DETAILS)]
+pub(crate) struct DoctorArgs {
+    /// Looks at this data directory, too.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
 
 /// Arguments of `memo import`.
 #[derive(Debug, Clone, Args)]
@@ -41,4 +73,8 @@ archive are left out, and said.";
 pub(crate) struct ImportArgs {
     /// The archive to read, `-` for standard input.
     pub(crate) file: PathBuf,
+    /// Looks for the entries behind damage. An output that itself holds an archive can be taken for
+    /// entries: only for archives whose every output comes from whom you trust.
+    #[arg(long)]
+    pub(crate) salvage: bool,
 }

@@ -63,11 +63,16 @@ pub(crate) fn fields(of: &BudgetReport) -> Vec<(&'static str, String)> {
     let mut fields = vec![
         ("on disk", units::bytes(of.disk_used_bytes)),
         ("disk free", units::bytes(of.disk_free_bytes)),
+        ("disk reserve", units::bytes(of.disk_reserve_bytes)),
+        ("eviction", of.policy.clone()),
         ("evicts above", mark(of.high_bytes)),
+    ];
+    fields.extend(of.low_bytes.map(|low| ("evicts down to", units::bytes(low))));
+    fields.extend([
         ("evicted", units::bytes(of.evicted_bytes)),
         ("regretted", units::entries(of.regretted_entries)),
         ("regret", units::duration(Duration::from_nanos(of.regret_ns))),
-    ];
+    ]);
     let age = of.last_evicted_age_ms.map(Duration::from_millis);
     fields.extend(age.map(|age| ("last evicted", format!("unused for {}", units::duration(age)))));
     fields
@@ -136,5 +141,11 @@ mod tests {
             })
         );
         assert!(fields(&report).contains(&("last evicted", "unused for 2.50s".to_owned())));
+        for shown in [("disk reserve", "11 B"), ("eviction", "cost"), ("evicts above", "8 B")] {
+            assert!(fields(&report).contains(&(shown.0, shown.1.to_owned())), "{shown:?}");
+        }
+        assert!(fields(&report).iter().all(|(name, _)| *name != "evicts down to"));
+        let marked = BudgetReport { low_bytes: Some(7), ..report };
+        assert!(fields(&marked).contains(&("evicts down to", "7 B".to_owned())));
     }
 }

@@ -1,24 +1,31 @@
 //! `memo doctor`: check what a daemon needs, and say what to do.
 //!
 //! **Invariants.** Nothing is changed or started. What is wrong comes with what to do about it.
-//! What cannot be looked at by this user is said, and is no fault.
+//! What this user may not look at is a warning. Nobody is waited for for ever.
 
+mod ask;
 mod daemon;
+mod database;
 mod places;
 mod system;
 
 use std::borrow::Cow;
 use std::io::{self, Write};
+use std::path::Path;
 
 use memod_client::{Error, address};
 use memod_protocol::Status;
 use serde_json::{Value, json};
 
-use crate::args::{Screen, Settings};
+use self::places::Owner;
+use crate::args::{DoctorArgs, Screen, Settings};
 use crate::connect;
 use crate::exit::{self, Outcome};
 use crate::output::json::Object;
 use crate::output::{Style, paint, shown};
+
+/// Where the machine's daemon stores.
+const SYSTEM_DATA: &str = "/var/lib/memod";
 
 /// How a check came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,9 +82,9 @@ impl Check {
 ///
 /// # Errors
 /// If the answer cannot be written; what is wrong is the answer.
-pub(crate) fn run(settings: &Settings) -> Outcome {
+pub(crate) fn run(args: &DoctorArgs, settings: &Settings) -> Outcome {
     let asked = connect::asking(settings).status();
-    let checks = examine(settings, &asked);
+    let checks = examine(args, settings, &asked);
     let failed = checks.iter().any(|check| check.verdict == Verdict::Failed);
     if settings.screen.is_json() {
         Screen::json(&json!({
@@ -90,17 +97,28 @@ pub(crate) fn run(settings: &Settings) -> Outcome {
     Ok(if failed { exit::FAILED } else { exit::DONE })
 }
 
-fn examine(settings: &Settings, asked: &Result<Status, Error>) -> Vec<Check> {
+fn examine(args: &DoctorArgs, settings: &Settings, asked: &Result<Status, Error>) -> Vec<Check> {
     let mut checks = daemon::checks(settings, asked);
     for address in address::candidates(settings.socket.clone()) {
         checks.extend(places::socket(&address.path));
     }
+    let mut directories = Vec::new();
     if let Ok(status) = asked {
-        checks.extend(places::data(status.data.as_ref(), Some(status.uid)));
+        directories.push((status.data.clone().into(), Owner::User(status.uid)));
         checks.push(system::daemon_descriptors(status));
     } else {
-        checks.extend(places::data(&address::own_data(), None));
+        directories.push((address::own_data(), Owner::Ours));
+        let of_system = Path::new(SYSTEM_DATA);
+        directories.extend(of_system.exists().then(|| (of_system.to_owned(), Owner::Any)));
         checks.push(system::own_descriptors());
+    }
+    if let Some(data) = &args.data
+        && directories.iter().all(|(directory, _)| directory != data)
+    {
+        directories.push((data.clone(), Owner::Any));
+    }
+    for (directory, owner) in directories {
+        checks.extend(places::data(&directory, owner));
     }
     checks.extend(system::own_daemon(settings.no_start));
     checks.extend(system::units());

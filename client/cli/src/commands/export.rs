@@ -1,17 +1,27 @@
 //! `memo export`: write entries with their outputs into one portable file.
 //!
 //! **Invariants.** A file of that name is whole or not there: it is written beside it, put on the
-//! disk and renamed. Memory is bounded by a part of one entry.
+//! disk and renamed. What was cut off is gone on with. Memory is bounded by a part of one entry,
+//! and 32 bytes for each entry that an unfinished file holds.
 
+mod interrupt;
+mod part;
+mod place;
+
+use std::collections::HashSet;
 use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use memod_client::Client;
+use memod_client::archive::unfinished::{Before, Origin};
 use memod_client::archive::{ArchiveWriter, Totals};
 use memod_protocol::limits::LIST_ROWS_MAX;
-use memod_protocol::{Filter, name};
+use memod_protocol::{Filter, Key, name};
 use serde_json::json;
 
+use self::interrupt::Interrupt;
+use self::part::Part;
+use self::place::Place;
 use crate::args::{ExportArgs, Screen, Settings};
 use crate::connect;
 use crate::exit::{self, Failure, Outcome};
@@ -30,25 +40,28 @@ pub(crate) fn run(args: &ExportArgs, settings: &Settings) -> Outcome {
         name::check("task", task)?;
     }
     let work = Work { client: connect::asking(settings), filter: filter(args, settings), settings };
-    if args.file == Path::new("-") {
-        let (totals, left_out, mut out) = work.write(io::stdout().lock(), Failure::from)?;
-        out.flush()?;
-        if !settings.screen.quiet {
-            tell(&said(totals, left_out));
+    let done = match Place::of(&args.file)? {
+        Place::Stdout => {
+            let done = work.write_through(io::stdout().lock(), Failure::from)?;
+            if !settings.screen.quiet {
+                tell(&done.said());
+            }
+            return Ok(exit::DONE);
         }
-        return Ok(exit::DONE);
-    }
-    let (totals, left_out) = work.write_file(&args.file)?;
+        Place::Through(out) => work.write_through(out, |error| unwritten(&args.file, &error))?,
+        Place::File(file) => work.write_file(&file, &args.file)?,
+    };
     if settings.screen.is_json() {
         Screen::json(&json!({
-            "entries": totals.entries,
-            "outputs": totals.outputs,
-            "bytes": totals.bytes,
-            "left_out": left_out,
+            "entries": done.totals.entries,
+            "outputs": done.totals.outputs,
+            "bytes": done.totals.bytes,
+            "left_out": done.left_out,
+            "resumed": done.resumed,
         }))?;
     } else {
         let mut out = Screen::out();
-        writeln!(out, "{}", said(totals, left_out))?;
+        writeln!(out, "{}", done.said())?;
         out.flush()?;
     }
     Ok(exit::DONE)
@@ -63,12 +76,35 @@ fn filter(args: &ExportArgs, settings: &Settings) -> Filter {
     }
 }
 
-fn said(totals: Totals, left_out: u64) -> String {
-    let left_out = match left_out {
-        0 => String::new(),
-        some => format!(", {} left out", units::entries(some)),
-    };
-    format!("{} exported, {}{left_out}", units::entries(totals.entries), units::bytes(totals.bytes))
+/// A file that was begun and cannot be written any more.
+fn unwritten(path: &Path, error: &io::Error) -> Failure {
+    Failure::new(exit::FAILED, "io", format!("cannot write `{}`: {error}", path.display()))
+}
+
+/// What an archive holds, and what it does not.
+#[derive(Debug, Clone, Copy)]
+struct Done {
+    totals: Totals,
+    /// Entries that could not be had.
+    left_out: u64,
+    /// Entries of an export before this one.
+    resumed: u64,
+}
+
+impl Done {
+    fn said(self) -> String {
+        let Totals { entries, bytes, .. } = self.totals;
+        let resumed = match self.resumed {
+            0 => String::new(),
+            some => format!(", {some} of them before"),
+        };
+        let left_out = match self.left_out {
+            0 => String::new(),
+            some => format!(", {} left out", units::entries(some)),
+        };
+        let (entries, bytes) = (units::entries(entries), units::bytes(bytes));
+        format!("{entries} exported, {bytes}{resumed}{left_out}")
+    }
 }
 
 struct Work<'a> {
@@ -78,39 +114,96 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    fn write_file(&self, path: &Path) -> Result<(Totals, u64), Failure> {
-        let cannot = |error: io::Error| Failure::file("write", path, &error);
-        let folder = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-            _ => PathBuf::from("."),
-        };
-        let name = path
-            .file_name()
-            .ok_or_else(|| Failure::usage(format!("`{}` does not name a file", path.display())))?;
-        let mut prefix = std::ffi::OsString::from(".");
-        prefix.push(name);
-        let beside = tempfile::Builder::new().prefix(&prefix).suffix(".part").tempfile_in(folder);
-        let (totals, left_out, out) = self.write(beside.map_err(cannot)?, cannot)?;
-        out.as_file().sync_all().map_err(cannot)?;
-        out.persist(path).map_err(|error| cannot(error.error))?;
-        Ok((totals, left_out))
+    /// Writes the file in its place, or goes on with one that was begun. `named` is what it was
+    /// called.
+    fn write_file(&self, place: &Path, named: &Path) -> Result<Done, Failure> {
+        // Asked before anything is made: without a daemon there is nothing to begin.
+        let origin = Origin::of(&self.client.status()?.store_id, &self.filter);
+        let mut there = HashSet::new();
+        let mut progress = Progress::new(self.settings.screen);
+        let (part, mut unfinished) = Part::open(place, origin, &mut |key| {
+            there.insert(key);
+            progress.set(there.len() as u64);
+        })?;
+        drop(progress);
+        let interrupt = Interrupt::begin(&part, there.len() as u64, self.settings.screen);
+        let interrupt = interrupt.map_err(|error| Failure::file("write", named, &error))?;
+        self.tell_before(unfinished.before, there.len() as u64, &part);
+        let written = self.entries(&mut unfinished.writer, &there, |entries| {
+            interrupt.note(entries);
+        });
+        let written = written.and_then(|left_out| {
+            let resumed = there.len() as u64;
+            let done = Done { totals: unfinished.writer.totals(), left_out, resumed };
+            let finished = unfinished.finish().and_then(|()| {
+                interrupt.end();
+                part.persist(place)
+            });
+            finished.map_err(WriteError::Io).map(|()| done)
+        });
+        interrupt.end();
+        written.map_err(|error| {
+            let failure = match error {
+                WriteError::Io(error) => unwritten(named, &error),
+                WriteError::Daemon(failure) => failure,
+            };
+            part.leave(interrupt.entries(), failure)
+        })
     }
 
-    /// Writes an archive; gives what it holds, and how many entries could not be had.
-    fn write<W: Write>(
+    /// Says what has become of a file that was there.
+    fn tell_before(&self, before: Before, entries: u64, part: &Part) {
+        let screen = self.settings.screen;
+        match before {
+            Before::Empty => {}
+            Before::Begun if screen.quiet || screen.is_json() => {}
+            Before::Begun => tell(&format!(
+                "memo: going on with `{}`, which holds {}",
+                part.path().display(),
+                units::entries(entries)
+            )),
+            Before::Another => screen.warn(&format!(
+                "`{}` was that of another export, or damaged, and is begun anew",
+                part.path().display()
+            )),
+        }
+    }
+
+    /// Writes an archive to where nothing can be taken back.
+    fn write_through<W: Write>(
         &self,
         out: W,
         cannot: impl Fn(io::Error) -> Failure,
-    ) -> Result<(Totals, u64, W), Failure> {
+    ) -> Result<Done, Failure> {
         let buffered = BufWriter::with_capacity(BUFFER_BYTES, out);
         let mut archive = ArchiveWriter::new(buffered).map_err(&cannot)?;
+        let left_out =
+            self.entries(&mut archive, &HashSet::new(), |_| ()).map_err(|error| match error {
+                WriteError::Io(error) => cannot(error),
+                WriteError::Daemon(failure) => failure,
+            })?;
+        let done = Done { totals: archive.totals(), left_out, resumed: 0 };
+        archive.finish().map_err(&cannot)?;
+        Ok(done)
+    }
+
+    /// Writes the entries that are not there yet; gives how many could not be had. `note` is told
+    /// the number of entries whenever one has left our memory.
+    fn entries<W: Write>(
+        &self,
+        archive: &mut ArchiveWriter<W>,
+        there: &HashSet<Key>,
+        note: impl Fn(u64),
+    ) -> Result<u64, WriteError> {
         let mut progress = Progress::new(self.settings.screen);
         let (mut left_out, mut cursor) = (0, None);
         loop {
             let page = self.client.list(&self.filter, LIST_ROWS_MAX, cursor)?;
-            for row in page.rows {
+            for row in page.rows.iter().filter(|row| !there.contains(&row.key)) {
                 if let Some(entry) = self.client.entry(&row.key)? {
-                    archive.entry(&entry).map_err(&cannot)?;
+                    archive.entry(&entry)?;
+                    archive.flush()?;
+                    note(archive.totals().entries);
                 } else {
                     left_out += 1;
                     let what = "has been removed meanwhile, or is damaged";
@@ -120,12 +213,26 @@ impl Work<'_> {
             }
             cursor = page.cursor;
             if cursor.is_none() {
-                break;
+                return Ok(left_out);
             }
         }
-        let totals = archive.totals();
-        let out = archive.finish().map_err(&cannot)?;
-        let out = out.into_inner().map_err(|error| cannot(error.into_error()))?;
-        Ok((totals, left_out, out))
+    }
+}
+
+/// Why an archive could not be written to its end.
+enum WriteError {
+    Io(io::Error),
+    Daemon(Failure),
+}
+
+impl From<io::Error> for WriteError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<memod_client::Error> for WriteError {
+    fn from(error: memod_client::Error) -> Self {
+        Self::Daemon(error.into())
     }
 }

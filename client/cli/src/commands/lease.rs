@@ -5,13 +5,9 @@
 //!
 //! **Does not** hold a lease by a connection: that would end with this process.
 
-use std::io;
 use std::time::Duration;
 
-use memod_client::{
-    CacheStatus, ClaimFound, ClaimOptions, Client, Mode, NamedOwner, OutputDescription, OutputSink,
-    Wait,
-};
+use memod_client::{CacheStatus, ClaimFound, ClaimOptions, Client, Mode, NamedOwner, Wait};
 use memod_protocol::{Call, Holder, Key, Reservation, name};
 
 use super::lookup::tell_status;
@@ -95,7 +91,7 @@ fn wait_for(
 ) -> Result<Lease, Failure> {
     let mut options = options.clone();
     (options.take, options.owner) = (true, Some(owner.clone()));
-    let lease = match client.claim_into(call, &options, &mut Discarded)? {
+    let lease = match client.await_lease(call, &options)? {
         ClaimFound::Hit(hit) => Lease { status: "HIT", key: hit.key, holder: None },
         ClaimFound::Pending(pending) => {
             Lease { status: "EXISTS", key: pending.key, holder: Some(pending.holder) }
@@ -123,7 +119,7 @@ fn without_taking(
     if !mode.reads() {
         return Ok(disabled(call.key()?));
     }
-    let found = connect::asking(settings).claim_into(call, options, &mut Discarded)?;
+    let found = connect::asking(settings).await_lease(call, options)?;
     Ok(match found {
         ClaimFound::Hit(hit) => Lease { status: "HIT", key: hit.key, holder: None },
         ClaimFound::Pending(pending) => {
@@ -144,14 +140,12 @@ fn release(args: &ReleaseArgs, settings: &Settings) -> Outcome {
     }
     let key = call.key()?.to_string();
     let released = connect::asking(settings).release(&call, &args.owner)?;
+    let status = if released { "RELEASED" } else { "NOT_HELD" };
     if settings.screen.is_json() {
-        let answer = Object::default()
-            .with("status", "RELEASED")
-            .with("key", key)
-            .with("released", released);
+        let answer =
+            Object::default().with("status", status).with("key", key).with("released", released);
         Screen::json(&answer.into())?;
     } else {
-        let status = if released { "RELEASED" } else { "nothing to release" };
         settings.screen.fields(&[("status", status.to_owned()), ("key", key)])?;
     }
     Ok(exit::DONE)
@@ -211,19 +205,6 @@ fn tell(lease: &Lease, screen: Screen) -> Outcome {
         screen.fields(&fields)?;
     }
     Ok(if lease.status == ACQUIRED { exit::DONE } else { exit::NOTHING })
-}
-
-/// Lets the outputs pass: only the lease is of interest.
-struct Discarded;
-
-impl OutputSink for Discarded {
-    fn begin(&mut self, _output: &OutputDescription, _index: usize) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn data(&mut self, _bytes: &[u8]) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 #[cfg(test)]

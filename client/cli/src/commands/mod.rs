@@ -62,7 +62,7 @@ fn dispatch(command: Command, settings: &Settings) -> Outcome {
         Command::Verify(args) => verify::run(args, settings),
         Command::Export(args) => export::run(&args, settings),
         Command::Import(args) => import::run(&args, settings),
-        Command::Doctor => doctor::run(settings),
+        Command::Doctor(args) => doctor::run(&args, settings),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
     }

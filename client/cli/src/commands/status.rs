@@ -31,8 +31,6 @@ pub(crate) fn run(settings: &Settings) -> Outcome {
 
 /// The failure to tell when there is no status.
 fn nobody(error: Error, settings: &Settings) -> Result<Failure, Failure> {
-    let is_absent = matches!(error, Error::NoDaemon { .. });
-    let mut failure = Failure::from(error);
     let tried: Vec<String> = address::candidates(settings.socket.clone())
         .into_iter()
         .map(|candidate| candidate.path.display().to_string())
@@ -40,17 +38,7 @@ fn nobody(error: Error, settings: &Settings) -> Result<Failure, Failure> {
     if settings.screen.is_json() {
         Screen::json(&json!({"alive": false, "tried": tried}))?;
     }
-    if is_absent {
-        let own = address::own();
-        failure.message = match tried.as_slice() {
-            [] => format!(
-                "no daemon runs: there is no socket at {} nor at /run/memod/memod.sock",
-                own.display()
-            ),
-            tried => format!("no daemon answers at {}", tried.join(" nor at ")),
-        };
-    }
-    Ok(failure)
+    Ok(error.into())
 }
 
 fn as_json(status: &Status) -> Value {

@@ -29,22 +29,30 @@ pub(crate) fn run(args: VerifyArgs, settings: &Settings) -> Outcome {
     verdict(&report, args.repair)
 }
 
+/// What helps where repair does not.
+const FILES_HINT: &str = "nothing can mend them in place. The store works on; if it comes to \
+    refuse changes: `memo export`, restart the daemon with `--on-damage set_aside`, `memo import`";
+
 fn verdict(report: &VerifyReport, repaired: bool) -> Outcome {
     if report.problems == 0 {
         return Ok(exit::DONE);
     }
     let damaged = |message: &str| Failure::new(exit::FAILED, "damaged", message);
+    // What has neither key nor digest is no entry that could be removed.
+    let is_of_files = |problem: &Problem| problem.key.is_none() && problem.digest.is_none();
+    let only_files =
+        report.problems == report.named.len() as u64 && report.named.iter().all(is_of_files);
+    if !repaired && only_files {
+        return Err(damaged("the store's files are damaged, and no entry is bad that is known")
+            .with_hint(FILES_HINT));
+    }
     if !repaired {
         return Err(damaged("the store is damaged")
             .with_hint("`memo verify --repair` removes what is bad and keeps the rest"));
     }
-    // What has neither key nor digest is no entry that could be removed.
-    if report.named.iter().any(|problem| problem.key.is_none()) {
+    if report.named.iter().any(is_of_files) {
         return Err(damaged("bad entries are removed, but the store's files remain damaged")
-            .with_hint(
-                "if it comes to refuse changes: `memo export`, restart the daemon with \
-                 `--on-damage set_aside`, `memo import`",
-            ));
+            .with_hint(FILES_HINT));
     }
     Ok(exit::DONE)
 }

@@ -7,8 +7,8 @@ mod sentence;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use memod_client::LookupOptions;
-use memod_protocol::{Call, Difference, Explanation, Nearest};
+use memod_client::{CacheStatus, LookupOptions, Mode};
+use memod_protocol::{Call, Difference, Explanation, Key, Nearest};
 use serde_json::Value;
 
 use crate::args::{Screen, Settings, WhyArgs};
@@ -45,6 +45,32 @@ pub(super) fn explain(
         tell(&explanation, settings.screen)?;
     }
     Ok(if explanation.miss.is_some() { exit::NOTHING } else { exit::DONE })
+}
+
+/// Explains a call that is run whatever is remembered, because its mode does not read (semantics 18
+/// and 23). No daemon is asked.
+///
+/// # Errors
+/// If standard output cannot be written.
+pub(super) fn unread(mode: Mode, key: &Key, screen: Screen) -> Outcome {
+    let (status, reason, why) = if mode.writes() {
+        (CacheStatus::Skipped, "overwrite", "it runs in any case, to replace what is remembered")
+    } else {
+        (CacheStatus::Disabled, "disabled", "it just runs: nothing is asked and nothing remembered")
+    };
+    let (status, key) = (status.name(), key.to_string());
+    if screen.is_json() {
+        let answer = Object::default()
+            .with("status", status)
+            .with("key", key)
+            .with("reason", reason)
+            .with("nearest", Vec::<Value>::new());
+        Screen::json(&answer.into())?;
+    } else {
+        let texts = [("status", status), ("key", &key), ("reason", reason), ("why", why)];
+        screen.fields(&texts.map(|(name, text)| (name, text.to_owned())))?;
+    }
+    Ok(exit::NOTHING)
 }
 
 fn as_json(explanation: &Explanation) -> Value {

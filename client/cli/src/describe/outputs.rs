@@ -91,10 +91,11 @@ fn stream(path: &Path) -> Result<Source, Failure> {
     }
     let cannot = |error| Failure::file("read the file", path, &error);
     let file = File::open(path).map_err(cannot)?;
-    if file.metadata().map_err(cannot)?.is_dir() {
+    let metadata = file.metadata().map_err(cannot)?;
+    if metadata.is_dir() {
         return Err(cannot(std::io::ErrorKind::IsADirectory.into()));
     }
-    Ok(Source::Reader(Box::new(file)))
+    Ok(Source::Sized(Box::new(file), metadata.len()))
 }
 
 /// The type of an output of a call that came as JSON. It may be repeated, not changed.

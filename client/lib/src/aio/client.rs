@@ -13,6 +13,7 @@ use super::connection::Connection;
 use super::hop::hop;
 use super::wire::Taker;
 use crate::address::Address;
+use crate::board::Boards;
 use crate::builder::{Builder, Settings, Start};
 use crate::client::{plan, put_options};
 use crate::collect::Collector;
@@ -33,13 +34,14 @@ use crate::pool::Pool;
 /// Set up by [`Builder::build_async`]. Methods are those of [`crate::Client`].
 #[derive(Debug, Clone)]
 pub struct Client {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
-struct Shared {
-    settings: Settings,
+pub(super) struct Shared {
+    pub(super) settings: Settings,
     pool: Pool<Connection>,
+    pub(super) boards: Arc<Boards>,
 }
 
 /// What is done on a connection, perhaps a second time on a fresh one.
@@ -78,14 +80,16 @@ struct FetchWork<'a, 'b> {
 }
 
 impl Work for FetchWork<'_, '_> {
-    type Outcome = Found;
+    /// What was found, and by whom.
+    type Outcome = (Found, Address);
 
     async fn run(
         &mut self,
         connection: &mut Connection,
         patience: Patience,
-    ) -> Result<Found, Error> {
-        connection.fetch(self.wanted, self.options, self.taker, patience).await
+    ) -> Result<(Found, Address), Error> {
+        let found = connection.fetch(self.wanted, self.options, self.taker, patience).await?;
+        Ok((found, connection.address().clone()))
     }
 }
 
@@ -142,7 +146,8 @@ impl Client {
     }
 
     pub(crate) fn new(settings: Settings) -> Self {
-        Self { shared: Arc::new(Shared { settings, pool: Pool::default() }) }
+        let (pool, boards) = (Pool::default(), Boards::new(&settings));
+        Self { shared: Arc::new(Shared { settings, pool, boards }) }
     }
 
     /// Whether the client reads, writes, both or neither.
@@ -303,6 +308,7 @@ impl Client {
     /// # Errors
     /// As [`crate::Client::stats`].
     pub async fn stats(&self) -> Result<Stats, Error> {
+        self.settle().await;
         self.ask(&mut AskStats).await
     }
 
@@ -341,6 +347,7 @@ impl Client {
     /// # Errors
     /// As [`crate::Client::log`].
     pub async fn log(&self, query: &LogQuery) -> Result<LogPage, Error> {
+        self.settle().await;
         self.ask(&mut AskLog(query)).await
     }
 
@@ -349,6 +356,7 @@ impl Client {
     /// # Errors
     /// As [`crate::Client::savings`].
     pub async fn savings(&self) -> Result<Savings, Error> {
+        self.settle().await;
         self.ask(&mut AskSavings).await
     }
 
@@ -369,7 +377,17 @@ impl Client {
         options: &LookupOptions,
         taker: &mut Taker<'_>,
     ) -> Result<Found, Error> {
-        self.with_connection(FetchWork { wanted, options, taker }).await
+        if let Some(hit) = self.look_on_board(wanted, options.max_age) {
+            let sink = taker.sink().map_err(sink_error)?;
+            return hit.pour(sink).map(Found::Hit);
+        }
+        self.shared.boards.report_due();
+        let work = FetchWork { wanted, options, taker };
+        let (found, address) = self.with_connection(work).await?;
+        if let (Found::Hit(_), Some(scope)) = (&found, wanted.scope()) {
+            self.note_hit(scope, address).await;
+        }
+        Ok(found)
     }
 
     pub(super) async fn with_connection<W: Work>(&self, mut work: W) -> Result<W::Outcome, Error> {
@@ -400,7 +418,7 @@ impl Client {
                 outcome => return (Some(connection), outcome),
             }
         }
-        match self.connect(patience).await {
+        match self.connect(patience.or_anew()).await {
             Ok((mut connection, patience)) => {
                 let outcome = work.run(&mut connection, patience).await;
                 (Some(connection), outcome)

@@ -89,6 +89,7 @@ async fn every_kind_of_source_arrives_whole() {
                 let mut uploaded = Vec::new();
                 while let Some((id, request, payload)) = peer.request() {
                     match request {
+                        Request::Announce(_) => peer.respond(id, Response::Awaited, b""),
                         Request::UploadData { .. } => uploaded.extend_from_slice(&payload),
                         Request::UploadEnd { .. } => {
                             let (digest, bytes) = (Digest::of(&uploaded), uploaded.len() as u64);

@@ -3,6 +3,7 @@
 //! **Invariants.** As [`crate::connection`]; besides, a connection is used only on the runtime on
 //! which it was opened.
 
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -20,10 +21,11 @@ use crate::error::Error;
 use crate::exchange::ask::{Ask, Ping};
 use crate::exchange::claim::{Answer, answer};
 use crate::exchange::hit::{First, Step, Transfer, Wanted, first};
-use crate::exchange::put::{PutExchange, outcome};
+use crate::exchange::put::{PutExchange, announced, outcome};
 use crate::exchange::{self};
 use crate::options::{ClaimFound, Found, LookupOptions};
 use crate::outputs::{Body, Prepared, unreadable};
+use crate::sealed::{file, mapped};
 
 /// A connection on which both sides have agreed.
 #[derive(Debug)]
@@ -51,7 +53,7 @@ impl Connection {
         if address.origin == Origin::Own {
             check_ours(&address.path, wire.peer_uid()?)?;
         }
-        wire.send(&exchange::hello(program), &[], patience).await?;
+        wire.send(&exchange::hello(program), &[], &[], patience).await?;
         let (header, payload_bytes) = wire.header(patience).await?;
         let agreement = exchange::welcome(&header, payload_bytes)?;
         let (address, runtime) = (address.clone(), Handle::current().id());
@@ -72,6 +74,11 @@ impl Connection {
     /// Whether a request that failed here may simply never have been seen.
     pub(super) fn was_stale(&self, error: &Error) -> bool {
         error.is_hang_up() && !self.wire.has_received()
+    }
+
+    /// Where it leads.
+    pub(super) const fn address(&self) -> &Address {
+        &self.address
     }
 
     /// The daemon's bounds.
@@ -127,10 +134,16 @@ impl Connection {
         taker: &mut Taker<'_>,
     ) -> Result<Found, Error> {
         let patience = Patience::Stall(self.bounds.stall);
+        let mut files = self.wire.descriptors(transfer.descriptors())?.into_iter();
         loop {
             match transfer.step() {
                 Step::Begin(index) => {
                     taker.begin(transfer.output(index), index).map_err(sink_error)?;
+                }
+                Step::Map(index) => {
+                    let file = files.next().expect("as many came as the transfer counts");
+                    let bytes = mapped(file, transfer.output(index).bytes)?;
+                    taker.whole(bytes).map_err(sink_error)?;
                 }
                 Step::Move(bytes) => self.wire.payload(bytes, patience, taker).await?,
                 Step::Receive => {
@@ -253,6 +266,9 @@ impl Connection {
         outputs: &mut [Prepared],
         patience: Patience,
     ) -> Result<PutOutcome, Error> {
+        if let Some(outcome) = self.announce(&put).await? {
+            return Ok(outcome);
+        }
         let uploads = put.uploads();
         for index in &uploads {
             let output = outputs.get_mut(*index).expect("the plan is for these outputs");
@@ -270,6 +286,21 @@ impl Connection {
         Ok(outcome)
     }
 
+    /// Tells of a put with uploads; gives its outcome if there is to be none.
+    async fn announce(&mut self, put: &PutExchange) -> Result<Option<PutOutcome>, Error> {
+        if !put.is_announced(&self.agreement) {
+            return Ok(None);
+        }
+        let patience = Patience::Stall(self.bounds.stall);
+        let id = self.begin();
+        let head = put.announce(id)?;
+        self.send(&head, &[], patience).await?;
+        let header = self.bare_header(patience).await?;
+        let outcome = announced(id, &header)?;
+        self.settled = outcome.is_some();
+        Ok(outcome)
+    }
+
     async fn upload(
         &mut self,
         put: &mut PutExchange,
@@ -277,6 +308,17 @@ impl Connection {
         output: &mut Prepared,
     ) -> Result<(), Error> {
         let patience = Patience::Stall(self.bounds.stall);
+        if let Body::Memory(bytes) = &output.body {
+            let (agreement, bytes) = (self.agreement.clone(), bytes.clone());
+            // To copy so much takes a while.
+            if let Some(file) = hop(move || file(&agreement, &bytes)).await? {
+                let id = self.begin();
+                let head = put.upload_file(id, index, file.bytes())?;
+                self.send_with(&head, &[], &[file.as_fd()], patience).await?;
+                let header = self.bare_header(patience).await?;
+                return put.uploaded(id, index, file.bytes(), &header);
+            }
+        }
         let sent = match &mut output.body {
             Body::Memory(bytes) => {
                 // Stays where it is, since the put may have to be done again.
@@ -353,7 +395,18 @@ impl Connection {
         payload: &[&[u8]],
         patience: Patience,
     ) -> Result<(), Error> {
-        let error = match self.wire.send(head, payload, patience).await {
+        self.send_with(head, payload, &[], patience).await
+    }
+
+    /// The same with descriptors.
+    async fn send_with(
+        &mut self,
+        head: &[u8],
+        payload: &[&[u8]],
+        descriptors: &[BorrowedFd<'_>],
+        patience: Patience,
+    ) -> Result<(), Error> {
+        let error = match self.wire.send(head, payload, descriptors, patience).await {
             Err(error) if error.is_hang_up() => error,
             other => return other,
         };

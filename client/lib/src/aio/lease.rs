@@ -15,14 +15,14 @@ use super::wire::Taker;
 use super::{ClaimFound, Claimed};
 use crate::claiming::{Claiming, Next};
 use crate::client::put_options;
-use crate::connect::Patience;
+use crate::connect::{Patience, sink_error};
 use crate::connection::ClaimOutcome;
 use crate::error::Error;
 use crate::exchange::ask::{AskRelease, AskReserve};
 use crate::exchange::claim::{ClaimExchange, Terms, of_another};
-use crate::exchange::hit::unread;
+use crate::exchange::hit::{Wanted, unread};
 use crate::memo::Right;
-use crate::options::{ClaimOptions, OutputSink, PutOptions};
+use crate::options::{self, ClaimOptions, OutputSink, PutOptions};
 use crate::outputs::{Prepared, PutOutput};
 
 /// A claim that was tried, with the connection on which it was.
@@ -98,11 +98,21 @@ impl Client {
         taker: &mut Taker<'_>,
     ) -> Result<(ClaimFound, bool), Error> {
         let exchange = ClaimExchange::new(call, identity, options)?;
+        let wanted = Wanted::Call { call, identity };
+        if let Some(hit) = self.look_on_board(wanted, options.max_age) {
+            let sink = taker.sink().map_err(sink_error)?;
+            return Ok((ClaimFound::Hit(hit.pour(sink)?), false));
+        }
         let claim = Claiming::new(exchange, self.settings().bounds.deadline);
         let mut work = ClaimWork { claim, taker };
         let process = self.admit()?;
         let tried = self.attempt(process, &mut work).await;
         let (mut connection, outcome) = self.outlast(&mut work, tried).await;
+        let is_hit = |got: &ClaimOutcome| matches!(got.found, options::ClaimFound::Hit(_));
+        let address = connection.as_ref().map(|connection| connection.address().clone());
+        if let Some(address) = address.filter(|_| outcome.as_ref().is_ok_and(is_hit)) {
+            self.note_hit(&identity.scope, address).await;
+        }
         let held = connection.take_if(|_| outcome.as_ref().is_ok_and(|got| got.holds(options)));
         let ClaimOutcome { found, waited } = self.finish(process, connection, outcome)?;
         let lease = |leased: Box<Leased>| Lease {

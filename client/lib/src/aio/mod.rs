@@ -6,6 +6,7 @@
 //!
 //! **Does not** survive a fork: neither does the runtime.
 
+mod board;
 mod client;
 mod connection;
 mod hop;

@@ -4,20 +4,22 @@
 
 use std::future::Future;
 use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bytes::Bytes;
+use memod_descriptors::{DescriptorError, Inbox};
 use memod_protocol::Pending;
 use memod_protocol::frame::{PREFIX_BYTES, Prefix};
-use nix::errno::Errno;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
 use super::hop::hop;
 use crate::collect::Collector;
 use crate::connect::{
-    Patience, address, connect_error, io_error, is_quiet, peek, peer_uid, send_some, shut_down,
-    sink_error, timeout,
+    Patience, address, connect_error, io_error, is_quiet, peek, peer_uid, receive, send_some,
+    shut_down, sink_error, timeout,
 };
 use crate::error::Error;
 use crate::exchange::hit::OutputDescription;
@@ -36,6 +38,7 @@ pub(super) struct Wire {
     buffer: Vec<u8>,
     start: usize,
     end: usize,
+    inbox: Inbox,
     received: bool,
 }
 
@@ -52,13 +55,17 @@ impl Taker<'_> {
         self.sink()?.begin(output, index)
     }
 
+    pub(super) fn whole(&mut self, bytes: Bytes) -> io::Result<()> {
+        self.sink()?.whole(bytes)
+    }
+
     pub(super) fn waiting(&mut self, pending: &Pending) {
         if let Ok(sink) = self.sink() {
             sink.waiting(pending);
         }
     }
 
-    fn sink(&mut self) -> io::Result<&mut dyn OutputSink> {
+    pub(super) fn sink(&mut self) -> io::Result<&mut dyn OutputSink> {
         match self {
             Self::Collector(Some(collector)) => Ok(collector),
             Self::Collector(None) => Err(io::Error::other("the collector is away")),
@@ -112,7 +119,8 @@ impl Wire {
             other => other?,
         };
         let path = path.to_owned();
-        Ok(Self { socket, path, buffer: Vec::new(), start: 0, end: 0, received: false })
+        let (buffer, inbox) = (Vec::new(), Inbox::default());
+        Ok(Self { socket, path, buffer, start: 0, end: 0, inbox, received: false })
     }
 
     /// Who serves it.
@@ -122,7 +130,7 @@ impl Wire {
 
     /// Whether the peer is there and has said nothing unasked.
     pub(super) fn is_quiet(&self) -> bool {
-        self.start == self.end && is_quiet(&self.socket)
+        self.start == self.end && self.inbox.is_empty() && is_quiet(&self.socket)
     }
 
     /// As the blocking one.
@@ -168,11 +176,12 @@ impl Wire {
         self.received
     }
 
-    /// Sends a frame.
+    /// Sends a frame; the descriptors go with its first byte.
     pub(super) async fn send(
         &mut self,
         head: &[u8],
         payload: &[&[u8]],
+        descriptors: &[BorrowedFd<'_>],
         patience: Patience,
     ) -> Result<(), Error> {
         let whole = head.len() + payload.iter().map(|piece| piece.len()).sum::<usize>();
@@ -180,10 +189,10 @@ impl Wire {
         while sent < whole {
             let step = self.socket.async_io(Interest::WRITABLE, || {
                 loop {
-                    match send_some(&self.socket, head, payload, sent) {
+                    match send_some(&self.socket, head, payload, descriptors, sent) {
                         Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                        Err(Errno::EINTR) => {}
-                        other => return other.map_err(io::Error::from),
+                        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                        other => return other,
                     }
                 }
             });
@@ -194,12 +203,22 @@ impl Wire {
 
     /// Receives the next frame's header; gives it with the length of the payload.
     pub(super) async fn header(&mut self, patience: Patience) -> Result<(Vec<u8>, usize), Error> {
+        // What came with the frame before has been taken, or belongs to nothing.
+        self.descriptors(0)?;
         let mut prefix = [0; PREFIX_BYTES];
         self.exactly(&mut prefix, patience).await?;
         let prefix = Prefix::parse(prefix)?;
         let mut header = vec![0; prefix.header_bytes];
         self.exactly(&mut header, patience).await?;
         Ok((header, prefix.payload_bytes))
+    }
+
+    /// Takes the descriptors of the frame that is being read, whose message announces so many.
+    pub(super) fn descriptors(
+        &mut self,
+        announced: usize,
+    ) -> Result<Vec<OwnedFd>, DescriptorError> {
+        self.inbox.take(announced, self.end - self.start)
     }
 
     /// Takes the next bytes of the payload and hands them on in pieces.
@@ -255,24 +274,26 @@ impl Wire {
             self.buffer = vec![0; BUFFER_BYTES];
         }
         (self.start, self.end) = (0, 0);
-        let (socket, buffer) = (&self.socket, &mut self.buffer);
+        let (socket, path) = (&self.socket, &self.path);
+        let (buffer, inbox) = (&mut self.buffer, &mut self.inbox);
         let step = async {
             loop {
                 socket.readable().await?;
-                match socket.try_read(buffer) {
+                let read = socket.try_io(Interest::READABLE, || {
+                    match receive(socket, buffer, inbox, path) {
+                        Ok(None) => Err(io::ErrorKind::WouldBlock.into()),
+                        other => Ok(other),
+                    }
+                });
+                match read {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                     other => return other,
                 }
             }
         };
-        match patiently(&self.path, "answer", patience, step).await? {
-            0 => Err(io_error(&self.path, io::ErrorKind::UnexpectedEof.into())),
-            read => {
-                self.end = read;
-                self.received = true;
-                Ok(())
-            }
-        }
+        self.end = patiently(&self.path, "answer", patience, step).await??.unwrap_or_default();
+        self.received = true;
+        Ok(())
     }
 }
 

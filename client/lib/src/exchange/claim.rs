@@ -21,6 +21,8 @@ pub(crate) struct ClaimExchange<'a> {
     call: &'a Call,
     identity: &'a CallIdentity,
     options: &'a ClaimOptions,
+    /// Whether the outputs are wanted of an entry that is there.
+    takes_outputs: bool,
 }
 
 /// What an answer to a claim means.
@@ -47,7 +49,22 @@ impl<'a> ClaimExchange<'a> {
         options: &'a ClaimOptions,
     ) -> Result<Self, InvalidArgument> {
         options.owner.as_ref().map_or(Ok(()), NamedOwner::check)?;
-        Ok(Self { call, identity, options })
+        Ok(Self { call, identity, options, takes_outputs: true })
+    }
+
+    /// The same, by who does not want the outputs.
+    pub(crate) const fn without_outputs(self) -> Self {
+        Self { takes_outputs: false, ..self }
+    }
+
+    /// The call.
+    pub(crate) const fn identity(&self) -> &'a CallIdentity {
+        self.identity
+    }
+
+    /// How it claims.
+    pub(crate) const fn options(&self) -> &'a ClaimOptions {
+        self.options
     }
 
     /// What to send, if it has been waiting so long already for a daemon that is gone.
@@ -56,17 +73,26 @@ impl<'a> ClaimExchange<'a> {
         // What was made meanwhile is not too old; and zero says that nothing ever is.
         let later = |age: Duration| if age.is_zero() { age } else { age.saturating_add(waited) };
         let max_age = max_age.map(later);
-        Request::Claim(Box::new(Claim {
+        let claim = Box::new(Claim {
             lookup: Lookup { call: self.identity.clone(), max_age_ms: milliseconds(max_age) },
             take: *take,
             owner: owner.clone(),
             wait_ms: milliseconds(self.wait(waited).bound()),
-        }))
+        });
+        if self.takes_outputs { Request::Claim(claim) } else { Request::Await(claim) }
+    }
+
+    /// What may be looked for before the daemon is asked; nothing if no outputs are wanted, because
+    /// what is found without asking counts as a use.
+    pub(crate) fn wanted(&self) -> Option<Wanted<'a>> {
+        let wanted = Wanted::Call { call: self.call, identity: self.identity };
+        self.takes_outputs.then_some(wanted)
     }
 
     /// What the answers must name; see [`Wanted::expect`].
     pub(crate) fn expect(&self) -> Expected<'a> {
-        Wanted::Call { call: self.call, identity: self.identity }.expect()
+        let expected = Wanted::Call { call: self.call, identity: self.identity }.expect();
+        if self.takes_outputs { expected } else { expected.withheld() }
     }
 
     /// How long the daemon may still let the claim wait if it has been waiting so long already.

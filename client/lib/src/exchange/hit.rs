@@ -9,7 +9,7 @@ use std::time::Duration;
 use memod_protocol::limits::{BLOB_BYTES_MAX, OUTPUTS_MAX};
 use memod_protocol::{
     Call, CallIdentity, Delivery, Digest, ErrorCode, Hit, Key, Lookup, Miss, MissReason, Output,
-    Provenance, Request, Response, WireError,
+    Provenance, Request, Response, Scope, WireError,
 };
 
 use super::{response, unexpected};
@@ -70,7 +70,15 @@ impl<'a> Wanted<'a> {
             Self::Call { identity, .. } => identity.key(),
             Self::Output { key, .. } => key,
         };
-        Expected { wanted: self, key }
+        Expected { wanted: self, key, is_withheld: false }
+    }
+
+    /// The scope of the call, if it is one.
+    pub(crate) const fn scope(&self) -> Option<&'a Scope> {
+        match *self {
+            Self::Call { identity, .. } => Some(&identity.scope),
+            Self::Output { .. } => None,
+        }
     }
 
     /// What is wrong with the outputs, if anything is.
@@ -95,9 +103,16 @@ impl<'a> Wanted<'a> {
 pub(crate) struct Expected<'a> {
     wanted: Wanted<'a>,
     key: Key,
+    /// Whether a hit withholds all outputs; else it withholds none.
+    is_withheld: bool,
 }
 
 impl Expected<'_> {
+    /// The same without the outputs' bytes.
+    pub(crate) const fn withheld(self) -> Self {
+        Self { is_withheld: true, ..self }
+    }
+
     /// The key that the answer must name.
     pub(crate) const fn key(&self) -> Key {
         self.key
@@ -137,6 +152,8 @@ pub(crate) enum First {
 pub(crate) enum Step {
     /// Begin the output of this index.
     Begin(usize),
+    /// Take the next descriptor that came with the hit: all of the output of this index.
+    Map(usize),
     /// Move so many bytes of the current payload into the sink.
     Move(usize),
     /// Read the next frame's header and give it to [`Transfer::chunk`].
@@ -155,6 +172,8 @@ pub(crate) struct Transfer {
     /// Where in `order` the transfer is, and whether that output has been begun.
     at: usize,
     begun: bool,
+    /// Whether the current output has been taken in a file.
+    mapped: bool,
     /// Bytes of the current output that have been moved.
     moved: u64,
     /// Bytes of the current frame's payload that have not.
@@ -178,7 +197,7 @@ pub(super) fn found(
     response: Response,
     payload_bytes: usize,
 ) -> Result<First, Error> {
-    let Expected { wanted, key } = expected;
+    let Expected { wanted, key, is_withheld } = expected;
     let hit = match response {
         Response::Miss(miss) if payload_bytes == 0 && miss.key == key => {
             return Ok(First::Miss { miss, settled: true });
@@ -196,7 +215,11 @@ pub(super) fn found(
     let mismatch = match described {
         Ok(outputs) => match wanted.mismatch(&outputs) {
             None => {
-                let transfer = Transfer::new(id, &hit, outputs, payload_bytes)?;
+                if hit.outputs.iter().any(|of| withholds(of) != is_withheld) {
+                    let wrong = if is_withheld { "brings" } else { "withholds" };
+                    return Err(Error::Protocol(format!("a hit that {wrong} its outputs")));
+                }
+                let transfer = Transfer::new(id, hit, outputs, payload_bytes)?;
                 return Ok(First::Hit(Box::new(transfer)));
             }
             Some(mismatch) => mismatch,
@@ -205,6 +228,10 @@ pub(super) fn found(
     };
     let miss = miss(key, MissReason::Corrupt, Some(mismatch));
     Ok(First::Miss { miss, settled: false })
+}
+
+fn withholds(output: &Output) -> bool {
+    output.delivery == Delivery::Withheld
 }
 
 fn describe(output: &Output) -> Result<OutputDescription, String> {
@@ -220,7 +247,7 @@ fn describe(output: &Output) -> Result<OutputDescription, String> {
 impl Transfer {
     fn new(
         id: u64,
-        hit: &Hit,
+        hit: Hit,
         outputs: Vec<OutputDescription>,
         payload_bytes: usize,
     ) -> Result<Self, Error> {
@@ -231,10 +258,7 @@ impl Transfer {
             }
             match output.delivery {
                 Delivery::Inline => inline = inline.saturating_add(output.bytes),
-                Delivery::Stream => {}
-                Delivery::Withheld => {
-                    return Err(Error::Protocol("a hit that withholds its outputs".into()));
-                }
+                Delivery::Stream | Delivery::Sealed | Delivery::Withheld => {}
             }
         }
         if inline != payload_bytes as u64 {
@@ -245,20 +269,32 @@ impl Transfer {
         let all = || hit.outputs.iter().map(|output| output.delivery).enumerate();
         let order = all()
             .filter(|(_, delivery)| *delivery == Delivery::Inline)
+            .chain(all().filter(|(_, delivery)| *delivery == Delivery::Sealed))
             .chain(all().filter(|(_, delivery)| *delivery == Delivery::Stream))
             .collect();
         let summary = HitSummary {
             key: hit.key,
             age: Duration::from_millis(hit.age_ms),
-            provenance: hit.provenance.clone(),
+            provenance: hit.provenance,
             outputs,
         };
-        Ok(Self { id, summary, order, at: 0, begun: false, moved: 0, in_frame: payload_bytes })
+        let (at, begun, mapped, moved, in_frame) = (0, false, false, 0, payload_bytes);
+        Ok(Self { id, summary, order, at, begun, mapped, moved, in_frame })
+    }
+
+    /// Whether all its outputs come in the payload of the first frame.
+    pub(crate) fn is_inline(&self) -> bool {
+        self.order.iter().all(|(_, delivery)| *delivery == Delivery::Inline)
     }
 
     /// The hit without its outputs' bytes.
     pub(crate) fn into_summary(self) -> HitSummary {
         self.summary
+    }
+
+    /// How many descriptors came with the hit.
+    pub(crate) fn descriptors(&self) -> usize {
+        self.order.iter().filter(|(_, delivery)| *delivery == Delivery::Sealed).count()
     }
 
     /// The output of this index, which a step named.
@@ -277,7 +313,13 @@ impl Transfer {
             let Some(&(index, delivery)) = self.order.get(self.at) else { return Step::Done };
             if !self.begun {
                 self.begun = true;
+                self.mapped = false;
                 return Step::Begin(index);
+            }
+            if delivery == Delivery::Sealed && !self.mapped {
+                self.mapped = true;
+                self.moved = self.output(index).bytes;
+                return Step::Map(index);
             }
             let left = self.left(index);
             if left == 0 {

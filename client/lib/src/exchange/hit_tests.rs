@@ -60,6 +60,25 @@ fn inline_outputs_come_first_then_streamed_ones_and_empty_ones_too() {
 }
 
 #[test]
+fn outputs_in_files_come_behind_inline_ones_each_with_one_descriptor() {
+    let mut transfer = transfer(&[
+        ("a", b"12345", Delivery::Stream),
+        ("b", b"", Delivery::Sealed),
+        ("c", b"678", Delivery::Sealed),
+    ]);
+    assert_eq!(transfer.descriptors(), 2);
+    for index in [1, 2] {
+        assert_eq!(transfer.step(), Step::Begin(index));
+        assert_eq!(transfer.step(), Step::Map(index));
+    }
+    assert_eq!(transfer.step(), Step::Begin(0));
+    assert_eq!(transfer.step(), Step::Receive);
+    transfer.chunk(&chunk(0, 0), 5).unwrap();
+    assert_eq!(transfer.step(), Step::Move(5));
+    assert_eq!(transfer.step(), Step::Done);
+}
+
+#[test]
 fn a_chunk_out_of_order_or_too_long_ends_the_transfer() {
     let contents: [(&str, &[u8], Delivery); 3] = [
         ("a", b"12345", Delivery::Stream),

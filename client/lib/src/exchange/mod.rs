@@ -7,13 +7,14 @@
 //! **Does not** do I/O or read the clock.
 
 pub(crate) mod ask;
+pub(crate) mod board;
 pub(crate) mod claim;
 pub(crate) mod hit;
 pub(crate) mod put;
 pub(crate) mod upkeep;
 
 use memod_protocol::frame::{FrameError, PREFIX_BYTES, Prefix};
-use memod_protocol::handshake::{Agreement, Hello, MAGIC, VERSIONS, Welcome};
+use memod_protocol::handshake::{Agreement, CAPABILITIES, Hello, MAGIC, VERSIONS, Welcome};
 use memod_protocol::wire::{self, Encode};
 use memod_protocol::{
     ErrorCode, InvalidArgument, Request, RequestHeader, Response, ResponseHeader,
@@ -35,7 +36,8 @@ fn head<T: Encode>(message: &T, payload_bytes: usize) -> Result<Vec<u8>, FrameEr
 pub(crate) fn hello(program: &str) -> Vec<u8> {
     // A program's name comes from the outside and must not make the greeting too long.
     let program: String = program.chars().take(200).collect();
-    head(&Hello::new(program), 0).expect("a greeting fits into a frame")
+    let hello = Hello::new(program).with_capabilities(CAPABILITIES);
+    head(&hello, 0).expect("a greeting fits into a frame")
 }
 
 /// What the daemon's answer to the greeting means.
@@ -119,6 +121,8 @@ fn unexpected(asked: &str, response: &Response) -> Error {
         Response::Budgets(_) => "its budgets",
         Response::Verified(_) => "a verification's outcome",
         Response::Collected(_) => "a collection's outcome",
+        Response::Board(_) => "a board",
+        Response::Awaited => "that it awaits a put",
         Response::Metrics(_) => "its metrics",
     };
     Error::Protocol(format!("it answered {asked} with {answer}"))

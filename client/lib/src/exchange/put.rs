@@ -2,13 +2,14 @@
 //!
 //! **Invariants.** The inline outputs together are within the daemon's bound, the smallest first,
 //! so that many small outputs never wait for a round trip each. An upload is ended and confirmed
-//! before the put that uses it is sent.
+//! before the put that uses it is sent. Uploads are announced where the daemon takes that, so that
+//! nothing is sent of a run that will be refused, or that is there already.
 
-use memod_protocol::handshake::PeerLimits;
+use memod_protocol::handshake::{ANNOUNCE, Agreement, PeerLimits};
 use memod_protocol::limits::{CHUNK_BYTES, INLINE_BYTES_MAX, UPLOADS_OPEN_MAX};
 use memod_protocol::{
-    CallIdentity, Digest, Import, InterfaceText, InvalidArgument, NewOutput, OutputSource,
-    Provenance, Put, PutOutcome, Request, Response,
+    Announcement, CallIdentity, Digest, Import, InterfaceText, InvalidArgument, NewOutput,
+    OutputSource, Provenance, Put, PutOutcome, Request, Response,
 };
 
 use super::{request, response, unexpected};
@@ -22,6 +23,8 @@ pub(crate) struct Offer {
     pub(crate) name: String,
     /// Its length in bytes, if all of it is in memory.
     pub(crate) bytes: Option<u64>,
+    /// How long it will be, as far as is known.
+    pub(crate) expected_bytes: u64,
     /// Its digest, if that is known.
     pub(crate) digest: Option<Digest>,
 }
@@ -60,7 +63,7 @@ impl PutExchange {
             };
             outputs.push(NewOutput {
                 name: offer.name.clone(),
-                bytes: offer.bytes.unwrap_or(0),
+                bytes: offer.expected_bytes,
                 digest: offer.digest,
                 source,
             });
@@ -97,6 +100,21 @@ impl PutExchange {
         self.uploads.clone()
     }
 
+    /// Whether there is anything to upload, and the daemon can be told of it before.
+    pub(crate) fn is_announced(&self, agreement: &Agreement) -> bool {
+        !self.uploads.is_empty() && agreement.capabilities & ANNOUNCE != 0
+    }
+
+    /// Announces the put.
+    ///
+    /// # Errors
+    /// If its description does not fit into a frame.
+    pub(crate) fn announce(&self, id: u64) -> Result<Vec<u8>, Error> {
+        let writer_uid = self.imported.as_ref().map(|made| made.writer_uid);
+        let announcement = Announcement { put: self.put.clone(), writer_uid };
+        request(id, Request::Announce(Box::new(announcement)), 0)
+    }
+
     /// The outputs whose bytes are the put's payload, by index, in order.
     pub(crate) fn inline(&self) -> impl Iterator<Item = usize> + '_ {
         let sources = self.put.outputs.iter().map(|output| output.source).enumerate();
@@ -119,14 +137,7 @@ impl PutExchange {
         sent: u64,
         payload_bytes: usize,
     ) -> Result<Vec<u8>, Error> {
-        let most = self.limits.blob_bytes_max;
-        if sent.saturating_add(payload_bytes as u64) > most {
-            let name = self.put.outputs.get(index).map_or("", |output| &output.name);
-            return Err(Error::Invalid(InvalidArgument::new(
-                format!("output `{name}`"),
-                format!("is larger than the {most} bytes that are allowed"),
-            )));
-        }
+        self.check_length(index, sent.saturating_add(payload_bytes as u64))?;
         request(id, Request::UploadData { upload: number(index) }, payload_bytes)
     }
 
@@ -134,6 +145,28 @@ impl PutExchange {
     pub(crate) fn upload_end(&self, id: u64, index: usize) -> Result<Vec<u8>, Error> {
         let digest = self.put.outputs.get(index).and_then(|output| output.digest);
         request(id, Request::UploadEnd { upload: number(index), digest }, 0)
+    }
+
+    /// Makes an upload of a memory file with so many bytes, whose descriptor goes with the frame.
+    ///
+    /// # Errors
+    /// If the output is larger than the daemon takes.
+    pub(crate) fn upload_file(&self, id: u64, index: usize, bytes: u64) -> Result<Vec<u8>, Error> {
+        self.check_length(index, bytes)?;
+        let digest = self.put.outputs.get(index).and_then(|output| output.digest);
+        request(id, Request::UploadFile { upload: number(index), digest }, 0)
+    }
+
+    fn check_length(&self, index: usize, bytes: u64) -> Result<(), Error> {
+        let most = self.limits.blob_bytes_max;
+        if bytes <= most {
+            return Ok(());
+        }
+        let name = self.put.outputs.get(index).map_or("", |output| &output.name);
+        Err(Error::Invalid(InvalidArgument::new(
+            format!("output `{name}`"),
+            format!("is larger than the {most} bytes that are allowed"),
+        )))
     }
 
     /// Takes the answer to the end of an upload of which `sent` bytes were sent.
@@ -180,6 +213,15 @@ pub(crate) fn outcome(id: u64, header: &[u8]) -> Result<PutOutcome, Error> {
     match response(id, header)? {
         Response::Put(outcome) => Ok(outcome),
         other => Err(unexpected("a put", &other)),
+    }
+}
+
+/// Takes the answer to an announcement: what has become of the put, if nothing is to be uploaded.
+pub(crate) fn announced(id: u64, header: &[u8]) -> Result<Option<PutOutcome>, Error> {
+    match response(id, header)? {
+        Response::Awaited => Ok(None),
+        Response::Put(outcome) => Ok(Some(outcome)),
+        other => Err(unexpected("an announcement", &other)),
     }
 }
 

@@ -11,7 +11,12 @@ fn exchange(sizes: &[Option<u64>], limits: PeerLimits) -> Result<PutExchange, Er
     let offers: Vec<Offer> = names
         .iter()
         .zip(sizes)
-        .map(|(name, bytes)| Offer { name: name.clone(), bytes: *bytes, digest: None })
+        .map(|(name, bytes)| Offer {
+            name: name.clone(),
+            bytes: *bytes,
+            expected_bytes: bytes.unwrap_or(0),
+            digest: None,
+        })
         .collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let call = call_with_outputs(&names, &LiteralType::Bytes);

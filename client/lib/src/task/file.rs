@@ -140,7 +140,8 @@ impl ToLiteral for File {
             Place::Here(here) => match &here.content {
                 Content::Memory(bytes) => Source::Bytes(bytes.clone()),
                 Content::File(_) => {
-                    Source::Reader(Box::new(Reader { here: Arc::clone(here), offset: 0 }))
+                    let reader = Reader { here: Arc::clone(here), offset: 0 };
+                    Source::Sized(Box::new(reader), here.bytes)
                 }
             },
         })

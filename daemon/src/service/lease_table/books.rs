@@ -42,6 +42,8 @@ struct Desk {
 pub(super) struct Books {
     places: HashMap<Ticket, Place>,
     desks: HashMap<ConnectionId, Desk>,
+    /// How many asks of each user wait, of those who have any.
+    users: HashMap<u32, usize>,
     alarms: BTreeSet<(Time, Alarm)>,
     waiters: usize,
 }
@@ -80,22 +82,29 @@ impl Books {
         (leases >= bounds.leases_per_connection_max).then_some(Bound::LeasesPerConnection)
     }
 
-    /// The bound that keeps this connection from waiting once more.
+    /// The bound that keeps this connection of this user from waiting once more.
     pub(super) fn bound_for_waiter(
         &self,
         connection: ConnectionId,
+        uid: u32,
         bounds: &Bounds,
     ) -> Option<Bound> {
+        let free = bounds.waiters_max.saturating_sub(self.waiters);
+        if free == 0 {
+            return Some(Bound::Waiters);
+        }
         let own = self.desks.get(&connection).map_or(0, |desk| desk.waiting.len());
-        if own >= bounds.waiters_per_connection_max {
+        if own >= bounds.waiters_per_connection_share.saturating_mul(free) {
             return Some(Bound::WaitersPerConnection);
         }
-        (self.waiters >= bounds.waiters_max).then_some(Bound::Waiters)
+        let own = self.users.get(&uid).copied().unwrap_or(0);
+        (own >= bounds.waiters_per_user_share.saturating_mul(free)).then_some(Bound::WaitersPerUser)
     }
 
     /// Somebody waits.
     pub(super) fn enter_waiter<W>(&mut self, key: Key, arrival: Arrival, waiter: &Waiter<W>) {
         self.waiters += 1;
+        *self.users.entry(waiter.uid).or_default() += 1;
         self.places.insert(waiter.ticket, Place::Waiting(key, arrival));
         self.desks.entry(waiter.connection).or_default().waiting.insert(arrival, key);
         if let Some(deadline) = waiter.deadline {
@@ -106,6 +115,7 @@ impl Books {
     /// Somebody waits no more.
     pub(super) fn strike_waiter<W>(&mut self, key: Key, arrival: Arrival, waiter: &Waiter<W>) {
         self.waiters -= 1;
+        self.leave_user(waiter.uid);
         self.places.remove(&waiter.ticket);
         self.change_desk(waiter.connection, |desk| {
             desk.waiting.remove(&arrival);
@@ -139,6 +149,14 @@ impl Books {
         }
     }
 
+    fn leave_user(&mut self, uid: u32) {
+        let Some(waiting) = self.users.get_mut(&uid) else { return };
+        *waiting -= 1;
+        if *waiting == 0 {
+            self.users.remove(&uid);
+        }
+    }
+
     fn change_desk(&mut self, connection: ConnectionId, change: impl FnOnce(&mut Desk)) {
         let Some(desk) = self.desks.get_mut(&connection) else { return };
         change(desk);
@@ -147,9 +165,9 @@ impl Books {
         }
     }
 
-    /// How many places, desks and alarms there are.
+    /// How many places, desks, users and alarms there are.
     #[cfg(test)]
-    pub(super) fn sizes(&self) -> [usize; 3] {
-        [self.places.len(), self.desks.len(), self.alarms.len()]
+    pub(super) fn sizes(&self) -> [usize; 4] {
+        [self.places.len(), self.desks.len(), self.users.len(), self.alarms.len()]
     }
 }

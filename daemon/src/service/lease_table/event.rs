@@ -91,6 +91,8 @@ pub(crate) struct Ask<W> {
     pub(crate) ticket: Ticket,
     /// Over which connection it came; that connection has not been said to be gone.
     pub(crate) connection: ConnectionId,
+    /// The user whose connection that is.
+    pub(crate) uid: u32,
     /// The key.
     pub(crate) key: Key,
     /// As whom.
@@ -151,8 +153,10 @@ pub(crate) struct Holder<W> {
 pub(crate) enum Bound {
     /// [`Bounds::waiters_per_key_max`].
     WaitersPerKey,
-    /// [`Bounds::waiters_per_connection_max`].
+    /// [`Bounds::waiters_per_connection_share`].
     WaitersPerConnection,
+    /// [`Bounds::waiters_per_user_share`].
+    WaitersPerUser,
     /// [`Bounds::waiters_max`].
     Waiters,
     /// [`Bounds::leases_per_connection_max`].
@@ -163,14 +167,17 @@ pub(crate) enum Bound {
 
 /// What the table may hold.
 #[derive(Debug, Clone)]
-#[expect(clippy::struct_field_names, reason = "each is the most there may be")]
 pub(crate) struct Bounds {
     /// Asks that wait for one key.
     pub(crate) waiters_per_key_max: usize,
-    /// Asks of one connection that wait.
-    pub(crate) waiters_per_connection_max: usize,
     /// Asks that wait.
     pub(crate) waiters_max: usize,
+    /// Asks of one connection that wait, for each that could wait besides: so its part grows
+    /// smaller the more others wait, and some room is always left for those who come (the dynamic
+    /// thresholds of Choudhury and Hahne, by which switches share a buffer).
+    pub(crate) waiters_per_connection_share: usize,
+    /// The same of one user.
+    pub(crate) waiters_per_user_share: usize,
     /// Leases.
     pub(crate) leases_max: usize,
     /// Leases of one connection, those of named owners not counted.

@@ -72,14 +72,14 @@ fn run(seed: u64, coverage: &mut Coverage, mut trace: Option<&mut String>) {
     witness.finish();
     assert_eq!(table.leases(), 0, "a lease leaked");
     assert_eq!(table.waiters(), 0, "a waiter leaked");
-    assert_eq!(table.book_sizes(), [0; 3], "places, desks or alarms leaked");
+    assert_eq!(table.book_sizes(), [0; 4], "places, desks, users or alarms leaked");
 }
 
 fn compare(table: &LeaseTable<u64>, model: &Model, schedule: &Schedule) {
     assert_eq!(table.leases(), model.leases(), "leases");
     assert_eq!(table.waiters(), model.waiters(), "waiters");
     assert_eq!(table.next_deadline(), model.next_deadline(), "next deadline");
-    assert_eq!(table.book_sizes(), model.book_sizes(), "places, desks and alarms");
+    assert_eq!(table.book_sizes(), model.book_sizes(), "places, desks, users and alarms");
     for number in 0..schedule.keys {
         let key = key(number);
         let now = schedule.peek;

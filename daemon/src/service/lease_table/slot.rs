@@ -33,6 +33,7 @@ impl<W: Clone> Lease<W> {
 pub(super) struct Waiter<W> {
     pub(super) ticket: Ticket,
     pub(super) connection: ConnectionId,
+    pub(super) uid: u32,
     pub(super) claimant: Claimant,
     pub(super) take: bool,
     pub(super) deadline: Option<Time>,

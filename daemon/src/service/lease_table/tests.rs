@@ -21,8 +21,9 @@ const OTHER_KEY: Key = Key::from_bytes([2; 32]);
 fn bounds() -> Bounds {
     Bounds {
         waiters_per_key_max: 100_000,
-        waiters_per_connection_max: 100_000,
         waiters_max: 100_000,
+        waiters_per_connection_share: 100_000,
+        waiters_per_user_share: 100_000,
         leases_max: 100_000,
         leases_per_connection_max: 100_000,
         heartbeat_max: Duration::from_secs(10),
@@ -38,12 +39,13 @@ fn at(seconds: u64) -> Time {
 }
 
 /// An ask for [`KEY`] as a connection that would compute and waits for ever. What others are told
-/// is the ticket as a word.
+/// is the ticket as a word. Each connection is another user's.
 fn ask(ticket: u64, connection: u64) -> Ask<&'static str> {
     let words = ["zero", "one", "two", "three", "four", "five"];
     Ask {
         ticket: Ticket(ticket),
         connection: ConnectionId(connection),
+        uid: u32::try_from(connection).unwrap(),
         key: KEY,
         claimant: Claimant::Connection,
         take: true,
@@ -108,7 +110,7 @@ fn asks<const N: usize>(table: &mut Table, asks: [Ask<&'static str>; N]) -> Effe
 
 #[track_caller]
 fn assert_empty(table: &Table) {
-    assert_eq!((table.leases(), table.waiters(), table.book_sizes()), (0, 0, [0; 3]));
+    assert_eq!((table.leases(), table.waiters(), table.book_sizes()), (0, 0, [0; 4]));
     assert_eq!(table.next_deadline(), None);
 }
 

@@ -181,6 +181,12 @@ impl Database {
         Ok(bytes)
     }
 
+    /// Bytes that are in memory and in the log only.
+    pub(crate) fn unflushed_bytes(&self) -> Result<u64, RocksError> {
+        let of = |column| self.property(column, c"rocksdb.cur-size-all-mem-tables");
+        Column::ALL.into_iter().map(of).sum()
+    }
+
     /// About how many rows a column has.
     pub(crate) fn row_estimate(&self, column: Column) -> Result<u64, RocksError> {
         self.property(column, c"rocksdb.estimate-num-keys")

@@ -3,6 +3,7 @@
 mod database;
 mod leftovers;
 mod options;
+mod recovery;
 mod vitals;
 
 pub use database::Tier;
@@ -10,6 +11,7 @@ pub use database::Tier;
 pub(crate) use database::tests::{compact, is_format_2, make_format_1, set_format_1};
 pub(crate) use database::{Batch, Database, Read, Reads, Row, Rows, View};
 pub(crate) use leftovers::seal_leftovers;
+pub(crate) use recovery::left_out;
 pub use rocksdb::Error as RocksError;
 
 /// Whether an error means that stored bytes are damaged or gone, rather than that reading failed.

@@ -80,8 +80,11 @@ pub(super) fn columns(
         .into_iter()
         .map(|of| ColumnFamilyDescriptor::new(of.name(), column(of, &cache, grave_age_ms)))
         .collect();
-    // RocksDB insists on this one; memod keeps nothing in it.
-    columns.push(ColumnFamilyDescriptor::new("default", Options::default()));
+    // RocksDB insists on this one; memod keeps nothing in it. The largest buffer of all columns is
+    // how much room RocksDB wants to see on a disk that was full before it goes on.
+    let mut unused = Options::default();
+    unused.set_write_buffer_size(MIB);
+    columns.push(ColumnFamilyDescriptor::new("default", unused));
     columns
 }
 

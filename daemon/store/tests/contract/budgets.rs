@@ -25,7 +25,7 @@ pub(crate) fn limited(store_bytes_max: u64) -> Budgets {
     Budgets { store_bytes_max: Some(store_bytes_max), ..Budgets::default() }
 }
 
-fn new(store: &Store, number: u64, outputs: &[Bytes], at_ms: u64) -> NewEntry {
+pub(crate) fn new(store: &Store, number: u64, outputs: &[Bytes], at_ms: u64) -> NewEntry {
     let outputs = outputs.iter().map(|output| store.prepare(output.clone())).collect();
     entry(number, outputs, at_ms, Replace::Never)
 }
@@ -183,10 +183,10 @@ fn what_is_larger_than_the_budget_is_refused_and_nothing_else_goes() {
     let before = store.counters();
     let large = new(&store, 99, &[content(99, MIB as usize)], 1);
     let error = try_put(&store, large).unwrap_err();
-    let StoreError::StoreFull { limit, used, need } = error else { panic!("{error}") };
-    assert_eq!((limit, used), (MIB, before.total_bytes()));
+    let StoreError::EntryTooLarge { most, need } = error else { panic!("{error}") };
+    assert_eq!(Some(most), store.budgets().entry_bytes_max());
     assert!(need > MIB);
-    assert!(error.to_string().contains("1048576"), "{error}");
+    assert!(error.to_string().contains("store_bytes_low"), "{error}");
     assert_eq!(store.counters(), before);
     assert!(matches!(lookup(&store, 99), Found::Unknown));
     assert_eq!(present(&store, 0..20).len(), 20);
@@ -204,26 +204,13 @@ fn uploads_count_while_they_are_under_way() {
         store.settle().unwrap();
         second.finish().err()
     });
-    assert!(matches!(refused, Some(StoreError::StoreFull { .. })), "{refused:?}");
+    assert!(matches!(refused, Some(StoreError::UploadsFull { .. })), "{refused:?}");
     drop(first);
     store.settle().unwrap();
     let third = upload(&store, &half, 400_000);
     try_put(&store, entry(1, vec![third], 1, Replace::Never)).unwrap();
     assert_hit(&store, 1, &[half]);
     assert_eq!(store.recount().unwrap().chunk_rows, 5);
-    assert_sound(&store);
-}
-
-#[test]
-fn an_upload_has_others_evicted() {
-    let store = open_with(Budgets { store_bytes_high: Some(8 * MIB), ..limited(8 * MIB) });
-    fill(&store, 0..7, 900_000);
-    let large = content(1, 6 * CHUNK);
-    let prepared = upload(&store, &large, CHUNK);
-    try_put(&store, entry(100, vec![prepared], 1, Replace::Never)).unwrap();
-    assert_hit(&store, 100, &[large]);
-    assert!(store.counters().total_bytes() <= 8 * MIB);
-    assert!(store.counters().evicted_entries >= 5);
     assert_sound(&store);
 }
 
@@ -318,7 +305,7 @@ fn what_is_asked_for_again_is_regretted_once() {
 fn what_is_put_again_goes_on_with_its_hits() {
     let store = open_with(Budgets { store_bytes_low: Some(0), ..limited(MIB) });
     fill(&store, 1..2, 1000);
-    (0..3).for_each(|round| store.touch(&hit(&store, 1), 5000 + round));
+    (0..3).for_each(|round| store.touch(&hit(&store, 1), 5000 + round, 1));
     fold(&store);
     for hits in 3..6 {
         assert_eq!(shrink(&store), 1);
@@ -341,7 +328,7 @@ fn uses_survive_and_what_was_used_stays() {
     fill(&store, 0..100, 10_000);
     let used = 0..10;
     for number in used.clone() {
-        store.touch(&hit(&store, number), 1_000_000);
+        store.touch(&hit(&store, number), 1_000_000, 1);
     }
     drop(store);
     let store = Store::open(&options).unwrap();

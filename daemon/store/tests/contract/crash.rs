@@ -52,10 +52,10 @@ fn child_that_evicts_until_it_is_killed() {
         // Contents are shared, so that others have to pay for what remains.
         let shared = content(number % 7, content_bytes(number % 4));
         let own = content(number, content_bytes(number));
-        let outputs = vec![store.prepare(shared), upload(&store, &own, 400_000)];
+        let outputs = vec![store.prepare(shared), upload_announced(&store, &own, 400_000)];
         try_put(&store, entry(number, outputs, number, Replace::Never)).unwrap();
         if let Found::Entry(found) = lookup(&store, number) {
-            store.touch(&found, number);
+            store.touch(&found, number, 1);
         }
         if number % 5 == 0 {
             wait(|done| store.fold(done)).unwrap();

@@ -29,7 +29,7 @@ pub(crate) fn flip(folder: &Path, content: &[u8]) {
             places += 1;
         }
     }
-    assert_eq!(places, 1);
+    assert_eq!(places, 1, "it stands in one file");
 }
 
 /// A store in which the entries 0 and 9 have this content, which has been damaged on disk. Entries

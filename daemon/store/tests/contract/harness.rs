@@ -11,7 +11,7 @@ use memod_protocol::{
 };
 use memod_store::{
     Content, Found, GraveCause, NewEntry, Options, Prepared, Replace, Store, StoreError,
-    StoredEntry, StoredOutput, Tier,
+    StoredEntry, StoredOutput, Tier, Upload, Uploader,
 };
 use tempfile::TempDir;
 
@@ -150,7 +150,18 @@ pub(crate) fn put_as(
 
 /// Uploads content in pieces of this length.
 pub(crate) fn upload(store: &Store, content: &Bytes, piece_bytes: usize) -> Prepared {
-    let mut upload = store.begin_upload();
+    write(store.begin_upload(), content, piece_bytes)
+}
+
+/// The same, of a run that was announced.
+pub(crate) fn upload_announced(store: &Store, content: &Bytes, piece_bytes: usize) -> Prepared {
+    let bytes = content.len() as u64;
+    let promise = store.announce(&identity(0).scope, 1000, bytes).unwrap();
+    let upload = store.begin_upload_by(Uploader { uid: Some(1000), promise });
+    write(upload, content, piece_bytes)
+}
+
+fn write(mut upload: Upload, content: &Bytes, piece_bytes: usize) -> Prepared {
     let mut rest = content.clone();
     while !rest.is_empty() {
         upload.write(rest.split_to(piece_bytes.min(rest.len()))).unwrap();

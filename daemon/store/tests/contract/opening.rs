@@ -164,3 +164,57 @@ fn a_log_without_the_file_current_is_damage() {
     let error = refusal(copy.path()).to_string();
     assert!(error.contains("rocksdb/CURRENT is missing"), "{error}");
 }
+
+#[test]
+fn another_users_folder_is_refused_and_nothing_is_written_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let own = nix::unistd::Uid::effective();
+    let path = if own.is_root() {
+        std::os::unix::fs::chown(folder.path(), Some(12_345), None).unwrap();
+        folder.path()
+    } else {
+        Path::new("/")
+    };
+    let error = refusal(path);
+    assert!(matches!(error, OpenError::NotOwned { .. }), "{error}");
+    assert!(error.to_string().contains(&format!("this is user {own}")), "{error}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    if own.is_root() {
+        std::os::unix::fs::chown(folder.path(), Some(0), None).unwrap();
+        drop(open_in(folder.path()));
+        // Nor is a database of another user's in it opened.
+        std::os::unix::fs::chown(folder.path().join("rocksdb"), Some(12_345), None).unwrap();
+        assert!(matches!(refusal(folder.path()), OpenError::NotOwned { owner: 12_345, .. }));
+    }
+}
+
+#[test]
+fn a_log_with_a_damaged_middle_is_told_of() {
+    let store = open();
+    for number in 0..20 {
+        put(&store, number, &[content(number, 10_000)]);
+    }
+    let copy = |is_damaged: bool| {
+        let to = tempfile::tempdir().unwrap();
+        fs::create_dir(to.path().join("rocksdb")).unwrap();
+        for file in fs::read_dir(store.folder.path().join("rocksdb")).unwrap() {
+            let from = file.unwrap().path();
+            let mut bytes = fs::read(&from).unwrap();
+            if is_damaged && from.extension().is_some_and(|of| of == "log") {
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 1;
+            }
+            fs::write(to.path().join("rocksdb").join(from.file_name().unwrap()), bytes).unwrap();
+        }
+        let store = open_in(to.path());
+        TestStore { store, folder: to }
+    };
+    let whole = copy(false);
+    assert_eq!(whole.left_out(), Vec::<String>::new());
+    assert_eq!(whole.counters().entries, 20);
+    let damaged = copy(true);
+    assert!((5..15).contains(&damaged.counters().entries), "{:?}", damaged.counters());
+    let [told, ..] = damaged.left_out() else { panic!("nothing is told") };
+    assert!(told.contains(".log") && told.contains(" bytes; Corruption"), "{told}");
+    assert_hit(&damaged, 0, &[content(0, 10_000)]);
+}

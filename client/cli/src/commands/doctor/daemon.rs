@@ -2,11 +2,12 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use memod_client::{Error, start};
 use memod_protocol::Status;
 
-use super::Check;
+use super::{Check, ask};
 use crate::args::Settings;
 
 const OURS: &str = env!("CARGO_PKG_VERSION");
@@ -18,7 +19,7 @@ pub(super) fn checks(settings: &Settings, asked: &Result<Status, Error>) -> Vec<
         checks.push(versions(&status.version));
     }
     if let Ok(program) = start::daemon_program() {
-        checks.push(program_version(&program));
+        checks.push(program_version(&program, ask::PATIENCE));
     }
     checks
 }
@@ -57,11 +58,10 @@ fn versions(daemon: &str) -> Check {
 }
 
 /// The version of the program that a client would start.
-fn program_version(program: &Path) -> Check {
+fn program_version(program: &Path, patience: Duration) -> Check {
     const NAME: &str = "program";
-    let output = Command::new(program).arg("--version").output();
-    let text = match &output {
-        Ok(output) => String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+    let text = match ask::output(Command::new(program).arg("--version"), patience) {
+        Ok(text) => text,
         Err(error) => {
             let found = format!("{} cannot be run: {error}", program.display());
             return Check::failed(NAME, found, "install it again, or name it: $MEMOD_DAEMON");
@@ -91,9 +91,9 @@ mod tests {
     fn a_program_of_another_version_or_none_is_told() {
         let folder = tempfile::tempdir().expect("a folder");
         let program = folder.path().join("memod");
-        assert_eq!(program_version(&program).verdict, Verdict::Failed);
+        assert_eq!(program_version(&program, ask::PATIENCE).verdict, Verdict::Failed);
         // A program that is there everywhere and is not memod.
-        let other = program_version(Path::new("/bin/sh"));
+        let other = program_version(Path::new("/bin/sh"), ask::PATIENCE);
         assert_eq!(other.verdict, Verdict::Warning);
     }
 }

@@ -7,13 +7,16 @@ use std::path::Path;
 
 use nix::sys::statvfs::statvfs;
 
-use super::Check;
+use super::{Check, database};
 use crate::output::units;
 
 /// Below this much free space, whatever its share, the disk is nearly full.
 const FREE_BYTES_LOW: u64 = 1024 * 1024 * 1024;
 /// Below this much free space it is full, for all purposes.
 const FREE_BYTES_NONE: u64 = 64 * 1024 * 1024;
+
+/// What to do about what this user may not see.
+pub(super) const AS_WHOM: &str = "run `memo doctor` as the daemon's user, or as root";
 
 /// The checks of a socket that is there, and of its directory.
 pub(super) fn socket(path: &Path) -> Vec<Check> {
@@ -50,11 +53,38 @@ fn socket_directory(path: &Path) -> Check {
         let advice = format!("others can put their own daemon there: chmod o-w {}", path.display());
         return Check::failed(NAME, found, advice);
     }
-    Check::good(NAME, found)
+    exposed(NAME, path).unwrap_or_else(|| Check::good(NAME, found))
 }
 
-/// The checks of a data directory, which the daemon's user owns if there is a daemon.
-pub(super) fn data(path: &Path, daemon_uid: Option<u32>) -> Vec<Check> {
+/// A check that fails if others can put something else in the place of a directory, because they
+/// can write to one above it.
+pub(super) fn exposed(name: &'static str, path: &Path) -> Option<Check> {
+    let there = path.ancestors().find(|above| above.exists())?;
+    let is_made = there == path;
+    let there = fs::canonicalize(there).ok()?;
+    let is_open = |above: &&Path| {
+        fs::metadata(above).is_ok_and(|of| of.mode() & 0o002 != 0 && of.mode() & 0o1000 == 0)
+    };
+    let above = there.ancestors().skip(usize::from(is_made)).find(is_open)?;
+    let shown = above.display();
+    let found = format!("{} is below {shown}, to which everybody can write", path.display());
+    let advice = format!("others can put their own in its place: chmod o-w {shown}");
+    Some(Check::failed(name, found, advice))
+}
+
+/// Who should own a data directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// This user.
+    Ours,
+    /// The user of the daemon.
+    User(u32),
+    /// Whoever it is: nobody says.
+    Any,
+}
+
+/// The checks of a data directory.
+pub(super) fn data(path: &Path, owner: Owner) -> Vec<Check> {
     const NAME: &str = "data directory";
     let shown = path.display();
     let mut checks = Vec::new();
@@ -65,46 +95,38 @@ pub(super) fn data(path: &Path, daemon_uid: Option<u32>) -> Vec<Check> {
         }
         Ok(metadata) => {
             let found = format!("{shown}, {}", owner_and_mode(&metadata));
-            let owner = daemon_uid.unwrap_or_else(|| nix::unistd::geteuid().as_raw());
+            let owner = match owner {
+                Owner::Ours => nix::unistd::geteuid().as_raw(),
+                Owner::User(uid) => uid,
+                Owner::Any => metadata.uid(),
+            };
             checks.push(if metadata.uid() != owner {
                 Check::failed(
                     NAME,
                     found,
                     format!("let user {owner} own it: chown -R {owner} {shown}"),
                 )
+            } else if metadata.mode() & 0o022 != 0 {
+                let advice = format!("others can change what is stored: chmod go= {shown}");
+                Check::failed(NAME, found, advice)
+            } else if let Some(exposed) = exposed(NAME, path) {
+                exposed
             } else if metadata.mode() & 0o077 != 0 {
                 let advice = format!("others may see what is stored: chmod go= {shown}");
                 Check::warning(NAME, found, advice)
             } else {
                 Check::good(NAME, found)
             });
-            checks.extend(damage(path));
+            checks.extend(database::damage(path));
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            checks.push(Check::good(NAME, format!("{shown} will be made")));
+            let made = || Check::good(NAME, format!("{shown} will be made"));
+            checks.push(exposed(NAME, path).unwrap_or_else(made));
         }
         Err(error) => checks.push(unseen(NAME, path, &error)),
     }
     checks.push(disk(path));
     checks
-}
-
-/// What a damaged store has left behind.
-fn damage(data: &Path) -> Option<Check> {
-    const NAME: &str = "damage";
-    if data.join("damaged").exists() {
-        let advice = "save what is good with `memo export`, restart the daemon with `--on-damage \
-                      set_aside`, then `memo import`";
-        return Some(Check::failed(NAME, "the store has refused changes", advice));
-    }
-    let entries = fs::read_dir(data).ok()?;
-    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    let aside: Vec<String> = names.filter(|name| name.starts_with("damaged-")).collect();
-    if aside.is_empty() {
-        return None;
-    }
-    let found = format!("set aside in {}: {}", data.display(), aside.join(", "));
-    Some(Check::warning(NAME, found, "remove them when nothing in them is wanted any more"))
 }
 
 fn disk(path: &Path) -> Check {
@@ -137,11 +159,11 @@ fn owner_and_mode(metadata: &Metadata) -> String {
     format!("of user {}, mode {:04o}", metadata.uid(), metadata.mode() & 0o7777)
 }
 
-/// Something that cannot be looked at: if that is forbidden, it is another user's affair.
-fn unseen(name: &'static str, path: &Path, error: &io::Error) -> Check {
+/// Something that cannot be looked at: if that is forbidden, others may be able to.
+pub(super) fn unseen(name: &'static str, path: &Path, error: &io::Error) -> Check {
     let found = format!("{} cannot be looked at: {error}", path.display());
     if error.kind() == io::ErrorKind::PermissionDenied {
-        return Check::good(name, found);
+        return Check::warning(name, found, AS_WHOM);
     }
     Check::failed(name, found, "see that it is there and that you may reach it")
 }
@@ -178,6 +200,30 @@ mod tests {
     }
 
     #[test]
+    fn a_directory_that_everybody_can_replace_fails() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("below");
+        let verdict = || data(&path, Owner::Ours)[0].verdict;
+        for mode in [0o700, 0o777, 0o1777] {
+            set_mode(folder.path(), mode);
+            let expected = if mode == 0o777 { Verdict::Failed } else { Verdict::Good };
+            assert_eq!(verdict(), expected, "mode {mode:o}, and it will be made");
+            fs::create_dir(&path).expect("a folder");
+            set_mode(&path, 0o700);
+            assert_eq!(verdict(), expected, "mode {mode:o}");
+            fs::remove_dir(&path).expect("it is empty");
+        }
+    }
+
+    #[test]
+    fn what_is_forbidden_to_look_at_is_a_warning() {
+        let forbidden = io::Error::from(io::ErrorKind::PermissionDenied);
+        let check = unseen("x", Path::new("/x"), &forbidden);
+        assert_eq!(check.verdict, Verdict::Warning);
+        assert!(check.advice.is_some());
+    }
+
+    #[test]
     fn a_file_is_no_socket() {
         let file = tempfile::NamedTempFile::new().expect("a file");
         assert_eq!(socket(file.path())[0].verdict, Verdict::Failed);
@@ -189,23 +235,14 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let uid = nix::unistd::geteuid().as_raw();
         set_mode(folder.path(), 0o700);
-        assert_eq!(data(folder.path(), Some(uid))[0].verdict, Verdict::Good);
+        assert_eq!(data(folder.path(), Owner::User(uid))[0].verdict, Verdict::Good);
         set_mode(folder.path(), 0o755);
-        assert_eq!(data(folder.path(), Some(uid))[0].verdict, Verdict::Warning);
-        assert_eq!(data(folder.path(), Some(uid + 1))[0].verdict, Verdict::Failed);
-        assert_eq!(data(&folder.path().join("new/one"), None)[0].verdict, Verdict::Good);
-    }
-
-    #[test]
-    fn what_a_damaged_store_left_is_told() {
-        let folder = tempfile::tempdir().expect("a folder");
-        assert_eq!(damage(folder.path()), None);
-        fs::create_dir(folder.path().join("damaged-2026-11-22")).expect("a folder");
-        let aside = damage(folder.path()).expect("a check");
-        assert_eq!(aside.verdict, Verdict::Warning);
-        assert!(aside.found.contains("damaged-2026-11-22"), "{aside:?}");
-        fs::write(folder.path().join("damaged"), "why").expect("a file");
-        assert_eq!(damage(folder.path()).expect("a check").verdict, Verdict::Failed);
+        assert_eq!(data(folder.path(), Owner::User(uid))[0].verdict, Verdict::Warning);
+        assert_eq!(data(folder.path(), Owner::User(uid + 1))[0].verdict, Verdict::Failed);
+        assert_eq!(data(folder.path(), Owner::Any)[0].verdict, Verdict::Warning);
+        assert_eq!(data(&folder.path().join("new/one"), Owner::Ours)[0].verdict, Verdict::Good);
+        set_mode(folder.path(), 0o777);
+        assert_eq!(data(folder.path(), Owner::User(uid))[0].verdict, Verdict::Failed);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use nix::sys::resource::{Resource, getrlimit};
 use nix::unistd::{AccessFlags, access};
 
 use super::Check;
+use super::places::{AS_WHOM, exposed};
 
 /// Files that the daemon opens besides its connections.
 const OWN_FILES: u64 = 512;
@@ -33,7 +34,7 @@ pub(super) fn daemon_descriptors(status: &Status) -> Check {
     let limits = fs::read_to_string(format!("/proc/{}/limits", status.pid)).ok();
     match limits.as_deref().and_then(open_files) {
         Some(files) => descriptors(files, connections.unwrap_or(CONNECTIONS_MAX)),
-        None => Check::good("open files", "the daemon's limit cannot be looked at"),
+        None => Check::warning("open files", "the daemon's limit cannot be looked at", AS_WHOM),
     }
 }
 
@@ -98,7 +99,8 @@ fn private(name: &'static str, path: &Path) -> Check {
         let above = path.ancestors().skip(1).find(|above| above.exists());
         let above = above.unwrap_or(Path::new("/"));
         if access(above, AccessFlags::W_OK | AccessFlags::X_OK).is_ok() {
-            return Check::good(name, format!("{shown} will be made"));
+            let made = || Check::good(name, format!("{shown} will be made"));
+            return exposed(name, path).unwrap_or_else(made);
         }
         let found = format!("{shown} cannot be made: {} is not writable", above.display());
         let advice = "set $XDG_RUNTIME_DIR and $XDG_CACHE_HOME to directories of yours";
@@ -112,7 +114,7 @@ fn private(name: &'static str, path: &Path) -> Check {
     if mode & 0o022 != 0 {
         return Check::failed(name, found, format!("others can write to it: chmod go-w {shown}"));
     }
-    Check::good(name, found)
+    exposed(name, path).unwrap_or_else(|| Check::good(name, found))
 }
 
 /// The units that are installed.

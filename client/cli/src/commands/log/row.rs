@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use memod_protocol::{ErrorCode, LogRow, MissReason};
+use memod_protocol::{ErrorCode, LogRow, MissReason, Outcome};
 use serde_json::Value;
 
 use crate::output::json::Object;
@@ -38,7 +38,7 @@ pub(super) fn fields(row: &LogRow, is_terminal: bool) -> Vec<String> {
     vec![
         units::rfc3339(row.at_ms).unwrap_or_default(),
         row.verb.name().to_owned(),
-        row.outcome.name().to_owned(),
+        outcome(row),
         why(row).unwrap_or_default().to_owned(),
         scope.map(|scope| scope.project.clone()).unwrap_or_default(),
         scope.map(|scope| scope.domain.clone()).unwrap_or_default(),
@@ -60,6 +60,7 @@ pub(super) fn as_json(row: &LogRow) -> Value {
         .with_known("at", units::rfc3339(row.at_ms))
         .with("verb", row.verb.name())
         .with("outcome", row.outcome.name())
+        .with_known("hits", hits(row))
         .with_known("reason", row.reason.map(MissReason::name))
         .with_known("error", row.error.map(ErrorCode::name))
         .with_known("project", scope.map(|scope| scope.project.as_str()))
@@ -74,6 +75,19 @@ pub(super) fn as_json(row: &LogRow) -> Value {
         .into()
 }
 
+/// How many hits a report told of.
+fn hits(row: &LogRow) -> Option<u32> {
+    match row.outcome {
+        Outcome::Hits(count) => Some(count),
+        _ => None,
+    }
+}
+
+fn outcome(row: &LogRow) -> String {
+    let name = row.outcome.name();
+    hits(row).map_or_else(|| name.to_owned(), |count| format!("{count} {name}"))
+}
+
 fn took(row: &LogRow) -> Duration {
     Duration::from_micros(row.took_us)
 }
@@ -85,7 +99,7 @@ fn why(row: &LogRow) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use memod_protocol::{Key, Outcome, Scope, Verb};
+    use memod_protocol::{Key, Scope, Verb};
     use serde_json::json;
 
     use super::*;
@@ -138,6 +152,10 @@ mod tests {
         let shown = fields(&full(), true);
         assert_eq!((shown[10].as_str(), shown[11].as_str()), ("1.50ms", "2.0 KiB"));
         assert_eq!(fields(&bare(), false).len(), COLUMNS.len());
+        let told = LogRow { outcome: Outcome::Hits(412), ..bare() };
+        assert_eq!(fields(&told, false)[2], "412 hits");
+        let object = as_json(&told);
+        assert_eq!((&object["outcome"], &object["hits"]), (&"hits".into(), &412.into()));
         let failed = LogRow { error: Some(ErrorCode::Busy), outcome: Outcome::Error, ..bare() };
         assert_eq!(fields(&failed, false)[3], ErrorCode::Busy.name());
     }

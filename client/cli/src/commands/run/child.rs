@@ -53,11 +53,16 @@ pub(super) enum Kept {
     Lost(io::Error),
 }
 
-/// Runs the command to its end, and keeps what it writes.
+/// Runs the command to its end, and keeps what it writes, also what comes after that from others
+/// who have its output open. `on_end` hears of its end before these are waited for.
 ///
 /// # Errors
 /// If it cannot be started, or succeeds though we cannot write what it writes.
-pub(super) fn run(command: &[OsString], screen: Screen) -> Result<Ran, Failure> {
+pub(super) fn run(
+    command: &[OsString],
+    screen: Screen,
+    on_end: impl FnOnce(Ended),
+) -> Result<Ran, Failure> {
     // Before the threads begin, which are not to get the command's signals.
     let watch = watched(screen);
     let keepers = keep();
@@ -71,6 +76,7 @@ pub(super) fn run(command: &[OsString], screen: Screen) -> Result<Ran, Failure> 
     });
     let streams = streams.as_ref().map(<[_; 2]>::as_slice).unwrap_or_default();
     let ended = to_end(command, streams, watch)?;
+    on_end(ended);
     let (stdout, stderr) = match keepers {
         Ok(keepers) => keepers.map(Keeper::into_thread).map(joined).into(),
         Err(error) => (Kept::Lost(error), Kept::ReaderGone),

@@ -2,8 +2,8 @@
 //!
 //! **Invariants.** Whatever happens to the daemon, the command runs, or what it did before is
 //! replayed as a whole. What cannot be remembered is told in a warning and never changes the exit
-//! code. A lease is held until the run is remembered or has failed, and ends with this process at
-//! the latest.
+//! code. A lease is held until the run is remembered or the command has failed, and ends with this
+//! process at the latest.
 //!
 //! **Does not** look at what the command reads or writes beyond what the flags name.
 
@@ -47,6 +47,9 @@ pub(crate) fn run(args: &RunArgs, settings: &Settings) -> Outcome {
     let mode = mode(args, settings.mode()?);
     if args.why {
         let subject = Subject::new(args, &settings.scope)?;
+        if !mode.reads() {
+            return why::unread(mode, &subject.call.key()?, settings.screen);
+        }
         let options = LookupOptions { max_age: args.max_age };
         return why::explain(&subject.call, &options, NEAREST, settings);
     }
@@ -61,7 +64,7 @@ pub(crate) fn run(args: &RunArgs, settings: &Settings) -> Outcome {
     let Recalled { answer, reservation } = recall(args, mode, &subject, &client, screen);
     connect::warn_of_substitute(&client, settings);
     let reservation = in_line(reservation);
-    let missed = match answer {
+    let mut missed = match answer {
         Answer::Hit(hit, streams) => {
             streams.write()?;
             if screen.verbose {
@@ -73,7 +76,12 @@ pub(crate) fn run(args: &RunArgs, settings: &Settings) -> Outcome {
         }
         Answer::Miss(missed) => missed,
     };
-    let ran = child::run(&args.command, screen)?;
+    let ran = child::run(&args.command, screen, |ended| {
+        if ended.code != exit::DONE {
+            // What it has left behind may hold its output open for long, and nothing comes of it.
+            missed.lease = None;
+        }
+    })?;
     let (ended, status, reason) = (ran.ended, missed.status, missed.reason);
     let is_warned = client.started().is_some();
     let store = settle(args, mode, &subject, ran, &client, missed, screen);

@@ -81,14 +81,17 @@ pub(super) fn store(
 }
 
 fn stream(name: &'static str, kept: Kept) -> Result<PutOutput, Unstored> {
-    let rewound = |mut spool: SpooledTempFile| spool.rewind().map(|()| spool);
+    let rewound = |mut spool: SpooledTempFile| {
+        let bytes = spool.seek(io::SeekFrom::End(0))?;
+        spool.rewind().map(|()| (spool, bytes))
+    };
     match kept {
         Kept::Whole(spool) => {
-            let spool = rewound(spool).map_err(|error| Unstored::Stream(name, error))?;
+            let (spool, bytes) = rewound(spool).map_err(|error| Unstored::Stream(name, error))?;
             Ok(PutOutput {
                 name: name.to_owned(),
                 literal_type: LiteralType::Bytes,
-                source: Source::Reader(Box::new(spool)),
+                source: Source::Sized(Box::new(spool), bytes),
             })
         }
         Kept::ReaderGone => Err(Unstored::ReaderGone),

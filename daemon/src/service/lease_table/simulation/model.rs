@@ -99,15 +99,20 @@ impl Model {
         alive.then_some(holder)
     }
 
-    /// What the table's books should hold: places, desks, alarms.
-    pub(super) fn book_sizes(&self) -> [usize; 3] {
+    /// What the table's books should hold: places, desks, users, alarms.
+    pub(super) fn book_sizes(&self) -> [usize; 4] {
         let mut desks: Vec<ConnectionId> = Vec::new();
+        let mut users: Vec<u32> = Vec::new();
         for record in &self.records {
             if record.bound() && !desks.contains(&record.ask.connection) {
                 desks.push(record.ask.connection);
             }
+            if record.waits() && !users.contains(&record.ask.uid) {
+                users.push(record.ask.uid);
+            }
         }
-        [self.count(Record::bound), desks.len(), self.count(|record| record.due().is_some())]
+        let alarms = self.count(|record| record.due().is_some());
+        [self.count(Record::bound), desks.len(), users.len(), alarms]
     }
 
     pub(super) fn apply(&mut self, event: Event<u64>, now: Time) -> Vec<Effect<u64>> {
@@ -181,20 +186,29 @@ impl Model {
         if over || ask.wait == Wait::No {
             return Effect::Held { ticket, holder };
         }
-        let Bounds { waiters_per_key_max, waiters_per_connection_max, waiters_max, .. } =
-            self.bounds;
-        if self.count(|r| r.waits() && r.ask.key == ask.key) >= waiters_per_key_max {
-            return busy(Bound::WaitersPerKey);
-        }
-        let own = self.count(|r| r.waits() && r.ask.connection == ask.connection);
-        if own >= waiters_per_connection_max {
-            return busy(Bound::WaitersPerConnection);
-        }
-        if self.waiters() >= waiters_max {
-            return busy(Bound::Waiters);
+        if let Some(bound) = self.bound_for_waiter(&ask) {
+            return busy(bound);
         }
         self.records.push(Record { ask, state: State::Waiting });
         Effect::Waiting { ticket, holder }
+    }
+
+    fn bound_for_waiter(&self, ask: &Ask<u64>) -> Option<Bound> {
+        let waiting = |fits: &dyn Fn(&Ask<u64>) -> bool| self.count(|r| r.waits() && fits(&r.ask));
+        let bounds = &self.bounds;
+        if waiting(&|other| other.key == ask.key) >= bounds.waiters_per_key_max {
+            return Some(Bound::WaitersPerKey);
+        }
+        if self.waiters() >= bounds.waiters_max {
+            return Some(Bound::Waiters);
+        }
+        let free = bounds.waiters_max - self.waiters();
+        let of_connection = waiting(&|other| other.connection == ask.connection);
+        if of_connection >= free * bounds.waiters_per_connection_share {
+            return Some(Bound::WaitersPerConnection);
+        }
+        let of_user = waiting(&|other| other.uid == ask.uid);
+        (of_user >= free * bounds.waiters_per_user_share).then_some(Bound::WaitersPerUser)
     }
 
     /// Whether the asker's connection has all the leases it may have.

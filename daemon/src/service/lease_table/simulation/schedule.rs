@@ -12,6 +12,8 @@ use crate::service::lease_table::{
     Ask, Bounds, Claimant, ConnectionId, Event, Owner, Ticket, Time, Wait,
 };
 
+/// How many users have the connections in turn.
+const USERS: u64 = 2;
 const NAMES: [&str; 3] = ["anna", "bert", "cora"];
 
 /// The key of this number.
@@ -146,9 +148,11 @@ impl Schedule {
             3..12 => Wait::Until(Time((self.now + self.random.below(14)).saturating_sub(2))),
             _ => Wait::Forever,
         };
+        let connection = self.connection();
         Ask {
             ticket,
-            connection: self.connection(),
+            connection,
+            uid: u32::try_from(connection.0 % USERS).unwrap(),
             key: self.key(),
             claimant,
             take: self.random.chance(85),
@@ -192,8 +196,9 @@ fn bounds(random: &mut Random) -> Bounds {
     let mut at_most = |most: usize| if narrow { 1 + random.index(most) } else { 1_000 };
     Bounds {
         waiters_per_key_max: at_most(4),
-        waiters_per_connection_max: at_most(3),
         waiters_max: at_most(6),
+        waiters_per_connection_share: at_most(3),
+        waiters_per_user_share: at_most(3),
         leases_max: at_most(3),
         leases_per_connection_max: at_most(2),
         heartbeat_max: Duration::from_nanos(4),

@@ -35,12 +35,42 @@ fn waiters_of_a_key_are_bounded() {
 
 #[test]
 fn waiters_of_a_connection_are_bounded() {
-    let mut table = LeaseTable::new(Bounds { waiters_per_connection_max: 1, ..bounds() });
+    let bounds = Bounds { waiters_max: 2, waiters_per_connection_share: 1, ..bounds() };
+    let mut table = LeaseTable::new(bounds);
     asks(&mut table, [ask(1, 1), other(ask(2, 2)), ask(3, 3)]);
     assert_eq!(apply(&mut table, other(ask(4, 3))), busy(4, Bound::WaitersPerConnection));
     assert_waits(&apply(&mut table, ask(5, 5)));
     table.apply(release(1), at(2));
     assert_waits(&apply(&mut table, other(ask(6, 3))));
+}
+
+/// How many asks of a user wait before the next is refused; each comes over another connection.
+fn waiters_of(uid: u32, table: &mut Table, first: u64, bound: Bound) -> u64 {
+    let mut number = first;
+    loop {
+        let effects = apply(table, Ask { uid, ..ask(number, number) });
+        if effects == busy(number, bound) {
+            return number - first;
+        }
+        assert_waits(&effects);
+        number += 1;
+    }
+}
+
+#[test]
+fn each_user_leaves_room_for_the_next() {
+    let bounds = Bounds { waiters_max: 64, waiters_per_user_share: 3, ..bounds() };
+    let mut table = LeaseTable::new(bounds);
+    asks(&mut table, [ask(1, 1)]);
+    assert_eq!(waiters_of(1, &mut table, 100, Bound::WaitersPerUser), 48, "three quarters");
+    assert_eq!(waiters_of(2, &mut table, 200, Bound::WaitersPerUser), 12, "of what is left");
+    assert_eq!(waiters_of(3, &mut table, 300, Bound::WaitersPerUser), 3);
+    assert_eq!(waiters_of(4, &mut table, 400, Bound::Waiters), 1);
+    // Who has had its part has it again when others are gone, and not before.
+    table.apply(gone(400), at(2));
+    assert_eq!(waiters_of(1, &mut table, 500, Bound::WaitersPerUser), 0);
+    (100..148).for_each(|connection| drop(table.apply(gone(connection), at(2))));
+    assert_eq!(waiters_of(1, &mut table, 600, Bound::WaitersPerUser), 37);
 }
 
 #[test]

@@ -1,0 +1,91 @@
+//! Entries whose rows in the listing cannot be read, found among all entries.
+//!
+//! What a listing shows, and by what it selects, stands in an entry too; only its interface and the
+//! digests of its inputs do not. So a damaged part of the listing hides no entry from those who
+//! list, export or remove.
+//!
+//! **Invariants.** Memory is bounded by a page. The work is not: all entries are read for each page
+//! that has a damaged part.
+
+use std::collections::BTreeMap;
+
+use memod_protocol::{EntryRow, Key, wire};
+
+use crate::error::StoreError;
+use crate::record::EntryRecord;
+use crate::rocks::{Reads, is_damage};
+use crate::schema::{Column, task_key};
+use crate::skip;
+use crate::store::Shared;
+
+/// A part of the listing: what lies behind one key and before another, if there is one.
+pub(crate) struct Part<'a> {
+    pub(crate) prefix: &'a [u8],
+    pub(crate) behind: &'a [u8],
+    pub(crate) before: Option<&'a [u8]>,
+}
+
+impl Part<'_> {
+    fn has(&self, row: &[u8]) -> bool {
+        row.starts_with(self.prefix)
+            && row > self.behind
+            && self.before.is_none_or(|before| row < before)
+    }
+}
+
+/// The first rows of a part, by their keys, and whether there are more.
+pub(crate) fn rows(
+    shared: &Shared,
+    part: &Part<'_>,
+    selects: impl Fn(&EntryRow) -> bool,
+    limit: usize,
+) -> Result<(BTreeMap<Vec<u8>, EntryRow>, bool), StoreError> {
+    let mut rows = shared.db.rows(Column::Entries, &[], None);
+    let (mut found, mut more) = (BTreeMap::new(), false);
+    let mut from = Vec::new();
+    rows.first();
+    loop {
+        let (key, value) = match rows.row() {
+            Ok(Some(row)) => row,
+            Ok(None) => break,
+            Err(error) if is_damage(&error) => {
+                if !skip::damage(&mut rows, &from)? {
+                    break;
+                }
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        from = [key, &[0]].concat();
+        if let (Ok(key), Ok(entry)) = (key.try_into(), wire::decode_record::<EntryRecord>(value)) {
+            let key = Key::from_bytes(key);
+            let at =
+                task_key(&entry.scope, &entry.task, &entry.cache_version, &entry.signature, &key);
+            let row = row_of(key, entry);
+            if part.has(&at) && selects(&row) {
+                found.insert(at, row);
+            }
+            if found.len() > limit {
+                found.pop_last();
+                more = true;
+            }
+        }
+        rows.forward();
+    }
+    Ok((found, more))
+}
+
+/// What a listing shows of an entry.
+fn row_of(key: Key, entry: EntryRecord) -> EntryRow {
+    EntryRow {
+        key,
+        created_at_ms: entry.provenance.created_at_ms,
+        compute_ns: entry.provenance.run.compute_ns,
+        writer_uid: entry.provenance.writer_uid,
+        outputs: u32::try_from(entry.outputs.len()).unwrap_or(u32::MAX),
+        bytes: entry.logical_bytes(),
+        scope: entry.scope,
+        task: entry.task,
+        cache_version: entry.cache_version,
+    }
+}

@@ -1,0 +1,129 @@
+//! A damaged listing, and damaged references: they cost no entry that is whole.
+
+use std::path::Path;
+
+use memod_protocol::{Digest, EntryRow, Filter, Scope};
+use memod_store::{GraveCause, Store, StoreError};
+
+use crate::damage::flip;
+use crate::harness::*;
+use crate::verify::verify;
+
+const ENTRIES: u64 = 60;
+
+fn filled(folder: &Path) -> Store {
+    let store = open_in(folder);
+    for number in 0..ENTRIES {
+        put_as(
+            &store,
+            number,
+            &[content(1000 + number, 3000)],
+            1000 + number,
+            memod_store::Replace::Never,
+        );
+    }
+    store
+}
+
+/// All rows that a filter selects, fetched so many at a time.
+fn listed(store: &Store, filter: &Filter, limit: u32) -> Vec<EntryRow> {
+    let (mut rows, mut cursor) = (Vec::new(), None);
+    loop {
+        let page = store.list(filter, 10_000, limit, cursor.as_deref()).unwrap();
+        assert!(page.rows.len() <= limit as usize);
+        rows.extend(page.rows);
+        cursor = page.cursor;
+        if cursor.is_none() {
+            return rows;
+        }
+    }
+}
+
+fn filters() -> Vec<Filter> {
+    let scope = Some(Scope::new("project", "odd"));
+    let task = Some("task1".to_owned());
+    let cache_version = Some("1.0".to_owned());
+    let none = Filter::default();
+    vec![
+        none.clone(),
+        Filter { scope: scope.clone(), ..none.clone() },
+        Filter { scope: scope.clone(), task: task.clone(), ..none.clone() },
+        Filter { scope, task: task.clone(), cache_version, ..none.clone() },
+        Filter { task, ..none.clone() },
+        Filter { writer_uid: Some(1), ..none.clone() },
+        Filter { older_than_ms: Some(8970), ..none },
+    ]
+}
+
+/// A compaction may meet the damage as soon as the store is opened, which ends all changes.
+#[test]
+fn a_damaged_listing_hides_nothing_and_costs_nothing() {
+    assert!((0..10).any(|_| hides_nothing()), "changes were never possible");
+}
+
+/// Whether changes were possible.
+fn hides_nothing() -> bool {
+    let folder = tempfile::tempdir().unwrap();
+    let store = filled(folder.path());
+    let before: Vec<_> = filters().iter().map(|filter| listed(&store, filter, 100)).collect();
+    assert_eq!(before[0].len() as u64, ENTRIES);
+    drop(store);
+    // In the listing only: an entry has no digests of inputs.
+    flip(folder.path(), Digest::of(&5_u64.to_le_bytes()).as_bytes());
+    let store = open_in(folder.path());
+    for (filter, before) in filters().iter().zip(&before) {
+        for limit in [1, 7, 100] {
+            assert_eq!(listed(&store, filter, limit), *before, "{filter:?} {limit}");
+        }
+    }
+    for repair in [false, true, false] {
+        let report = verify(&store, repair).unwrap();
+        assert_eq!((report.entries, report.buried), (ENTRIES, 0), "{report:?}");
+        assert!(report.named.iter().all(|found| found.key.is_none()), "{report:?}");
+        let told = |part: &str| report.named.iter().any(|found| found.what.contains(part));
+        assert!(told("rows of tasks cannot be read"), "{report:?}");
+        assert!(told("entries in the listing cannot be read: they are served and stay"));
+    }
+    for number in 0..ENTRIES {
+        assert_hit(&store, number, &[content(1000 + number, 3000)]);
+    }
+    let error = store.describe(&key(5)).unwrap_err();
+    assert!(matches!(error, StoreError::Undescribed { .. }), "{error}");
+    assert_eq!(store.made(&key(5)).unwrap().unwrap().created_at_ms, 1005);
+    // What is removed by what the listing says is really removed.
+    let keys = listed(&store, &filters()[1], 100).into_iter().map(|row| row.key).collect();
+    let removed = wait(|done| store.remove(keys, GraveCause::Invalidated, 1, None, done));
+    match removed {
+        Ok(removed) => assert_eq!(removed, ENTRIES / 2),
+        Err(StoreError::Damaged { .. }) => return false,
+        Err(error) => panic!("{error}"),
+    }
+    assert_eq!(listed(&store, &filters()[1], 100), []);
+    assert_eq!(listed(&store, &filters()[0], 100).len() as u64, ENTRIES / 2);
+    drop(store);
+    let store = open_in(folder.path());
+    assert_eq!(store.counters().entries, ENTRIES / 2);
+    assert_hit(&store, 4, &[content(1004, 3000)]);
+    true
+}
+
+#[test]
+fn blobs_are_read_whose_references_cannot_be() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(filled(folder.path()));
+    let digest = Digest::of(&content(1005, 3000));
+    flip(folder.path(), &[&digest.as_bytes()[..], key(5).as_bytes()].concat());
+    let store = open_in(folder.path());
+    for repair in [false, true, false] {
+        let report = verify(&store, repair).unwrap();
+        assert_eq!((report.entries, report.blobs, report.buried), (ENTRIES, ENTRIES, 0));
+        assert_eq!(report.bytes, ENTRIES * 3000);
+        assert!(report.problems > 0, "{report:?}");
+    }
+    let report = verify(&store, false).unwrap();
+    let of_files = |found: &memod_protocol::Problem| found.key.is_none() && found.digest.is_none();
+    assert!(report.named.iter().all(of_files), "what can be mended is mended: {report:?}");
+    for number in 0..ENTRIES {
+        assert_hit(&store, number, &[content(1000 + number, 3000)]);
+    }
+}

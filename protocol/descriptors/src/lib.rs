@@ -1,0 +1,18 @@
+//! File descriptors that travel with memod's frames, and the sealed memory files that they are of:
+//! what daemon and client do alike with them.
+//!
+//! **Invariants.** Every descriptor that the kernel hands over is owned at once, close-on-exec, and
+//! so closed again whatever becomes of its frame. How many are held is bounded.
+//!
+//! **Does not** know what a message means: who decodes it says how many belong to it.
+
+mod control;
+mod inbox;
+mod mapping;
+mod memory;
+mod passing;
+
+pub use inbox::{DescriptorError, Inbox};
+pub use mapping::Mapping;
+pub use memory::{ForeignFile, MemoryError, MemoryFile, SealedFile};
+pub use passing::{receive, send};
