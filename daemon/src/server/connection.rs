@@ -12,11 +12,11 @@ use memod_protocol::handshake::{self, Agreement, DESCRIPTORS, Hello, MAGIC, VERS
 use memod_protocol::limits::REQUESTS_IN_FLIGHT_MAX;
 use memod_protocol::{ErrorCode, Frame, Request, RequestHeader, Response, WireError, wire};
 use tokio::net::UnixStream;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::budget::{Budgets, TransferError};
+use super::budget::{Budgets, Share, TransferError};
 use super::dispatch::{self, Desk, Done, Job};
 use super::frames::{FrameReader, ReadError};
 use super::peer::Peer;
@@ -183,17 +183,15 @@ impl Connection {
                 let from = (&**service, &**peer);
                 let done = dispatch::upload(from, &mut self.uploads, step, job, budget);
                 if let Some(answer) = done.await.map_err(ConnectionError::Refused)? {
-                    self.replies.send(id, answer, Vec::new()).await?;
+                    replies.send(id, answer, Vec::new()).await?;
                 }
                 return Ok(());
             }
             dispatch::Step::Announce(announced) => {
-                let uploads = &mut self.uploads;
-                let reply = dispatch::announce(&self.service, &self.peer, uploads, *announced);
-                let reply = reply.await;
+                let done = dispatch::announce(service, peer, &mut self.uploads, *announced);
+                let reply = done.await;
                 // The put that comes is what is written down.
                 let account = account.filter(|_| !matches!(reply.response, Response::Awaited));
-                let (service, peer, replies) = (&self.service, &self.peer, &self.replies);
                 return Ok(answer(service, peer, replies, id, account, reply, None).await?);
             }
             dispatch::Step::Put(put, imported) => {
@@ -205,6 +203,18 @@ impl Connection {
                 }
             }
         };
+        self.later(work, place, (id, job.share), account);
+        Ok(())
+    }
+
+    /// Handles what needs time, in a task of its own. `share`: of the memory, for the request.
+    fn later(
+        &self,
+        work: dispatch::Work,
+        place: OwnedSemaphorePermit,
+        (id, request_share): (u64, Option<Share>),
+        account: Option<Account>,
+    ) {
         let (service, peer) = (Arc::clone(&self.service), Arc::clone(&self.peer));
         let (replies, lessee) = (Arc::clone(&self.replies), Arc::clone(&self.lessee));
         let (waits, takes_descriptors) = (Arc::clone(&self.waits), self.takes_descriptors);
@@ -219,7 +229,7 @@ impl Connection {
             };
             let Some(done) = dispatch::later(&desk, work, place).await else { return };
             // The request's memory is not kept for as long as its peer takes to read the reply.
-            drop(job.share);
+            drop(request_share);
             let Done { mut reply, mut share, place: _place } = done;
             if takes_descriptors && !reply.streams.is_empty() {
                 // It may wait for a disk, and must not keep others waiting for memory meanwhile.
@@ -231,7 +241,6 @@ impl Connection {
                 tracing::debug!("a reply could not be sent: {error}");
             }
         });
-        Ok(())
     }
 
     /// Exchanges greetings; nothing if the peer left without one.

@@ -55,6 +55,13 @@ impl Budgets {
         Some(self.low()?.max(self.high()? / 2))
     }
 
+    /// Whether there is a bound for any scope or user.
+    #[must_use]
+    pub fn bounds_accounts(&self) -> bool {
+        let bounds_all = self.scope_bytes_max.is_some() || self.user_bytes_max.is_some();
+        bounds_all || !self.scopes.is_empty() || !self.users.is_empty()
+    }
+
     /// Most bytes of a scope.
     #[must_use]
     pub fn of_scope(&self, scope: &Scope) -> Option<u64> {

@@ -16,7 +16,7 @@ use crate::mutation::{BlobFault, Burial, Mutation};
 use crate::record::{BlobRecord, ChunkedRecord, GraveCause};
 use crate::rocks::{Read, Reads, Tier, is_damage};
 use crate::schema::{Column, chunk_key};
-use crate::store::{Shared, now_ms};
+use crate::shared::{Shared, now_ms};
 
 /// The chunks of an output. Clones read the same content.
 #[derive(Clone)]

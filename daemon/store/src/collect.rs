@@ -25,7 +25,7 @@ use crate::limits::{
 };
 use crate::rocks::RocksError;
 use crate::schema::Column;
-use crate::store::Shared;
+use crate::shared::Shared;
 
 /// The columns whose content stands in blob files.
 const CONTENT: [Column; 2] = [Column::Chunks, Column::Blobs];

@@ -7,7 +7,7 @@ use crate::error::StoreError;
 use crate::record::{EntryRecord, TaskRecord};
 use crate::rocks::{Read, Reads, Tier};
 use crate::schema::{Column, task_key};
-use crate::store::Shared;
+use crate::shared::Shared;
 
 /// The scope of an entry.
 pub(crate) fn scope(shared: &Shared, key: &Key) -> Result<Option<Scope>, StoreError> {

@@ -36,7 +36,7 @@ use crate::rocks::{Database, Read, Reads, Tier};
 use crate::room::Full;
 use crate::sample::{Drawn, Sampler};
 use crate::schema::{Account, Column, META_REUSE};
-use crate::store::{Shared, now_ms};
+use crate::shared::{Shared, now_ms};
 use crate::usage;
 use crate::writer::Writer;
 
@@ -339,6 +339,10 @@ impl Writer {
     /// that was inherited.
     fn find_over(&mut self) {
         let budgets = self.shared.budgets();
+        if !budgets.bounds_accounts() {
+            self.evictor.over.clear();
+            return;
+        }
         let bounds_scope = |scope: &Scope| budgets.of_scope(scope).is_some();
         let bounds_user = |uid: u32| budgets.of_user(uid).is_some();
         let db = &self.shared.db;

@@ -23,7 +23,7 @@ use crate::room::{Full, Need, Room};
 use crate::row_bytes;
 use crate::sample::Drawn;
 use crate::schema::{Column, chunk_key, loose_key, note_key};
-use crate::store::Shared;
+use crate::shared::Shared;
 use crate::upload::PreparedContent;
 use crate::usage::Charges;
 

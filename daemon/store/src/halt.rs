@@ -24,7 +24,7 @@ use nix::fcntl::posix_fallocate;
 use crate::disk::FileSystem;
 use crate::error::StoreError;
 use crate::rocks::seal_leftovers;
-use crate::store::Shared;
+use crate::shared::Shared;
 
 /// The name of the file that is written to see whether the disk takes anything.
 pub(crate) const PROBE: &str = "probe";

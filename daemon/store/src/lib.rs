@@ -88,6 +88,7 @@ mod scan;
 mod schema;
 mod seal;
 mod set_aside;
+mod shared;
 mod skip;
 mod store;
 mod task_groups;

@@ -20,7 +20,7 @@ use crate::mutation::{BlobFault, Burial};
 use crate::record::{BlobRecord, ChunkedRecord, EntryRecord, Grave, GraveCause, OutputRecord};
 use crate::rocks::{Read, Reads, Tier, is_damage};
 use crate::schema::Column;
-use crate::store::{Shared, now_ms};
+use crate::shared::{Shared, now_ms};
 
 /// What a lookup found.
 #[derive(Debug)]

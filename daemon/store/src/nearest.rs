@@ -34,7 +34,7 @@ use crate::near::{self, SlotPrefix};
 use crate::record::TaskRecord;
 use crate::rocks::{Read, Reads, Tier, is_damage};
 use crate::schema::{Column, prefix_end, split_task_key};
-use crate::store::Shared;
+use crate::shared::Shared;
 use crate::task_groups::{self, TaskGroup, row_at};
 
 pub(crate) fn nearest(

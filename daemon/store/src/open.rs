@@ -39,7 +39,7 @@ use crate::schema::{
     loose_storage, prefix_end,
 };
 use crate::set_aside;
-use crate::store::Shared;
+use crate::shared::Shared;
 use crate::uploading::Uploading;
 use crate::usage::Books;
 use crate::writer::Writer;

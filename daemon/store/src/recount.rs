@@ -18,7 +18,7 @@ use crate::schema::{
     Account, Column, META_COUNTERS, META_DOUBT, META_LOOSE, META_USAGE, TaskKey, loose_storage,
     parse_ref_key, parse_usage_key, prefix_end, ref_key, task_key,
 };
-use crate::store::Shared;
+use crate::shared::Shared;
 
 /// What a recount found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -17,7 +17,7 @@ use crate::error::StoreError;
 use crate::limits::UPLOADS_SHARE;
 use crate::overlay::Owner;
 use crate::schema::Account;
-use crate::store::Shared;
+use crate::shared::Shared;
 
 /// How many bytes a change may need at the most.
 #[derive(Debug, Clone, Copy, Default)]

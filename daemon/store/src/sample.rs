@@ -19,8 +19,8 @@ use crate::policy::Candidate;
 use crate::record::{EntrySketch, Heat};
 use crate::rocks::{Database, Read, Reads, Tier};
 use crate::schema::{Account, Column, parse_ref_key, prefix_end, scope_prefix, split_task_key};
+use crate::shared::Shared;
 use crate::skip;
-use crate::store::Shared;
 
 /// Random numbers that nobody can foresee, and that need not be good ones.
 pub(crate) struct Lots {

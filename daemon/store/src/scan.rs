@@ -4,8 +4,8 @@
 //! part of them cannot be read: see [`crate::unlisted`]. The cursor is the key of the last row that
 //! was looked at, so nothing is listed twice or left out that stays put while pages are fetched. A
 //! scope that is not to be listed is stepped over as a whole: it counts for nothing but a step, and
-//! no cursor says anything of it. Nor does a row count whose key cannot be read, of which nobody can
-//! tell to which scope it belongs.
+//! no cursor says anything of it. Nor does a row count whose key cannot be read, of which nobody
+//! can tell to which scope it belongs.
 
 use memod_protocol::limits::LIST_ROWS_MAX;
 use memod_protocol::{EntryRow, Filter, Scope, wire};
@@ -15,8 +15,8 @@ use crate::limits::{LIST_BYTES_MAX, LIST_LOOKS_MAX, LIST_READ_BYTES_MAX};
 use crate::record::TaskRecord;
 use crate::rocks::{Reads, Rows, is_damage};
 use crate::schema::{Column, TaskKey, prefix_end, scope_prefix, task_prefix};
+use crate::shared::Shared;
 use crate::skip;
-use crate::store::Shared;
 use crate::unlisted::{self, Part};
 
 /// A page of a listing.
@@ -38,19 +38,10 @@ pub(crate) fn list(
 ) -> Result<Page, StoreError> {
     let prefix = task_prefix(filter);
     let mut rows = shared.db.rows(Column::Tasks, &prefix, prefix_end(&prefix));
-    match cursor {
-        None => rows.first(),
-        Some(cursor) => {
-            if !cursor.starts_with(&prefix) || TaskKey::parse(cursor).is_none() {
-                return Err(StoreError::InvalidCursor);
-            }
-            // The first key behind the cursor's.
-            rows.seek(&[cursor, &[0]].concat());
-        }
-    }
+    begin(&mut rows, &prefix, cursor)?;
     let limit = usize::try_from(limit.clamp(1, LIST_ROWS_MAX)).unwrap_or(1);
     let mut page = Page::default();
-    let (mut looks, mut read_bytes, mut row_bytes) = (0, 0, 0);
+    let mut work = Work::default();
     let mut last: Option<Vec<u8>> = cursor.map(<[u8]>::to_vec);
     // Up to where everything has been looked at, or was not to be.
     let mut at = last.clone().unwrap_or_else(|| prefix.clone());
@@ -85,20 +76,16 @@ pub(crate) fn list(
             }
             scope = Some(row.scope.clone());
         }
-        if page.rows.len() >= limit
-            || looks >= LIST_LOOKS_MAX
-            || read_bytes >= LIST_READ_BYTES_MAX
-            || row_bytes >= LIST_BYTES_MAX
-        {
+        if page.rows.len() >= limit || work.is_enough() {
             page.cursor = last;
             break;
         }
-        looks += 1;
-        read_bytes += key.len() + value.len();
+        work.looks += 1;
+        work.read_bytes += key.len() + value.len();
         if let Some(row) = entry_row(row, value)
             && selects(filter, now_ms, &row)
         {
-            row_bytes += key.len() + 64;
+            work.row_bytes += key.len() + 64;
             page.rows.push(row);
         }
         at = key.to_vec();
@@ -106,6 +93,38 @@ pub(crate) fn list(
         rows.forward();
     }
     Ok(page)
+}
+
+/// Puts the walk at its first row.
+fn begin(rows: &mut Rows<'_>, prefix: &[u8], cursor: Option<&[u8]>) -> Result<(), StoreError> {
+    match cursor {
+        None => rows.first(),
+        Some(cursor) => {
+            if !cursor.starts_with(prefix) || TaskKey::parse(cursor).is_none() {
+                return Err(StoreError::InvalidCursor);
+            }
+            // The first key behind the cursor's.
+            rows.seek(&[cursor, &[0]].concat());
+        }
+    }
+    Ok(())
+}
+
+/// What a page has taken.
+#[derive(Default)]
+struct Work {
+    looks: usize,
+    read_bytes: usize,
+    row_bytes: usize,
+}
+
+impl Work {
+    /// Whether the page ends for it.
+    const fn is_enough(&self) -> bool {
+        self.looks >= LIST_LOOKS_MAX
+            || self.read_bytes >= LIST_READ_BYTES_MAX
+            || self.row_bytes >= LIST_BYTES_MAX
+    }
 }
 
 /// A part of the listing that cannot be read.

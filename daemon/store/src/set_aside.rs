@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use crate::disk;
 use crate::failpoint::{Failpoint, reach};
-use crate::store::now_ms;
+use crate::shared::now_ms;
 
 /// The name of the mark.
 pub(crate) const MARK: &str = "damaged";

@@ -2,11 +2,11 @@
 
 use std::fmt;
 use std::mem;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, mpsc};
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
 use memod_protocol::{
@@ -14,31 +14,26 @@ use memod_protocol::{
 };
 
 use crate::budgets::Budgets;
-use crate::collect::{self, Collected, Collector};
+use crate::collect::{self, Collected};
 use crate::describe;
-use crate::disk::{self, Disk};
+use crate::disk;
 use crate::error::{OpenError, StoreError};
-use crate::halt::{self, Halt, Trial};
-use crate::heat::Touches;
-use crate::hot::Hot;
-use crate::hot_entries::HotEntries;
-use crate::lock::Lock;
+use crate::halt::{self, Trial};
 use crate::lookup::{self, Found, StoredEntry};
-use crate::mutation::{Burial, Mutation, NewEntry};
+use crate::mutation::{Mutation, NewEntry};
 use crate::nearest;
 use crate::open;
 use crate::options::Options;
-use crate::pins::Pins;
 use crate::policy::Worth;
-use crate::queue::Queue;
 use crate::record::{Counters, Grave, GraveCause};
 use crate::recount::{self, Recount};
-use crate::rocks::{Database, Read, Reads, Tier};
+use crate::rocks::{Read, Reads, Tier};
 use crate::scan::{self, Page};
 use crate::schema::{Column, FORMAT, note_key};
+use crate::shared::{Shared, now_ms};
 use crate::upload::{Prepared, Upload, Uploader};
-use crate::uploading::{self, Promise, Uploading};
-use crate::usage::{self, Books, Usages};
+use crate::uploading::{self, Promise};
+use crate::usage::{self, Usages};
 
 /// An open store. Clones are the same store; when the last one goes, it is closed.
 ///
@@ -49,69 +44,8 @@ pub struct Store {
     handle: Arc<Handle>,
 }
 
-/// What the threads of a store share.
-pub(crate) struct Shared {
-    // The database stands before the lock, and so is closed before the lock is given back.
-    pub(crate) db: Database,
-    pub(crate) queue: Queue,
-    pub(crate) hot: Hot,
-    pub(crate) hot_entries: HotEntries,
-    pub(crate) pins: Pins,
-    pub(crate) budgets: RwLock<Arc<Budgets>>,
-    pub(crate) books: Books,
-    pub(crate) uploading: Uploading,
-    pub(crate) touches: Touches,
-    pub(crate) disk: Disk,
-    pub(crate) collector: Collector,
-    pub(crate) counters: Mutex<Counters>,
-    pub(crate) next_storage: AtomicU64,
-    pub(crate) halt: Halt,
-    /// How often the writer has been seen at work.
-    pub(crate) beats: AtomicU64,
-    pub(crate) path: PathBuf,
-    pub(crate) id: String,
-    pub(crate) left_out: Vec<String>,
-    pub(crate) _lock: Lock,
-}
-
-impl Shared {
-    /// How much may be stored, as of now.
-    pub(crate) fn budgets(&self) -> Arc<Budgets> {
-        Arc::clone(&self.budgets.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    pub(crate) fn counters(&self) -> Counters {
-        *self.counters.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The writer is at work.
-    pub(crate) fn beat(&self) {
-        self.beats.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// A storage id that has never been used.
-    pub(crate) fn new_storage(&self) -> u64 {
-        self.next_storage.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// Has a damaged entry removed, some time. If the writer has too much to do, the next reader
-    /// will ask again.
-    pub(crate) fn bury(&self, burial: Burial) {
-        tracing::debug!(key = %burial.key, cause = ?burial.cause, "removing a damaged entry");
-        if !self.queue.offer(Mutation::Bury(burial)) {
-            tracing::debug!("the writer is busy: the damaged entry stays for now");
-        }
-    }
-}
-
 /// The name of the value that is written to see whether the store takes changes.
 const TRIAL_NOTE: &str = "trial";
-
-/// Milliseconds since 1970-01-01 UTC.
-pub(crate) fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
 
 struct Handle {
     shared: Arc<Shared>,

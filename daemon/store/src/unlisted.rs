@@ -15,8 +15,8 @@ use crate::error::StoreError;
 use crate::record::EntryRecord;
 use crate::rocks::{Reads, is_damage};
 use crate::schema::{Column, task_key};
+use crate::shared::Shared;
 use crate::skip;
-use crate::store::Shared;
 
 /// A part of the listing: what lies behind one key and before another, if there is one.
 pub(crate) struct Part<'a> {

@@ -17,7 +17,7 @@ use crate::hashing::{self, ChainingValue};
 use crate::limits::LOOSE_CHUNKS_MIN;
 use crate::mutation::{Failure, Mutation};
 use crate::room::never_fits;
-use crate::store::Shared;
+use crate::shared::Shared;
 use crate::uploading::Promise;
 
 const CHUNK: usize = CHUNK_BYTES as usize;

@@ -21,7 +21,7 @@ use memod_protocol::Scope;
 use crate::error::StoreError;
 use crate::overlay::Owner;
 use crate::room::{Full, never_fits};
-use crate::store::Shared;
+use crate::shared::Shared;
 
 #[derive(Debug, Default)]
 struct Held {

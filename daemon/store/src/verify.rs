@@ -26,8 +26,9 @@ use crate::mutation::{BlobFault, Burial, Mutation};
 use crate::record::{EntryRecord, GraveCause, OutputRecord, TaskRecord};
 use crate::rocks::{Reads, Rows, View, is_damage};
 use crate::schema::{Column, TaskKey, parse_ref_key, prefix_end, ref_key, task_key};
+use crate::shared::{Shared, now_ms};
 use crate::skip;
-use crate::store::{Shared, Store, now_ms};
+use crate::store::Store;
 use crate::verify_blob::{Allowance, BlobProgress, Fault, Seen, decoded, read_blob, see};
 
 /// A verification at work.

@@ -2,7 +2,8 @@
 
 use crate::disk;
 use crate::error::StoreError;
-use crate::store::{Shared, Store};
+use crate::shared::Shared;
+use crate::store::Store;
 
 /// Vital signs, as of one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

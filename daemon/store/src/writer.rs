@@ -20,7 +20,7 @@ use crate::options::{Durability, Options};
 use crate::queue::Taken;
 use crate::schema::Column;
 use crate::set_aside;
-use crate::store::Shared;
+use crate::shared::Shared;
 
 /// What only the writer knows.
 pub(crate) struct Writer {

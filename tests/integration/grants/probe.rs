@@ -2,8 +2,9 @@
 
 use std::fs;
 
+use bytes::Bytes;
 use harness::call as one;
-use memod_protocol::{LogQuery, Outcome, PutOutcome, Verb};
+use memod_protocol::{LogQuery, Outcome, PutOutcome, Request, Response, Verb};
 
 use super::house::{BOB, GRANTS, House, call};
 use crate::semantics_lookup::noise;
@@ -136,13 +137,40 @@ fn a_refusal_for_want_of_room_tells_neither_what_is_known_nor_what_there_is() {
     let wanted = "project beta, domain development may hold 100000 bytes and holds 0: there is no \
         room for 11";
     assert!(told.starts_with(wanted), "{told}");
-    // Of the store he is not even told how full it is.
+    // An entry that is too large for any store of this size is refused as such.
     let (_, more) = file(&house, 4, 600_000);
     let known = stored(&house, 5, 600_000);
     let (_, unknown) = file(&house, 6, 600_000);
     let told = refused(BOB, &known, &more);
     assert_eq!(told, refused(BOB, &unknown, &more));
-    assert!(told.starts_with("the store is full: there is no room for 120"), "{told}");
+    assert!(told.starts_with("the entry needs 1200"), "{told}");
+}
+
+#[test]
+fn who_may_not_read_all_is_not_told_how_full_the_store_is() {
+    let config = format!("store_bytes_max = \"8 MB\"\n{}", GRANTS.replace("1 GiB", "8 MB"));
+    let Some(house) = House::new(&config) else { return };
+    // Six pieces of an upload of root's stay, whatever goes.
+    let mut root = house.daemon.connect();
+    for seed in 0..6 {
+        root.send(Request::UploadData { upload: 1 }, noise(seed, 1 << 20).into());
+    }
+    let end = Request::UploadEnd { upload: 1, digest: None };
+    let ended = root.ask(end, Bytes::new()).response;
+    assert!(matches!(ended, Response::Uploaded { .. }), "{ended:?}");
+    let refused = |uid: u32, output: &str, more: &str| -> String {
+        let more = more.replace("o0", "o1");
+        let put = [&call("put", "t", output)[..], &["--output", &more]].concat();
+        let error = house.ends(4, uid, "beta", &put).json_error();
+        assert_eq!(error["code"], "over_budget", "{error}");
+        error["message"].as_str().unwrap().to_owned()
+    };
+    let (_, more) = file(&house, 14, 900_000);
+    let known = stored(&house, 15, 1_000_000);
+    let (_, unknown) = file(&house, 16, 1_000_000);
+    let told = refused(BOB, &known, &more);
+    assert_eq!(told, refused(BOB, &unknown, &more));
+    assert!(told.starts_with("the store is full: there is no room for 190"), "{told}");
     let told = refused(0, &unknown, &more);
-    assert!(told.starts_with("the store may hold 1000000 bytes and holds "), "{told}");
+    assert!(told.starts_with("the store may hold 8000000 bytes and holds "), "{told}");
 }

@@ -50,6 +50,21 @@ fn lowered_budgets_of_scopes_and_users_hold_as_soon_as_the_store_is_open() {
     assert_sound(&store);
 }
 
+#[test]
+fn budgets_that_are_lowered_while_the_store_is_open_hold_without_a_put() {
+    let store = open_with(limited(64_000_000));
+    fill(&store, 0..60, 50_000);
+    let scopes = [(identity(0).scope, 300_000)].into();
+    store.set_budgets(Budgets { scopes, ..limited(64_000_000) });
+    eventually("the scope comes down", || present(&store, 0..60).len() <= 36);
+    let left = present(&store, 0..60);
+    assert_eq!(left.iter().filter(|number| *number % 2 == 1).count(), 30, "those of another stay");
+    assert!((1..=6).contains(&(left.len() - 30)), "{left:?}");
+    store.set_budgets(limited(1_000_000));
+    eventually("the store comes down", || store.counters().total_bytes() <= 800_000);
+    assert_sound(&store);
+}
+
 /// What inherits shared content may get above its budget: collection by hand brings it down.
 #[test]
 fn collection_by_hand_brings_scopes_and_users_down_too() {
