@@ -17,6 +17,7 @@ mod systemd;
 mod watchdog;
 
 use std::env;
+use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{self, ExitCode};
 
@@ -51,14 +52,14 @@ fn settings(arguments: &args::Arguments) -> Result<Settings, ExitCode> {
 fn check_config(arguments: &args::Arguments) -> ExitCode {
     match settings(arguments) {
         Ok(settings) => {
-            match &settings.file {
-                Some(file) => println!("memod: the configuration is good: {}", file.display()),
-                None => println!("memod: the configuration is good; there is no file"),
-            }
+            let mut told = match &settings.file {
+                Some(file) => format!("memod: the configuration is good: {}\n", file.display()),
+                None => "memod: the configuration is good; there is no file\n".to_owned(),
+            };
             for (name, value, origin) in settings.table() {
-                println!("{name} = {value}  ({origin})");
+                told += &format!("{name} = {value}  ({origin})\n");
             }
-            ExitCode::SUCCESS
+            print(&told, ExitCode::SUCCESS)
         }
         Err(code) => code,
     }
@@ -81,8 +82,19 @@ fn check_config_json(arguments: &args::Arguments) -> ExitCode {
             (json!({"good": false, "problems": problems}), ExitCode::from(EXIT_CONFIG))
         }
     };
-    println!("{told}");
-    code
+    print(&format!("{told}\n"), code)
+}
+
+/// Prints all of it. Who reads no further is no error; a full disk is one.
+fn print(told: &str, code: ExitCode) -> ExitCode {
+    let mut to = io::stdout().lock();
+    match to.write_all(told.as_bytes()).and_then(|()| to.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            eprintln!("memod: error: cannot print: {error}");
+            ExitCode::FAILURE
+        }
+        _ => code,
+    }
 }
 
 fn serve(arguments: args::Arguments) -> ExitCode {

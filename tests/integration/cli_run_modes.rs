@@ -1,6 +1,10 @@
 //! `memo run`, `lookup` and `put` in every mode (semantics 23), and what `run --why` says instead.
 
-use harness::{Daemon, Ran, run};
+use std::process::Stdio;
+
+use harness::{Daemon, Ran, eventually, run};
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 use serde_json::json;
 
 use crate::memo::{ends, json_of, square, stored};
@@ -166,4 +170,23 @@ fn s23_run_why_says_that_the_mode_has_it_run() {
         assert!(text.text().contains(&format!("\nreason\t{reason}\nwhy\tit ")), "{text:?}");
     }
     assert_eq!(shop.runs(), 1);
+}
+
+#[test]
+fn s17_who_comes_second_is_told_that_anothers_run_stays() {
+    let (daemon, shop) = (Daemon::new(), Shop::new());
+    mkfifo(&shop.path("go"), Mode::S_IRWXU).unwrap();
+    let script = "if mkdir early; then echo early; read x < go; else echo late; fi";
+    let mut slow = shop.command(daemon.memo(), &["-v"], script);
+    let slow = slow.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    eventually("the first one runs", || shop.path("early").exists());
+    let quick = shop.run(&daemon, &["-v"], script);
+    assert_eq!(quick.text(), "late\n");
+    assert!(assert_last_line(&quick, "memo: MISS ").ends_with(" store=POPULATED"), "{quick:?}");
+    shop.write("go", "\n");
+    let slow = slow.wait_with_output().unwrap();
+    assert_eq!(slow.stdout, b"early\n", "his own");
+    let told = String::from_utf8(slow.stderr).unwrap();
+    assert!(told.trim_end().ends_with(" store=EXISTS"), "{told}");
+    assert_eq!(shop.run(&daemon, &[], script).text(), "late\n", "what was first stays");
 }

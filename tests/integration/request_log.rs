@@ -28,6 +28,22 @@ fn kinds(page: &LogPage) -> Vec<(Verb, Outcome)> {
 }
 
 #[test]
+fn what_is_read_by_key_is_found_by_its_scope_and_task() {
+    let daemon = Daemon::new();
+    let mut raw = daemon.connect();
+    let one = call("read");
+    raw.put(one.put(&[("o0", b"four")]));
+    let (hit, _) = raw.lookup(&one).expect("stored");
+    let (key, output) = (hit.key, "o0".to_owned());
+    let read = raw.ask(Request::Read { key, output }, Bytes::new()).response;
+    assert!(matches!(read, Response::Hit(_)), "{read:?}");
+    let of_task = LogQuery { task: Some("read".to_owned()), ..from(0) };
+    let page =
+        raw.log(LogQuery { scope: Some(one.0.scope.clone()), verb: Some(Verb::Read), ..of_task });
+    assert_eq!(kinds(&page), [(Verb::Read, Outcome::Hit)]);
+}
+
+#[test]
 fn every_kind_of_request_is_written_down_with_what_came_of_it() {
     let daemon = Daemon::new();
     let (mut raw, mut other) = (daemon.connect(), daemon.connect());

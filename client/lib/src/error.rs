@@ -16,7 +16,10 @@ pub(crate) const SOCKET_PATH_BYTES_MAX: usize = 107;
 #[non_exhaustive]
 pub enum Error {
     /// Nobody listens.
-    #[error("no daemon answers at {}: {source}; start one with `memod serve`", path.display())]
+    #[error(
+        "no daemon answers at {}: {source}; start one with `memod --socket {}`",
+        path.display(), path.display()
+    )]
     NoDaemon {
         /// The socket that was tried first.
         path: PathBuf,

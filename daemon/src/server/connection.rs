@@ -43,6 +43,8 @@ pub(crate) struct Connection {
     waits: Arc<Semaphore>,
     jobs: TaskTracker,
     stop: CancellationToken,
+    /// Nothing more will be read: the peer has left, or the daemon stops.
+    ended: CancellationToken,
     /// Whether the peer takes descriptors.
     takes_descriptors: bool,
 }
@@ -94,6 +96,7 @@ impl Connection {
             waits: Arc::new(Semaphore::new(dispatch::WAITS_MAX)),
             jobs: TaskTracker::new(),
             stop,
+            ended: CancellationToken::new(),
             takes_descriptors: false,
         })
     }
@@ -111,6 +114,7 @@ impl Connection {
         let outcome = self.serve().await;
         // First of all: others may wait for what it holds.
         self.service.disconnect(&self.lessee);
+        self.ended.cancel();
         self.jobs.close();
         // What was asked before the end is answered before the end is told.
         self.jobs.wait().await;
@@ -218,6 +222,7 @@ impl Connection {
         let (service, peer) = (Arc::clone(&self.service), Arc::clone(&self.peer));
         let (replies, lessee) = (Arc::clone(&self.replies), Arc::clone(&self.lessee));
         let (waits, takes_descriptors) = (Arc::clone(&self.waits), self.takes_descriptors);
+        let ended = self.ended.clone();
         self.jobs.spawn(async move {
             let desk = Desk {
                 service: &service,
@@ -225,6 +230,7 @@ impl Connection {
                 lessee: &lessee,
                 replies: &replies,
                 waits: &waits,
+                ended: &ended,
                 id,
             };
             let Some(done) = dispatch::later(&desk, work, place).await else { return };

@@ -9,11 +9,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use memod_protocol::limits::{CHUNK_BYTES, HEADER_BYTES_MAX, INLINE_BYTES_MAX};
 use memod_protocol::{
-    Announcement, BoardHits, Digest, ErrorCode, Import, InvalidArgument, NewOutput, OutputSource,
-    Provenance, Put, Request, Response, Selector, WireError,
+    Announcement, BoardHits, Digest, ErrorCode, Import, InvalidArgument, LogQuery, NewOutput,
+    OutputSource, Provenance, Put, Request, Response, Selector, WireError,
 };
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 
 use super::budget::{Budget, Share};
 use super::frames::Descriptors;
@@ -241,6 +242,8 @@ pub(crate) struct Desk<'a> {
     pub(crate) replies: &'a Replies,
     /// The places of those requests of the connection that wait for leases.
     pub(crate) waits: &'a Arc<Semaphore>,
+    /// Whether the connection is at its end, and nothing is worth waiting for any more.
+    pub(crate) ended: &'a CancellationToken,
     /// The request's number.
     pub(crate) id: u64,
 }
@@ -342,6 +345,16 @@ async fn wait(
     }
 }
 
+/// Answers from the log. Who waits for its next row does so for as long as the connection is there.
+async fn log(desk: &Desk<'_>, query: LogQuery) -> Reply {
+    let Desk { service, peer, ended, .. } = desk;
+    let at_once = LogQuery { wait_ms: 0, ..query.clone() };
+    tokio::select! {
+        reply = service.log(peer, query) => reply,
+        () = ended.cancelled() => service.log(peer, at_once).await,
+    }
+}
+
 async fn other(desk: &Desk<'_>, request: Request) -> Result<Reply, WireError> {
     let Desk { service, peer, lessee, .. } = desk;
     match request {
@@ -355,7 +368,7 @@ async fn other(desk: &Desk<'_>, request: Request) -> Result<Reply, WireError> {
         Request::Reserve(reserve) => service.reserve(peer, lessee, &reserve),
         Request::Release(release) => service.release(peer, lessee, &release),
         Request::Why(why) => service.explain(peer, *why).await,
-        Request::Log(query) => Ok(service.log(peer, *query).await),
+        Request::Log(query) => Ok(log(desk, *query).await),
         Request::Verify { repair } => verify(desk, repair).await,
         Request::Budgets => service.budgets(peer).await,
         Request::Metrics => service.metrics(peer).await,

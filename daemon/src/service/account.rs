@@ -99,6 +99,10 @@ impl Account {
     /// What it is answered.
     pub(crate) fn answered(&mut self, reply: &Reply) {
         self.key = self.key.or(reply.key);
+        if let Some((scope, task)) = reply.of.as_deref() {
+            self.scope = Some(scope.clone());
+            self.task = Some(task.clone());
+        }
         match &reply.response {
             Response::Hit(hit) => {
                 self.key = Some(hit.key);

@@ -124,7 +124,8 @@ impl Service {
             )
             .with_hint(format!("`memo show {key}` lists its outputs")));
         }
-        Ok(hit(&entry, clock::now_ms()))
+        let of = Some(Box::new((entry.scope.clone(), entry.task.clone())));
+        Ok(Reply { of, ..hit(&entry, clock::now_ms()) })
     }
 
     /// Whether what was found may be served.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use memod_protocol::{Delivery, ErrorCode, Key, Response, WireError};
+use memod_protocol::{Delivery, ErrorCode, Key, Response, Scope, WireError};
 use memod_store::{ChunkReader, StoreError, Tier};
 
 use super::pool;
@@ -28,6 +28,8 @@ pub(crate) struct Reply {
     pub(crate) instead: Vec<(u32, Stream)>,
     /// The key that it is about, where the message does not say.
     pub(crate) key: Option<Key>,
+    /// The scope and the task that it is about, where neither request nor message says.
+    pub(crate) of: Option<Box<(Scope, String)>>,
 }
 
 impl From<Response> for Reply {
@@ -39,6 +41,7 @@ impl From<Response> for Reply {
             streams: Vec::new(),
             instead: Vec::new(),
             key: None,
+            of: None,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Configuration files and arguments with mistakes in them.
 
 use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use bytes::Bytes;
 use harness::{Daemon, Setup, binary};
@@ -179,4 +179,16 @@ fn the_file_that_the_environment_names_is_read() {
     ] {
         assert!(said.contains(&line), "`{line}` is not in:\n{said}");
     }
+}
+
+#[test]
+fn who_reads_the_settings_no_further_is_no_error() {
+    let daemon = Setup::new().prepare();
+    let mut checking = daemon.command();
+    checking.arg("check-config").stderr(Stdio::piped());
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let ended = checking.stdout(writer).spawn().unwrap().wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(0));
+    assert_eq!(String::from_utf8_lossy(&ended.stderr), "");
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use harness::{CallBuilder, Daemon, Raw, Setup, call, eventually};
-use memod_protocol::{Frame, PutOutcome, Request, RequestHeader, Response};
+use memod_protocol::{Frame, LogQuery, PutOutcome, Request, RequestHeader, Response};
 use nix::sys::signal::Signal;
 
 /// Far less than the drain timeout in the tests that use it, far more than an end takes.
@@ -132,4 +132,26 @@ fn a_daemon_that_nobody_uses_ends_by_itself_and_not_before() {
     // Nobody at all is nobody too.
     daemon.start().unwrap();
     assert_eq!(daemon.wait().code(), Some(0));
+}
+
+/// Who waits for the log's next row, and who has died while it did, keeps nobody from ending.
+#[test]
+fn who_follows_the_log_does_not_keep_the_daemon_from_ending() {
+    let mut daemon = Daemon::new();
+    let follow = |raw: &mut Raw| {
+        let query = LogQuery { from: Some(1_000_000), wait_ms: 60_000, ..LogQuery::default() };
+        raw.send(Request::Log(Box::new(query)), Bytes::new());
+        assert!(raw.ping(), "so the query before it has been begun");
+    };
+    let [mut living, mut dead] = [daemon.connect(), daemon.connect()];
+    follow(&mut living);
+    follow(&mut dead);
+    drop(dead);
+    let began = Instant::now();
+    daemon.signal(Signal::SIGTERM);
+    let reply = living.read_reply().expect("it is answered");
+    assert!(matches!(reply.response, Response::Logged(page) if page.rows.is_empty()));
+    assert_eq!(daemon.wait().code(), Some(0));
+    assert!(began.elapsed() < PROMPTLY, "{:?}", began.elapsed());
+    assert!(!daemon.log().contains("still in flight"), "{}", daemon.log());
 }

@@ -25,15 +25,17 @@ for it. Who runs it holds a lease, which ends when the run is remembered, fails 
 one that has waited longest then runs the command. With --read-only the lease is not taken but \
 waited for; --overwrite runs at once and neither takes it nor waits. Who holds the lease and is \
 stopped (SIGSTOP) or stuck keeps the others waiting for as long as its process lives; --wait \
-bounds that.
+bounds that. If the daemon ends while they wait, they look for another for two seconds \
+and wait there; after that each runs the command.
 
 If memo is killed, with SIGKILL too, its command is killed with it; what the command has started \
 in turn is not reached and may live on. Other signals are passed on to the command.
 
 The line of --verbose begins with HIT, MISS, SKIPPED (--overwrite), LOOKUP_FAILURE (the daemon \
 was of no help, or what is remembered cannot be put back) or DISABLED (--disabled). If the \
-command ran, store= says whether the run is remembered: POPULATED, PUT_FAILURE, SKIPPED (it \
-failed, or there is no daemon to ask) or DISABLED (--read-only). With --serialize the line ends \
+command ran, store= says whether the run is remembered: POPULATED, EXISTS (another run of the \
+same was remembered first, and stays), PUT_FAILURE, SKIPPED (it failed, or there is no daemon to \
+ask) or DISABLED (--read-only). With --serialize the line ends \
 with the reservation: ACQUIRED (the command ran under the lease), EXISTS (another had the lease), \
 FAILURE (the daemon was of no help) or DISABLED (no lease was needed).
 

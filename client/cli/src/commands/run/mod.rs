@@ -22,6 +22,8 @@ use std::time::{Duration, Instant};
 
 use memod_client::{CacheStatus, Client, LookupOptions, Mode, ReservationStatus};
 
+use memod_protocol::PutOutcome;
+
 use super::why;
 use crate::args::{NEAREST, RunArgs, Screen, Settings};
 use crate::connect;
@@ -33,6 +35,9 @@ use recall::{Answer, Missed, Recalled, recall};
 use store::Writer;
 use subject::Subject;
 pub(crate) use tether::become_command;
+
+/// Another's run of the same call was remembered first (semantics 17).
+const EXISTS: &str = "EXISTS";
 
 /// A daemon that was of no help is asked again only after a run that took longer than this: what
 /// was long to compute is worth another wait.
@@ -130,24 +135,25 @@ fn settle(
     client: &Client,
     missed: Missed,
     screen: Screen,
-) -> CacheStatus {
+) -> &'static str {
     if !mode.writes() {
-        return CacheStatus::Disabled;
+        return CacheStatus::Disabled.name();
     }
     let is_hopeless = missed.is_told && ran.ended.took < PATIENCE;
     if ran.ended.code != exit::DONE || is_hopeless {
-        return CacheStatus::Skipped;
+        return CacheStatus::Skipped.name();
     }
     let Missed { lease, is_told, is_worthless, .. } = missed;
     let writer = lease.map_or(Writer::Client(client), Writer::Lease);
     let is_overwrite = mode == Mode::Overwrite || is_worthless;
     match store::store(subject, ran, writer, is_overwrite, args.max_age) {
-        Ok(()) => return CacheStatus::Populated,
+        Ok(PutOutcome::Populated) => return CacheStatus::Populated.name(),
+        Ok(PutOutcome::Exists(_)) => return EXISTS,
         Err(store::Unstored::Daemon(_)) if is_told => {}
         Err(store::Unstored::ReaderGone) if !screen.verbose => {}
         Err(error) => screen.warn(&format!("not remembered: {error}")),
     }
-    CacheStatus::PutFailure
+    CacheStatus::PutFailure.name()
 }
 
 #[cfg(test)]

@@ -151,10 +151,14 @@ fn unreplayed(error: &io::Error, screen: Screen) -> Missed {
 }
 
 fn unasked(error: &Error, has_waited: bool, screen: Screen) -> Missed {
-    let what = if has_waited { "wait any longer" } else { "look up" };
-    screen.warn(&format!("cannot {what}, so the command runs: {error}"));
     // One that is too busy to let us wait will still take what we have to store.
     let is_busy = matches!(error, Error::Daemon(wire) if wire.code == ErrorCode::Busy);
+    let what = match (has_waited, is_busy) {
+        (true, _) => "wait any longer",
+        (false, true) => "wait",
+        (false, false) => "look up",
+    };
+    screen.warn(&format!("cannot {what}, so the command runs: {error}"));
     Missed { is_told: !is_busy, ..Missed::because(CacheStatus::LookupFailure, error.name()) }
 }
 

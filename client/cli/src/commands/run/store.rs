@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use memod_client::{Client, Error, Lease, PutOptions, PutOutput, Source};
-use memod_protocol::{Literal, LiteralType, RunClaim};
+use memod_protocol::{Literal, LiteralType, PutOutcome, RunClaim};
 use tempfile::SpooledTempFile;
 
 use super::child::{Kept, Ran};
@@ -52,7 +52,7 @@ impl fmt::Display for Unstored {
     }
 }
 
-/// Stores the run.
+/// Stores the run, unless another's is there and stays.
 ///
 /// # Errors
 /// Why it is not stored.
@@ -62,7 +62,7 @@ pub(super) fn store(
     writer: Writer<'_>,
     overwrite: bool,
     max_age: Option<Duration>,
-) -> Result<(), Unstored> {
+) -> Result<PutOutcome, Unstored> {
     let mut outputs = vec![stream(STDOUT, ran.stdout)?, stream(STDERR, ran.stderr)?];
     for file in &subject.outputs {
         outputs.extend(content_and_mode(file)?);
@@ -77,7 +77,7 @@ pub(super) fn store(
         Writer::Client(client) => client.put(&subject.call, outputs, &options),
         Writer::Lease(lease) => lease.put(&subject.call, outputs, &options),
     };
-    stored.map(drop).map_err(Unstored::Daemon)
+    stored.map_err(Unstored::Daemon)
 }
 
 fn stream(name: &'static str, kept: Kept) -> Result<PutOutput, Unstored> {
