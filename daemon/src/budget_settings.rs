@@ -13,10 +13,12 @@ use crate::config::bytes as bytes_of;
 
 /// Where nothing is said, a store may take one part in so many of its file system.
 const FILE_SYSTEM_SHARE: u64 = 10;
-/// But no less than this.
+/// But no less than this, of a file system that has twice as much; of a smaller one, half.
 const STORE_BYTES_LEAST: u64 = 1 << 30;
-/// Where nothing is said, so much space stays free: one part in so many, at the most this much.
+/// Where nothing is said, so much space stays free: one part in so many, within these bounds, of a
+/// very small file system a quarter.
 const RESERVE_SHARE: u64 = 20;
+const RESERVE_BYTES_LEAST: u64 = 32 << 20;
 const RESERVE_BYTES_MOST: u64 = 256 << 20;
 
 /// How much may be stored, as it is written: 0 is no limit, and what is absent follows from the
@@ -47,8 +49,11 @@ impl BudgetSettings {
     /// What they come to for a store in this folder.
     pub(crate) fn resolve(&self, data: &Path) -> Budgets {
         let disk = FileSystem::under(data).map_or(0, |of| of.total_bytes);
-        let auto = || (disk / FILE_SYSTEM_SHARE).max(STORE_BYTES_LEAST);
-        let reserve = || (disk / RESERVE_SHARE).min(RESERVE_BYTES_MOST);
+        let auto = || (disk / FILE_SYSTEM_SHARE).max(STORE_BYTES_LEAST.min(disk / 2));
+        let reserve = || {
+            let share = (disk / RESERVE_SHARE).min(RESERVE_BYTES_MOST);
+            share.max(RESERVE_BYTES_LEAST.min(disk / 4))
+        };
         let limit = |bytes: u64| Some(bytes).filter(|bytes| *bytes > 0);
         let named = |bytes: u64| if bytes > 0 { bytes } else { u64::MAX };
         let scopes = self.scope_bytes.iter();

@@ -57,7 +57,7 @@ fn check_config(arguments: &args::Arguments) -> ExitCode {
                 None => "memod: the configuration is good; there is no file\n".to_owned(),
             };
             for (name, value, origin) in settings.table() {
-                told += &format!("{name} = {value}  ({origin})\n");
+                told.extend([name.as_str(), " = ", &value, "  (", &origin, ")\n"]);
             }
             print(&told, ExitCode::SUCCESS)
         }

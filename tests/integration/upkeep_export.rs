@@ -293,3 +293,13 @@ fn an_import_into_a_store_that_is_too_small_says_so() {
     let told = json_of(&roomy, 0, &["import", text(&file)]);
     assert_eq!((&told["imported"], &told["evicted"]), (&ENTRIES.into(), &0.into()));
 }
+
+#[test]
+fn what_goes_to_standard_output_is_told_on_the_other_as_json_too() {
+    let daemon = full();
+    let ran = memo(&daemon, &["--format", "json", "export", "-"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let told: serde_json::Value = serde_json::from_str(ran.errors()).expect("nothing but JSON");
+    assert_eq!((&told["entries"], &told["left_out"]), (&ENTRIES.into(), &0.into()));
+    assert!(ran.stdout.len() > BYTES, "the archive");
+}

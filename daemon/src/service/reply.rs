@@ -152,8 +152,8 @@ pub(crate) fn store_error(error: StoreError) -> WireError {
             "store less; who administers it can set a larger store_bytes_max or store_bytes_low",
         ),
         StoreError::UploadsFull { .. } => over_budget(&error).with_hint(
-            "wait until other uploads have ended, or use a client that announces its puts; who \
-             administers it can set a larger store_bytes_max",
+            "wait until other uploads have ended, or put from a file or from memory, whose length \
+             is known before; who administers it can set a larger store_bytes_max",
         ),
         StoreError::ScopeFull { .. } => over_budget(&error).with_hint(
             "who administers it can set a larger scope_bytes or scope_bytes_max, or remove entries \

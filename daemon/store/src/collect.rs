@@ -1,7 +1,7 @@
 //! Gives the space of what was removed back to the file system.
 //!
 //! Removed content stays in blob files together with content that is still there. When a third of a
-//! column's blob files is garbage, and no less than [`GARBAGE_BYTES_MIN`], what is good in
+//! column's blob files is garbage, and no less than [`Shared::garbage_bytes_min`], what is good in
 //! them is copied and the files are deleted, by a thread of its own: the oldest, which have lost
 //! most, and then the next, until no more than a sixth is garbage. Each byte that is given back so
 //! costs two bytes copied at the most. A pass is short, because what is put meanwhile cannot be
@@ -86,12 +86,13 @@ impl Balance {
         }
         self.balanced = Instant::now();
         let mut columns = Vec::new();
-        let share = if shared.disk.shortage().is_some() { SHORT_SHARE } else { GARBAGE_SHARE };
+        let share = if shared.shortage().is_some() { SHORT_SHARE } else { GARBAGE_SHARE };
+        let least = shared.garbage_bytes_min();
         for column in CONTENT {
             let (total, known) = shared.db.blob_bytes(column)?;
             // The database knows of garbage when a compaction has met the removals.
             let garbage = known.max(*self.freed_of(column)).min(total);
-            if garbage >= GARBAGE_BYTES_MIN && garbage > total / share {
+            if garbage >= least && garbage > total / share {
                 *self.freed_of(column) = 0;
                 columns.push(column);
             }
@@ -103,7 +104,12 @@ impl Balance {
             return Ok(());
         }
         let its = Arc::clone(shared);
+        let is_short = shared.shortage().is_some();
         let work = move || {
+            // Or each column would begin another log, while the one before it is still needed.
+            if is_short && let Err(error) = its.db.flush() {
+                tracing::warn!(%error, "what is in memory cannot be written");
+            }
             for column in columns {
                 if let Err(error) = clean(&its, column, LEFT) {
                     tracing::warn!(column = column.name(), %error, "garbage cannot be collected");

@@ -95,9 +95,9 @@ pub enum OpenError {
 pub(crate) fn ways_out(store: &Path) -> String {
     let store = store.display();
     format!(
-        "move the directory away (`mv {store}/rocksdb {store}/damaged-1`) and start anew, or \
-         start with `--on-damage set_aside` (in the configuration: on_damage = \"set_aside\"), \
-         which does that by itself"
+        "move the directory away (`mkdir {store}/damaged-1 && mv {store}/rocksdb \
+         {store}/damaged-1/`) and start anew, or start with `--on-damage set_aside` (in the \
+         configuration: on_damage = \"set_aside\"), which does that by itself"
     )
 }
 
@@ -209,10 +209,15 @@ pub enum StoreError {
         need: u64,
     },
     /// There is too little free space on the disk. Nothing was stored.
-    #[error("the disk has {free} free bytes left, and {reserve} are kept in reserve")]
+    #[error(
+        "the disk has {free} free bytes left: {unflushed} of them are wanted for what is stored \
+         already, and {reserve} are kept in reserve"
+    )]
     DiskLow {
         /// What is free.
         free: u64,
+        /// What of it goes to what stands in memory and in the log only.
+        unflushed: u64,
         /// What must stay free.
         reserve: u64,
     },

@@ -29,7 +29,7 @@ use crate::group::Group;
 use crate::heat::{Learned, SHARDS};
 use crate::limits::{
     EVICT_FOR_PUT_MAX, EVICT_OF_SAMPLE, EVICT_POOL, EVICT_SAMPLES_MAX, FOLD_INTERVAL,
-    GARBAGE_BYTES_MIN, REUSE_INTERVAL,
+    REUSE_INTERVAL,
 };
 use crate::policy::{ENTRY_BYTES, Reuse};
 use crate::rocks::{Database, Read, Reads, Tier};
@@ -234,7 +234,7 @@ impl Writer {
         {
             self.evictor.goal = Some(self.evictor.goal.unwrap_or(low).min(low));
         }
-        let Some((free, reserve)) = self.shared.disk.shortage() else {
+        let Some(short) = self.shared.shortage() else {
             self.evictor.shortage = None;
             return;
         };
@@ -246,8 +246,9 @@ impl Writer {
         *shortage = Some(Shortage { acted: Instant::now(), floor });
         let goal = (used - used / DISK_SHARE).max(floor);
         // Less would not be given back to the file system.
-        if used.saturating_sub(goal) >= GARBAGE_BYTES_MIN {
-            tracing::warn!(free, reserve, "too little room on the disk: evicting");
+        if used.saturating_sub(goal) >= self.shared.garbage_bytes_min() {
+            let (free, reserve, unflushed) = (short.free, short.reserve, short.unflushed);
+            tracing::warn!(free, reserve, unflushed, "too little room on the disk: evicting");
             self.evictor.goal = Some(self.evictor.goal.unwrap_or(goal).min(goal));
         }
     }

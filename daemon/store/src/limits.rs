@@ -67,8 +67,12 @@ pub(crate) const VERIFY_STEP_ROWS: usize = 512;
 pub(crate) const VERIFY_STEP_BYTES: u64 = 16 * 1024 * 1024;
 /// This is how often it is decided whether to collect garbage.
 pub(crate) const BALANCE_INTERVAL: Duration = Duration::from_secs(10);
-/// Less garbage than this in a column is not collected.
+/// Less garbage than this in a column is not collected in a large store ..
 pub(crate) const GARBAGE_BYTES_MIN: u64 = 64 * 1024 * 1024;
+/// .. nor less than this in a small one, or while the disk is short, ..
+pub(crate) const GARBAGE_BYTES_LEAST: u64 = 1024 * 1024;
+/// .. nor less than one part in so many of the store's budget in between.
+pub(crate) const GARBAGE_BUDGET_SHARE: u64 = 8;
 /// Graves for each entry from which on graves age faster, unless there are fewer than
 /// [`GRAVES_MIN`].
 pub(crate) const GRAVES_PER_ENTRY_MAX: u64 = 8;

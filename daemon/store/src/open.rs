@@ -214,6 +214,10 @@ fn check_folder(path: &Path, database: &Path) -> Result<bool, OpenError> {
         return Err(OpenError::NotOurs { path: path.to_owned(), example });
     }
     if database.exists() {
+        if !database.is_dir() {
+            let detail = format!("{} is no directory", database.display());
+            return Err(OpenError::Damaged { path: path.to_owned(), detail });
+        }
         // A log that is empty is what a crash leaves while the database is being made.
         let has_data = |name: &String| {
             let file = database.join(name);
@@ -299,7 +303,9 @@ fn blame(detail: &str) -> String {
         return detail.to_owned();
     }
     let cause = cause.trim();
-    if cause.contains(".sst") || cause.contains(".blob") || cause.contains(".log") {
+    if cause.contains("No such file or directory") {
+        format!("{cause} (or MANIFEST, the list of files, is damaged and names one that is gone)")
+    } else if cause.contains(".sst") || cause.contains(".blob") || cause.contains(".log") {
         cause.to_owned()
     } else if cause.contains("properties") {
         format!("{cause} in one of its .sst files")

@@ -13,6 +13,7 @@
 use std::collections::HashMap;
 
 use crate::budgets::Budgets;
+use crate::disk::Shortage;
 use crate::error::StoreError;
 use crate::limits::UPLOADS_SHARE;
 use crate::overlay::Owner;
@@ -38,7 +39,7 @@ pub(crate) enum Full {
     /// The share of the store up to which entries are evicted for uploads.
     Uploads { limit: u64, uploading: u64, need: u64 },
     /// The disk.
-    Disk { free: u64, reserve: u64 },
+    Disk(Shortage),
 }
 
 impl Full {
@@ -59,7 +60,9 @@ impl Full {
                 let share = limit / UPLOADS_SHARE;
                 StoreError::UploadsFull { limit, share, uploading, need }
             }
-            Self::Disk { free, reserve } => StoreError::DiskLow { free, reserve },
+            Self::Disk(Shortage { free, unflushed, reserve }) => {
+                StoreError::DiskLow { free, unflushed, reserve }
+            }
         }
     }
 }
@@ -141,8 +144,8 @@ impl<'a> Room<'a> {
         need: Need,
         owner: Option<&Owner>,
     ) -> Result<Option<Full>, StoreError> {
-        if let Some((free, reserve)) = self.shared.disk.shortage_with(self.admitted + need.store) {
-            return Ok(Some(Full::Disk { free, reserve }));
+        if let Some(short) = self.shared.shortage_with(self.admitted + need.store) {
+            return Ok(Some(Full::Disk(short)));
         }
         let budgets = self.shared.budgets();
         if let Some(full) = never_fits(&budgets, need.account, owner) {

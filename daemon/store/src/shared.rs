@@ -9,11 +9,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::budgets::Budgets;
 use crate::collect::Collector;
-use crate::disk::Disk;
+use crate::disk::{Disk, Shortage};
 use crate::halt::Halt;
 use crate::heat::Touches;
 use crate::hot::Hot;
 use crate::hot_entries::HotEntries;
+use crate::limits::{GARBAGE_BUDGET_SHARE, GARBAGE_BYTES_LEAST, GARBAGE_BYTES_MIN};
 use crate::lock::Lock;
 use crate::mutation::{Burial, Mutation};
 use crate::pins::Pins;
@@ -52,6 +53,26 @@ impl Shared {
     /// How much may be stored, as of now.
     pub(crate) fn budgets(&self) -> Arc<Budgets> {
         Arc::clone(&self.budgets.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What room the disk lacks, for what was refused the last time too.
+    pub(crate) fn shortage(&self) -> Option<Shortage> {
+        self.disk.shortage(|| self.db.unflushed_bytes().unwrap_or(0))
+    }
+
+    /// What it lacks if so many bytes more are written.
+    pub(crate) fn shortage_with(&self, bytes: u64) -> Option<Shortage> {
+        self.disk.shortage_with(bytes, || self.db.unflushed_bytes().unwrap_or(0))
+    }
+
+    /// Less garbage than this in a column is not collected: an eighth of what the store may hold,
+    /// within bounds, and hardly any while the disk is short.
+    pub(crate) fn garbage_bytes_min(&self) -> u64 {
+        let budget = self.budgets().store_bytes_max.unwrap_or(u64::MAX);
+        match self.shortage() {
+            Some(_) => GARBAGE_BYTES_LEAST,
+            None => (budget / GARBAGE_BUDGET_SHARE).clamp(GARBAGE_BYTES_LEAST, GARBAGE_BYTES_MIN),
+        }
     }
 
     pub(crate) fn counters(&self) -> Counters {

@@ -124,8 +124,8 @@ pub(crate) fn announce(
     if let Some(full) = never_fits(budgets, bytes, Some(&owner)) {
         return Err(full.into_error());
     }
-    if let Some((free, reserve)) = shared.disk.shortage_with(bytes) {
-        return Err(Full::Disk { free, reserve }.into_error());
+    if let Some(short) = shared.shortage_with(bytes) {
+        return Err(Full::Disk(short).into_error());
     }
     let most = budgets.entry_bytes_max().unwrap_or(u64::MAX);
     let mut held = shared.uploading.locked();

@@ -8,11 +8,13 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
-use harness::{Setup, eventually, run};
+use harness::{Setup, call, eventually, run};
+use memod_protocol::{PutOutcome, Request, Response};
 use nix::fcntl::posix_fallocate;
 
 use super::history::collect;
 use super::patient::{LARGE, Patient, SMALL};
+use crate::semantics_lookup::noise;
 
 const MIB: u64 = 1 << 20;
 
@@ -173,6 +175,34 @@ fn below_its_reserve_a_daemon_refuses_puts_and_says_how_much_is_free() {
     small.give_back();
     patient.recovers();
     patient.lasts();
+}
+
+/// Whose disk is small, and who configures nothing: the store makes room before it has filled the
+/// disk itself, with what it has in memory and its log too.
+#[test]
+fn a_daemon_that_nobody_configured_does_not_fill_a_small_disk() {
+    let Some(small) = Small::mount(96 * MIB) else { return };
+    let mut patient = small.patient("");
+    let mut raw = patient.daemon.connect();
+    for number in 0..30 {
+        let one = call(&format!("large {number}")).bare().output("o0", "bytes");
+        eventually("there is room for it", || {
+            let (put, payload) = one.put(&[("o0", &noise(number, 19 * LARGE))]);
+            match raw.ask(Request::Put(Box::new(put)), payload).response {
+                Response::Put(_) => true,
+                Response::Error(error) => {
+                    assert!(error.message.contains("are kept in reserve"), "{error}");
+                    false
+                }
+                other => panic!("{other:?}"),
+            }
+        });
+    }
+    assert!(raw.stats().evicted_entries > 0, "it was too much for this disk");
+    patient.daemon.kill();
+    patient.daemon.start().expect("there is room to start");
+    let small = call("small").put(&[("o0", b"x")]);
+    assert_eq!(patient.daemon.connect().put(small), PutOutcome::Populated);
 }
 
 #[test]

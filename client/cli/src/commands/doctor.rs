@@ -83,8 +83,11 @@ impl Check {
 /// # Errors
 /// If the answer cannot be written; what is wrong is the answer.
 pub(crate) fn run(args: &DoctorArgs, settings: &Settings) -> Outcome {
-    let asked = connect::asking(settings).status();
-    let checks = examine(args, settings, &asked);
+    let client = connect::asking(settings);
+    let asked = client.status();
+    let reserve = asked.as_ref().ok().and_then(|_| client.budgets().ok());
+    let reserve = reserve.map(|report| report.disk_reserve_bytes);
+    let checks = examine(args, settings, &asked, reserve);
     let failed = checks.iter().any(|check| check.verdict == Verdict::Failed);
     if settings.screen.is_json() {
         Screen::json(&json!({
@@ -97,28 +100,33 @@ pub(crate) fn run(args: &DoctorArgs, settings: &Settings) -> Outcome {
     Ok(if failed { exit::FAILED } else { exit::DONE })
 }
 
-fn examine(args: &DoctorArgs, settings: &Settings, asked: &Result<Status, Error>) -> Vec<Check> {
+fn examine(
+    args: &DoctorArgs,
+    settings: &Settings,
+    asked: &Result<Status, Error>,
+    reserve: Option<u64>,
+) -> Vec<Check> {
     let mut checks = daemon::checks(settings, asked);
     for address in address::candidates(settings.socket.clone()) {
         checks.extend(places::socket(&address.path));
     }
     let mut directories = Vec::new();
     if let Ok(status) = asked {
-        directories.push((status.data.clone().into(), Owner::User(status.uid)));
+        directories.push((status.data.clone().into(), Owner::User(status.uid), reserve));
         checks.push(system::daemon_descriptors(status));
     } else {
-        directories.push((address::own_data(), Owner::Ours));
+        directories.push((address::own_data(), Owner::Ours, None));
         let of_system = Path::new(SYSTEM_DATA);
-        directories.extend(of_system.exists().then(|| (of_system.to_owned(), Owner::Any)));
+        directories.extend(of_system.exists().then(|| (of_system.to_owned(), Owner::Any, None)));
         checks.push(system::own_descriptors());
     }
     if let Some(data) = &args.data
-        && directories.iter().all(|(directory, _)| directory != data)
+        && directories.iter().all(|(directory, ..)| directory != data)
     {
-        directories.push((data.clone(), Owner::Any));
+        directories.push((data.clone(), Owner::Named, None));
     }
-    for (directory, owner) in directories {
-        checks.extend(places::data(&directory, owner));
+    for (directory, owner, reserve) in directories {
+        checks.extend(places::data(&directory, owner, reserve));
     }
     checks.extend(system::own_daemon(settings.no_start));
     checks.extend(system::units());

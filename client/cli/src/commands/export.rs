@@ -17,7 +17,7 @@ use memod_client::archive::unfinished::{Before, Origin};
 use memod_client::archive::{ArchiveWriter, Totals};
 use memod_protocol::limits::LIST_ROWS_MAX;
 use memod_protocol::{Filter, Key, name};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use self::interrupt::Interrupt;
 use self::part::Part;
@@ -43,7 +43,10 @@ pub(crate) fn run(args: &ExportArgs, settings: &Settings) -> Outcome {
     let done = match Place::of(&args.file)? {
         Place::Stdout => {
             let done = work.write_through(io::stdout().lock(), Failure::from)?;
-            if !settings.screen.quiet {
+            // The archive has the standard output.
+            if settings.screen.is_json() {
+                tell(&done.as_json().to_string());
+            } else if !settings.screen.quiet {
                 tell(&done.said());
             }
             return Ok(exit::DONE);
@@ -52,13 +55,7 @@ pub(crate) fn run(args: &ExportArgs, settings: &Settings) -> Outcome {
         Place::File(file) => work.write_file(&file, &args.file)?,
     };
     if settings.screen.is_json() {
-        Screen::json(&json!({
-            "entries": done.totals.entries,
-            "outputs": done.totals.outputs,
-            "bytes": done.totals.bytes,
-            "left_out": done.left_out,
-            "resumed": done.resumed,
-        }))?;
+        Screen::json(&done.as_json())?;
     } else {
         let mut out = Screen::out();
         writeln!(out, "{}", done.said())?;
@@ -92,6 +89,16 @@ struct Done {
 }
 
 impl Done {
+    fn as_json(self) -> Value {
+        json!({
+            "entries": self.totals.entries,
+            "outputs": self.totals.outputs,
+            "bytes": self.totals.bytes,
+            "left_out": self.left_out,
+            "resumed": self.resumed,
+        })
+    }
+
     fn said(self) -> String {
         let Totals { entries, bytes, .. } = self.totals;
         let resumed = match self.resumed {
@@ -206,7 +213,8 @@ impl Work<'_> {
                     note(archive.totals().entries);
                 } else {
                     left_out += 1;
-                    let what = "has been removed meanwhile, or is damaged";
+                    let what = "has been removed meanwhile, or is damaged (if only what describes \
+                                it is, lookups still hit it)";
                     self.settings.screen.warn(&format!("entry {} {what}", row.key));
                 }
                 progress.set(archive.totals().entries);

@@ -58,7 +58,7 @@ pub(crate) fn run(args: &ImportArgs, settings: &Settings) -> Outcome {
 
 fn verdict(tally: Tally) -> Outcome {
     if tally.damaged > 0 {
-        let what = format!("{} of the archive are damaged", units::entries(tally.damaged));
+        let what = format!("damaged in the archive: {}", units::entries(tally.damaged));
         return Err(Failure::new(exit::FAILED, "damaged", what)
             .with_hint("the others are stored; export again to have them all"));
     }
@@ -198,7 +198,7 @@ fn tell(tally: Tally, screen: Screen) -> io::Result<()> {
     };
     let line = [
         format!("{} imported, {existing} were there already", units::entries(imported)),
-        some(damaged, "are damaged"),
+        some(damaged, "damaged"),
         some(evicted, "evicted meanwhile"),
     ];
     let mut out = Screen::out();

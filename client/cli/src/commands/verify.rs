@@ -30,8 +30,9 @@ pub(crate) fn run(args: VerifyArgs, settings: &Settings) -> Outcome {
 }
 
 /// What helps where repair does not.
-const FILES_HINT: &str = "nothing can mend them in place. The store works on; if it comes to \
-    refuse changes: `memo export`, restart the daemon with `--on-damage set_aside`, `memo import`";
+const FILES_HINT: &str = "nothing can mend them in place. The store works on until its files are \
+    merged, by itself some day or by `memo gc` at once: then it refuses changes. When it suits \
+    you: `memo export`, restart the daemon with `--on-damage set_aside`, `memo import`";
 
 fn verdict(report: &VerifyReport, repaired: bool) -> Outcome {
     if report.problems == 0 {

@@ -13,17 +13,30 @@ use rocksdb::{
     DBRecoveryMode, LogLevel, Options, SliceTransform, WriteOptions,
 };
 
+use crate::disk::FileSystem;
 use crate::record::Grave;
 use crate::schema::Column;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
+/// On a smaller file system than this nothing is preallocated.
+const SMALL_DISK_BYTES: u64 = 8 << 30;
 
 /// Options of the database in this folder as a whole.
 pub(super) fn database(folder: &Path, create: bool) -> Options {
     // Or a power cut that takes the end of a log and leaves the beginning of the next would go
     // unnoticed: what is in the next would be kept without what came before it.
-    let mut options = if has_log(folder) { verifying() } else { Options::default() };
+    let mut settings = Vec::new();
+    if has_log(folder) {
+        settings.push("track_and_verify_wals=true");
+    }
+    // What is preallocated is given back when a file is complete; until then a log takes 17 MB, and
+    // each file that a compaction writes as much as its inputs, on a disk that may not have that.
+    if FileSystem::under(folder).is_some_and(|of| of.total_bytes < SMALL_DISK_BYTES) {
+        settings.push("allow_fallocate=false");
+    }
+    let set = Options::default().get_options_from_string(settings.join(";"));
+    let mut options = set.expect("the linked RocksDB knows these options");
     options.create_if_missing(create);
     options.create_missing_column_families(create);
     // Without this, writes would go on behind a torn record of the log and be lost with it. The
@@ -55,14 +68,9 @@ pub(super) fn database(folder: &Path, create: bool) -> Options {
     options
 }
 
-/// Options by which a log says how the one before it ended, and that is verified.
-fn verifying() -> Options {
-    let set = Options::default().get_options_from_string("track_and_verify_wals=true");
-    set.expect("the linked RocksDB knows this option")
-}
-
-/// Whether there is a log. A power cut may leave none while a database is being made, which would
-/// be damage if logs were verified. Nothing has been acknowledged then.
+/// Whether there is a log, so that one may say how the one before it ended, and that be verified. A
+/// power cut may leave none while a database is being made, which would be damage if logs were
+/// verified. Nothing has been acknowledged then.
 fn has_log(folder: &Path) -> bool {
     let is_log = |file: DirEntry| file.path().extension().is_some_and(|name| name == "log");
     // A database that is not there yet will have one.

@@ -218,3 +218,30 @@ fn a_log_with_a_damaged_middle_is_told_of() {
     assert!(told.contains(".log") && told.contains(" bytes; Corruption"), "{told}");
     assert_hit(&damaged, 0, &[content(0, 10_000)]);
 }
+
+#[test]
+fn a_database_that_is_no_folder_is_set_aside_like_any_other() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("rocksdb"), "mine").unwrap();
+    let error = refusal(folder.path());
+    assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+    assert!(error.to_string().contains("rocksdb is no directory"), "{error}");
+    let store = Store::open(&setting_aside(folder.path())).unwrap();
+    assert_eq!(store.counters().entries, 0);
+    let [moved] = &aside(folder.path())[..] else { panic!("it is moved once") };
+    assert_eq!(fs::read(moved.join("rocksdb")).unwrap(), b"mine", "nothing is lost");
+}
+
+#[test]
+fn a_list_of_files_that_names_one_that_is_gone_is_blamed_too() {
+    let TestStore { store, folder } = open();
+    put(&store, 1, &[content(1, 10)]);
+    drop(store);
+    let is_sst = |path: &PathBuf| path.extension().is_some_and(|of| of == "sst");
+    let files = fs::read_dir(folder.path().join("rocksdb")).unwrap();
+    let gone = files.map(|file| file.unwrap().path()).find(is_sst).unwrap();
+    fs::remove_file(&gone).unwrap();
+    let said = refusal(folder.path()).to_string();
+    assert!(said.contains(gone.file_name().unwrap().to_str().unwrap()), "{said}");
+    assert!(said.contains("or MANIFEST, the list of files, is damaged"), "{said}");
+}

@@ -81,10 +81,12 @@ pub(super) enum Owner {
     User(u32),
     /// Whoever it is: nobody says.
     Any,
+    /// Whoever it is, though this user asks.
+    Named,
 }
 
-/// The checks of a data directory.
-pub(super) fn data(path: &Path, owner: Owner) -> Vec<Check> {
+/// The checks of a data directory; `reserve`: bytes that its daemon keeps free on the disk.
+pub(super) fn data(path: &Path, whose: Owner, reserve: Option<u64>) -> Vec<Check> {
     const NAME: &str = "data directory";
     let shown = path.display();
     let mut checks = Vec::new();
@@ -95,10 +97,11 @@ pub(super) fn data(path: &Path, owner: Owner) -> Vec<Check> {
         }
         Ok(metadata) => {
             let found = format!("{shown}, {}", owner_and_mode(&metadata));
-            let owner = match owner {
-                Owner::Ours => nix::unistd::geteuid().as_raw(),
+            let own = nix::unistd::geteuid().as_raw();
+            let owner = match whose {
+                Owner::Ours => own,
                 Owner::User(uid) => uid,
-                Owner::Any => metadata.uid(),
+                Owner::Any | Owner::Named => metadata.uid(),
             };
             checks.push(if metadata.uid() != owner {
                 Check::failed(
@@ -111,6 +114,9 @@ pub(super) fn data(path: &Path, owner: Owner) -> Vec<Check> {
                 Check::failed(NAME, found, advice)
             } else if let Some(exposed) = exposed(NAME, path) {
                 exposed
+            } else if owner != own && whose == Owner::Named {
+                let advice = format!("only a daemon of user {owner} opens it, none of user {own}");
+                Check::warning(NAME, found, advice)
             } else if metadata.mode() & 0o077 != 0 {
                 let advice = format!("others may see what is stored: chmod go= {shown}");
                 Check::warning(NAME, found, advice)
@@ -125,27 +131,38 @@ pub(super) fn data(path: &Path, owner: Owner) -> Vec<Check> {
         }
         Err(error) => checks.push(unseen(NAME, path, &error)),
     }
-    checks.push(disk(path));
+    checks.push(disk(path, reserve));
     checks
 }
 
-fn disk(path: &Path) -> Check {
+fn disk(path: &Path, reserve: Option<u64>) -> Check {
     const NAME: &str = "disk";
     let there = path.ancestors().find(|above| above.exists()).unwrap_or(Path::new("/"));
     match statvfs(there) {
         Ok(of) => {
             let unit = of.fragment_size();
             let free = of.blocks_available().saturating_mul(unit);
-            space(free, of.blocks().saturating_mul(unit))
+            space(free, of.blocks().saturating_mul(unit), reserve)
         }
         Err(error) => unseen(NAME, there, &error.into()),
     }
 }
 
-fn space(free: u64, total: u64) -> Check {
+fn space(free: u64, total: u64, reserve: Option<u64>) -> Check {
     const NAME: &str = "disk";
     let found = format!("{} of {} are free", units::bytes(free), units::bytes(total));
     let advice = "make room, or name a data directory on another disk";
+    if let Some(reserve) = reserve {
+        let found = format!("{found}, {} are kept in reserve", units::bytes(reserve));
+        let advice = "make room, or set a smaller disk_reserve_bytes";
+        return if free < reserve {
+            Check::failed(NAME, format!("{found}, so nothing is stored"), advice)
+        } else if free / 2 < reserve {
+            Check::warning(NAME, found, advice)
+        } else {
+            Check::good(NAME, found)
+        };
+    }
     if free < FREE_BYTES_NONE {
         Check::failed(NAME, found, advice)
     } else if free < FREE_BYTES_LOW.min(total / 20) {
@@ -203,7 +220,7 @@ mod tests {
     fn a_directory_that_everybody_can_replace_fails() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("below");
-        let verdict = || data(&path, Owner::Ours)[0].verdict;
+        let verdict = || data(&path, Owner::Ours, None)[0].verdict;
         for mode in [0o700, 0o777, 0o1777] {
             set_mode(folder.path(), mode);
             let expected = if mode == 0o777 { Verdict::Failed } else { Verdict::Good };
@@ -235,23 +252,35 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let uid = nix::unistd::geteuid().as_raw();
         set_mode(folder.path(), 0o700);
-        assert_eq!(data(folder.path(), Owner::User(uid))[0].verdict, Verdict::Good);
+        assert_eq!(data(folder.path(), Owner::User(uid), None)[0].verdict, Verdict::Good);
         set_mode(folder.path(), 0o755);
-        assert_eq!(data(folder.path(), Owner::User(uid))[0].verdict, Verdict::Warning);
-        assert_eq!(data(folder.path(), Owner::User(uid + 1))[0].verdict, Verdict::Failed);
-        assert_eq!(data(folder.path(), Owner::Any)[0].verdict, Verdict::Warning);
-        assert_eq!(data(&folder.path().join("new/one"), Owner::Ours)[0].verdict, Verdict::Good);
+        assert_eq!(data(folder.path(), Owner::User(uid), None)[0].verdict, Verdict::Warning);
+        assert_eq!(data(folder.path(), Owner::User(uid + 1), None)[0].verdict, Verdict::Failed);
+        assert_eq!(data(folder.path(), Owner::Any, None)[0].verdict, Verdict::Warning);
+        assert_eq!(
+            data(&folder.path().join("new/one"), Owner::Ours, None)[0].verdict,
+            Verdict::Good
+        );
         set_mode(folder.path(), 0o777);
-        assert_eq!(data(folder.path(), Owner::User(uid))[0].verdict, Verdict::Failed);
+        assert_eq!(data(folder.path(), Owner::User(uid), None)[0].verdict, Verdict::Failed);
     }
 
     #[test]
     fn a_full_disk_is_told_before_it_is_full() {
         const GIB: u64 = 1 << 30;
-        assert_eq!(space(500 * GIB, 1000 * GIB).verdict, Verdict::Good);
-        assert_eq!(space(2 * GIB, 1000 * GIB).verdict, Verdict::Good);
-        assert_eq!(space(GIB - 1, 1000 * GIB).verdict, Verdict::Warning);
-        assert_eq!(space(GIB / 4, 4 * GIB).verdict, Verdict::Good, "a small disk");
-        assert_eq!(space(1 << 20, 1000 * GIB).verdict, Verdict::Failed);
+        assert_eq!(space(500 * GIB, 1000 * GIB, None).verdict, Verdict::Good);
+        assert_eq!(space(2 * GIB, 1000 * GIB, None).verdict, Verdict::Good);
+        assert_eq!(space(GIB - 1, 1000 * GIB, None).verdict, Verdict::Warning);
+        assert_eq!(space(GIB / 4, 4 * GIB, None).verdict, Verdict::Good, "a small disk");
+        assert_eq!(space(1 << 20, 1000 * GIB, None).verdict, Verdict::Failed);
+    }
+
+    #[test]
+    fn a_daemons_reserve_says_whether_its_disk_is_full() {
+        let verdict = |free, reserve| space(free, 100 << 20, Some(reserve)).verdict;
+        assert_eq!(verdict(40 << 20, 5 << 20), Verdict::Good);
+        assert_eq!(verdict(9 << 20, 5 << 20), Verdict::Warning);
+        assert_eq!(verdict(4 << 20, 5 << 20), Verdict::Failed);
+        assert_eq!(verdict(0, 0), Verdict::Good, "which keeps nothing free");
     }
 }
