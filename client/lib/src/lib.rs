@@ -42,6 +42,7 @@ mod content;
 mod error;
 mod exchange;
 mod input_file;
+mod known;
 mod lease;
 mod memo;
 mod memoize;
@@ -88,8 +89,8 @@ pub use bytes::Bytes;
 pub use memod_protocol::{
     BudgetOf, BudgetReport, BudgetRow, Call, CallIdentity, CollectReport, Difference,
     DifferenceKind, Digest, EntryDetail, EntryRow, ErrorCode, Explanation, Filter, Holder,
-    Interface, InterfaceText, InvalidArgument, Key, Literal, LiteralType, LogPage, LogQuery,
-    LogRow, Miss, MissReason, NamedOwner, Nearest, Outcome, Pending, Problem, Provenance,
+    Interface, InterfaceText, InvalidArgument, Key, KnownCall, Literal, LiteralType, LogPage,
+    LogQuery, LogRow, Miss, MissReason, NamedOwner, Nearest, Outcome, Pending, Problem, Provenance,
     PutOutcome, Reservation, RunClaim, Savings, Scope, ScopeStats, Selector, Stats, Status,
-    TaskStats, UserStats, Verb, VerifyReport, WireError,
+    TaskIdentity, TaskStats, UserStats, Verb, VerifyReport, WireError,
 };
