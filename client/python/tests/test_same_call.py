@@ -102,7 +102,9 @@ OUTPUTS = {"describe": {"o0": "string", "o1": "integer"}, "measure": {"o0": "str
 
 def by_memo(daemon: Daemon, file: Path) -> Told:
     """By hand: looked up, and stored if it is not there."""
-    made = {"describe": ["memo", COUNTED], "measure": [f"{len(CONTENT)} bytes, says memo"]}
+    made: dict[str, list[Any]] = {
+        "describe": ["memo", COUNTED], "measure": [f"{len(CONTENT)} bytes, says memo"],
+    }
     told: Told = {}
     for name, outputs in OUTPUTS.items():
         given = ["--task", f"test_same_call.{name}", "--cache-version", "1.0.0", *INPUTS[name]]
