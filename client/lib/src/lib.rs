@@ -26,6 +26,11 @@
 // So that the macros find the library by its name in the library's own tests, too.
 extern crate self as memod_client;
 
+/// The examples of the manual, compiled and run with the documentation tests.
+#[cfg(all(doctest, feature = "macros"))]
+#[doc = include_str!("../README.md")]
+mod manual {}
+
 pub mod address;
 #[cfg(feature = "tokio")]
 pub mod aio;
