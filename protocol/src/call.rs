@@ -127,6 +127,18 @@ impl Call {
         name::check("task", &self.task)?;
         let cache_version = name::cache_version(&self.cache_version)?;
         self.interface.check()?;
+        let inputs = self.input_digests()?;
+        Ok(CallIdentity {
+            scope: self.scope.clone(),
+            task: self.task.clone(),
+            cache_version,
+            signature: self.interface.signature(&self.task),
+            inputs: inputs.into_iter().map(|(given, digest)| (given.to_owned(), digest)).collect(),
+        })
+    }
+
+    /// The digests of the inputs that count, in ascending order of their names.
+    pub(crate) fn input_digests(&self) -> Result<Vec<(&str, Digest)>, InvalidArgument> {
         check_count("input", self.inputs.len(), INPUTS_MAX)?;
         let mut inputs = Vec::with_capacity(self.inputs.len());
         for (given, value) in &self.inputs {
@@ -140,16 +152,10 @@ impl Call {
                 return Err(InvalidArgument::new(label(), format!("is not of type {declared}")));
             }
             if !self.ignored.contains(given) {
-                inputs.push((given.clone(), value.input_digest()));
+                inputs.push((given.as_str(), value.input_digest()));
             }
         }
-        Ok(CallIdentity {
-            scope: self.scope.clone(),
-            task: self.task.clone(),
-            cache_version,
-            signature: self.interface.signature(&self.task),
-            inputs,
-        })
+        Ok(inputs)
     }
 
     /// The call's key.

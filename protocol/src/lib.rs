@@ -32,6 +32,7 @@ pub mod name;
 mod request;
 mod response;
 mod savings;
+mod task_identity;
 mod type_text;
 mod upkeep;
 pub mod wire;
@@ -58,6 +59,7 @@ pub use response::{
     Response, ResponseHeader, Stats, Status, TaskStats,
 };
 pub use savings::{Savings, ScopeStats, UserStats};
+pub use task_identity::{KnownCall, TaskIdentity};
 pub use upkeep::{
     Announcement, BudgetOf, BudgetReport, BudgetRow, CollectReport, Import, Problem, VerifyReport,
 };

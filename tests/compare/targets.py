@@ -9,6 +9,7 @@ from rounds import ratio
 
 Rows = dict[tuple[str, str], dict[str, Any]]
 HOT, LARGE = "hit 256 B", "hit 64 MiB"
+PYTHON = "Python, hit 256 B"
 PUTS = "puts 4 KiB, 8 clients, "
 COMPILATION = "gcc -c of a small file, hit"
 
@@ -35,15 +36,14 @@ def by_socket(has_board: bool) -> str:
 def targets(has_board: bool) -> list[Target]:
     """All of them."""
     hot, socket = (HOT, "memod"), (HOT, by_socket(has_board))
-    python = "Python, hit 256 B"
     return [
         Target("hot hit of 256 B, us", hot, None, "<=", 1.5, needs_board=True),
         Target("times faster than redis GET", hot, (HOT, "redis"), ">=", 50, True, True),
         Target("times faster than SQLite", hot, (HOT, "SQLite"), ">=", 8, True, True),
         Target(
             "times faster than diskcache",
-            (python, "memod, from Rust"),
-            (python, "diskcache"),
+            (PYTHON, "memod, from Rust"),
+            (PYTHON, "diskcache"),
             ">=",
             8,
             True,
@@ -88,6 +88,24 @@ def targets(has_board: bool) -> list[Target]:
             (COMPILATION, "ccache"),
             "<=",
             1.5,
+        ),
+        *in_python(),
+    ]
+
+
+def in_python() -> list[Target]:
+    """What a hit may cost in Python, decorator included."""
+    task, flytekit = (PYTHON, "memod, @task"), (PYTHON, "flytekit")
+    return [
+        Target("hit of @task, us", task, None, "<=", 10, needs_board=True),
+        Target("times faster than joblib", task, (PYTHON, "joblib"), ">=", 30, True, True),
+        Target("times faster than flytekit's own cache", task, flytekit, ">=", 50, True, True),
+        Target(
+            "times the time of flytekit's own cache",
+            (PYTHON, "flytekit with memod"),
+            flytekit,
+            "<=",
+            1,
         ),
     ]
 

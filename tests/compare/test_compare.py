@@ -122,6 +122,29 @@ class Reports(unittest.TestCase):
         without = {target["target"]: target for target in targets.judge(rows, False)}
         self.assertIn("board", without["times faster than redis GET"]["note"])
 
+    def test_python_has_targets_of_its_own(self) -> None:
+        def row(rival: str, *figures: float) -> dict[str, Any]:
+            rounds_ = list(figures)
+            return {"work": targets.PYTHON, "rival": rival, "rounds": rounds_, "median": figures[0]}
+
+        rows = [
+            row("memod, @task", 2.0, 4.0, 2.0),
+            row("joblib", 70.0, 100.0, 90.0),
+            row("flytekit", 90.0, 400.0, 100.0),
+            row("flytekit with memod", 45.0, 200.0, 80.0),
+        ]
+        judged = {target["target"]: target for target in targets.judge(rows, True)}
+        for name, figure, met in (
+            ("hit of @task, us", 2.0, "met"),
+            ("times faster than joblib", 35.0, "met"),
+            ("times faster than flytekit's own cache", 50.0, "met"),
+            ("times the time of flytekit's own cache", 0.5, "met"),
+        ):
+            self.assertEqual((judged[name]["figure"], judged[name]["met"]), (figure, met), name)
+        slower = targets.judge([row("memod, @task", 11.0), row("joblib", 319.0)], True)
+        missed = {target["target"] for target in slower if target["met"] == "MISSED"}
+        self.assertEqual(missed, {"hit of @task, us", "times faster than joblib"})
+
     def test_the_table_has_every_figure_with_its_spread(self) -> None:
         text = table.markdown(report())
         self.assertIn("| memod | 1.20 (1.00 to 1.40) | 1.30 (1.10 to 1.50) |", text)

@@ -4,6 +4,7 @@ mod changes;
 mod counting;
 mod daemons;
 mod given;
+mod glance;
 
 use harness::{CallBuilder, Daemon, call};
 use memod_client::{Client, Hit, Lookup, LookupOptions, MissReason};

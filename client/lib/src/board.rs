@@ -30,7 +30,7 @@ use crate::builder::Settings;
 use crate::connect::{Patience, sink_error};
 use crate::error::Error;
 use crate::exchange::board::posted;
-use crate::exchange::hit::{HitSummary, Step, Transfer, Wanted};
+use crate::exchange::hit::{Expected, HitSummary, Step, Transfer, Wanted};
 use crate::options::{LookupOptions, OutputSink, milliseconds};
 use mapping::{ForkMark, Mapping};
 use tally::Tally;
@@ -161,7 +161,20 @@ impl Boards {
 
     /// Looks on the board of the call's scope, if there is one.
     pub(crate) fn look(&self, wanted: Wanted<'_>, options: &LookupOptions) -> Option<OnBoard> {
-        let scope = wanted.scope().filter(|_| self.is_on)?;
+        self.look_for(wanted.scope()?, || wanted.expect(), options.max_age)
+    }
+
+    /// The same for a call of which more is known. What is expected is asked for only if the scope
+    /// has a board.
+    pub(crate) fn look_for<'a>(
+        &self,
+        scope: &Scope,
+        expect: impl FnOnce() -> Expected<'a>,
+        max_age: Option<Duration>,
+    ) -> Option<OnBoard> {
+        if !self.is_on {
+            return None;
+        }
         let begun = Instant::now();
         let view = {
             let state = self.state.try_read().ok()?;
@@ -171,7 +184,7 @@ impl Boards {
             }
             Arc::clone(view)
         };
-        let expected = wanted.expect();
+        let expected = expect();
         let key = expected.key();
         let board = Board::of(view.mapping.words(), view.layout);
         let mut buffer = Vec::new();
@@ -183,7 +196,7 @@ impl Boards {
         };
         let now_ms = now_ms();
         let age_ms = now_ms.saturating_sub(notice.created_at_ms);
-        let most = milliseconds(options.max_age).unwrap_or_else(|| board.max_age_ms());
+        let most = milliseconds(max_age).unwrap_or_else(|| board.max_age_ms());
         if most > 0 && age_ms > most {
             return None;
         }
@@ -332,7 +345,8 @@ impl View {
         tally.add(key, at_ms, now.duration_since(begun), now);
         let is_due = tally.is_due(now);
         drop(tally);
-        if is_due {
+        // Whoever speaks with the daemon just now may have to wait for it; a later hit reports.
+        if is_due && !self.tether.is_in_use() {
             self.report_if(|tally| tally.is_due(now));
         }
     }

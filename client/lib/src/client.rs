@@ -316,6 +316,10 @@ impl Client {
         self.shared.boards.look(wanted, &LookupOptions { max_age })
     }
 
+    pub(crate) fn boards(&self) -> &Boards {
+        &self.shared.boards
+    }
+
     /// Notes a hit on a connection: after a few, the board of their scope is asked for.
     pub(crate) fn note_hit(&self, scope: &Scope, connection: &Connection) {
         if self.shared.boards.noted(scope) {

@@ -26,6 +26,11 @@
 // So that the macros find the library by its name in the library's own tests, too.
 extern crate self as memod_client;
 
+/// The examples of the manual, compiled and run with the documentation tests.
+#[cfg(all(doctest, feature = "macros"))]
+#[doc = include_str!("../README.md")]
+mod manual {}
+
 pub mod address;
 #[cfg(feature = "tokio")]
 pub mod aio;
@@ -42,6 +47,7 @@ mod content;
 mod error;
 mod exchange;
 mod input_file;
+mod known;
 mod lease;
 mod memo;
 mod memoize;
@@ -88,8 +94,8 @@ pub use bytes::Bytes;
 pub use memod_protocol::{
     BudgetOf, BudgetReport, BudgetRow, Call, CallIdentity, CollectReport, Difference,
     DifferenceKind, Digest, EntryDetail, EntryRow, ErrorCode, Explanation, Filter, Holder,
-    Interface, InterfaceText, InvalidArgument, Key, Literal, LiteralType, LogPage, LogQuery,
-    LogRow, Miss, MissReason, NamedOwner, Nearest, Outcome, Pending, Problem, Provenance,
+    Interface, InterfaceText, InvalidArgument, Key, KnownCall, Literal, LiteralType, LogPage,
+    LogQuery, LogRow, Miss, MissReason, NamedOwner, Nearest, Outcome, Pending, Problem, Provenance,
     PutOutcome, Reservation, RunClaim, Savings, Scope, ScopeStats, Selector, Stats, Status,
-    TaskStats, UserStats, Verb, VerifyReport, WireError,
+    TaskIdentity, TaskStats, UserStats, Verb, VerifyReport, WireError,
 };

@@ -8,7 +8,8 @@
 use std::time::Duration;
 
 use memod_protocol::{
-    Call, CallIdentity, Key, Miss, MissReason, Pending, Provenance, PutOutcome, RunClaim,
+    Call, CallIdentity, InvalidArgument, Key, Miss, MissReason, Pending, Provenance, PutOutcome,
+    RunClaim,
 };
 
 use crate::content::{Hit, HitOutput};
@@ -154,9 +155,23 @@ impl<L> Recall<L> {
         options: &MemoizeOptions,
         mode: Mode,
     ) -> (Self, Option<Asking>) {
-        let (identity, lookup_error) = match call.identity() {
-            Ok(identity) => (Some(identity), None),
-            Err(error) => (None, Some(Error::Invalid(error))),
+        let identity = call.identity();
+        let identity = identity.map(|identity| {
+            let key = identity.key();
+            (identity, key)
+        });
+        Self::begin_with(identity, options, mode)
+    }
+
+    /// The same for a call whose identity and key are known, or what is wrong with it.
+    pub(crate) fn begin_with(
+        identity: Result<(CallIdentity, Key), InvalidArgument>,
+        options: &MemoizeOptions,
+        mode: Mode,
+    ) -> (Self, Option<Asking>) {
+        let (identity, key, lookup_error) = match identity {
+            Ok((identity, key)) => (Some(identity), Some(key), None),
+            Err(error) => (None, None, Some(Error::Invalid(error))),
         };
         let status = match mode {
             Mode::Disabled => CacheStatus::Disabled,
@@ -174,7 +189,7 @@ impl<L> Recall<L> {
             status,
             store: if mode.writes() { CacheStatus::PutFailure } else { CacheStatus::Disabled },
             reservation,
-            key: identity.as_ref().map(CallIdentity::key),
+            key,
             compute_time: None,
             lookup_time: Duration::ZERO,
             age: None,

@@ -77,8 +77,18 @@ impl Client {
     #[must_use]
     pub fn recall(&self, call: &Call, options: &MemoizeOptions) -> Recall {
         let mode = options.mode.unwrap_or(self.mode());
-        let (mut recall, asking) = Recall::begin(call, options, mode);
-        let begun = Instant::now();
+        let (recall, asking) = Recall::begin(call, options, mode);
+        self.recall_begun(call, recall, asking, Instant::now())
+    }
+
+    /// Asks what is to be asked.
+    pub(crate) fn recall_begun(
+        &self,
+        call: &Call,
+        mut recall: Recall,
+        asking: Option<Asking>,
+        begun: Instant,
+    ) -> Recall {
         match (asking, recall.identity()) {
             (Some(Asking::Lookup(options)), Some(identity)) => {
                 let outcome = self.lookup_identified(call, identity, &options);

@@ -111,7 +111,10 @@ impl Parameters {
                 let literal = node.encode(value, to).map_err(|unfit| {
                     unfit.into_exception(value.py(), &format!("input `{}`", parameter.name))
                 })?;
-                inputs.insert(parameter.name.clone(), literal);
+                match inputs.get_mut(&parameter.name) {
+                    Some(place) => *place = literal,
+                    None => drop(inputs.insert(parameter.name.clone(), literal)),
+                }
             }
         }
         Ok(())

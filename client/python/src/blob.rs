@@ -6,7 +6,7 @@
 use std::ffi::{c_int, c_void};
 
 use bytes::Bytes;
-use memod_client::{Digest, HitOutput, Literal, LiteralType};
+use memod_client::{Content, Digest, HitOutput, Literal, LiteralType};
 use pyo3::exceptions::PyBufferError;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -51,7 +51,10 @@ impl Blob {
 
 /// An output's bytes in memory.
 pub(crate) fn in_memory(py: Python<'_>, output: &HitOutput) -> PyResult<Bytes> {
-    let read = py.detach(|| output.content.to_bytes());
+    let read = match &output.content {
+        Content::Memory(bytes) => return Ok(bytes.clone()),
+        Content::File(_) => py.detach(|| output.content.to_bytes()),
+    };
     read.map_err(|source| {
         let what = format!("output `{}` cannot be read back", output.name);
         errors::from_client(py, &memod_client::Error::Local { what, source })

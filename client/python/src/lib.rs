@@ -10,6 +10,7 @@
 mod bind;
 mod blob;
 mod call;
+mod caller;
 mod client;
 mod converter;
 mod decode;
@@ -32,6 +33,8 @@ mod _memod {
     use crate::blob::Blob;
     #[pymodule_export]
     use crate::call::{Call, Hashed};
+    #[pymodule_export]
+    use crate::caller::{Caller, use_by_default};
     #[pymodule_export]
     use crate::client::Client;
     #[pymodule_export]

@@ -5,12 +5,12 @@
 //! for the function has to run all the same.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use memod_client::{
-    HitOutput, Interface, LiteralType, MemoizeOptions, Mode, PutOutput, RunClaim, Scope, Source,
-    Wait,
+    HitOutput, Interface, KnownCall, Literal, LiteralType, MemoizeOptions, Mode, PutOutput,
+    RunClaim, Scope, Source, TaskIdentity, Wait,
 };
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
@@ -26,6 +26,10 @@ use crate::recall::{Asked, Recall};
 
 /// Calls that are kept for the next ones, so that their names are not copied each time.
 const SPARE_CALLS_MAX: usize = 16;
+/// Bytes that are hashed sooner than the interpreter's lock is given up and taken again.
+const SMALL_BYTES_MAX: usize = 4096;
+/// The same of members.
+const SMALL_ITEMS_MAX: usize = 16;
 
 /// A declared task.
 #[pyclass(frozen, module = "memod._memod")]
@@ -43,6 +47,8 @@ pub(crate) struct Plan {
     /// Whether a value may be given as its user's own hash, at any depth.
     by_hand: bool,
     spare: Mutex<Vec<memod_client::Call>>,
+    /// What the calls share in the scope in which there was one last.
+    identity: Mutex<Option<Arc<TaskIdentity>>>,
 }
 
 /// What a function returns.
@@ -105,7 +111,7 @@ impl Plan {
             wait: Wait::No,
         };
         options.run.check().map_err(|error| errors::from_argument(py, &error))?;
-        let spare = Mutex::default();
+        let (spare, identity) = (Mutex::default(), Mutex::default());
         Ok(Self {
             parameters,
             outputs,
@@ -116,6 +122,7 @@ impl Plan {
             own_only,
             by_hand,
             spare,
+            identity,
         })
     }
 
@@ -141,33 +148,8 @@ impl Plan {
         mode: Option<&str>,
         report: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let (py, plan) = (slf.py(), slf.get());
-        let mut options = plan.options.clone();
-        if let Some(mode) = mode {
-            options.mode = Some(mode_named(py, mode)?);
-        }
-        let mode = *options.mode.get_or_insert(client.get().inner.mode());
-        if mode == Mode::Disabled {
-            return Recall::aside(py, "DISABLED", None);
-        }
-        let Some(values) = plan.parameters.bind(args, kwargs)? else {
-            return Recall::aside(py, "LOOKUP_FAILURE", None);
-        };
-        let mut to = plan.encoding();
-        let mut call = plan.call_of(client.get());
-        if let Err(error) = plan.parameters.encode(&values, &mut call.inputs, &mut to) {
-            return Recall::aside(py, "LOOKUP_FAILURE", Some(only_exceptions(py, error)?));
-        }
-        let asked = Asked {
-            plan: slf.clone().unbind(),
-            client: client.clone().unbind(),
-            arguments: plan.parameters.as_declared(py, &values)?,
-            call,
-            options,
-            stamps: to.stamps,
-            report,
-        };
-        Recall::ask(py, asked)
+        let mode = mode.map(|mode| mode_named(slf.py(), mode)).transpose()?;
+        Self::look_up(slf, client, args, kwargs, mode, report)
     }
 
     /// The call with these arguments.
@@ -188,6 +170,79 @@ impl Plan {
 }
 
 impl Plan {
+    /// As `recall`.
+    pub(crate) fn look_up<'py>(
+        slf: &Bound<'py, Self>,
+        client: &Bound<'py, Client>,
+        args: &Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+        mode: Option<Mode>,
+        report: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let (py, plan, asks) = (slf.py(), slf.get(), client.get());
+        let mode = mode.or(plan.options.mode).unwrap_or_else(|| asks.inner.mode());
+        if mode == Mode::Disabled {
+            return Recall::aside(py, "DISABLED", None);
+        }
+        let Some(values) = plan.parameters.bind(args, kwargs)? else {
+            return Recall::aside(py, "LOOKUP_FAILURE", None);
+        };
+        let mut to = plan.encoding();
+        let mut call = plan.call_of(asks);
+        if let Err(error) = plan.parameters.encode(&values, &mut call.inputs, &mut to) {
+            return Recall::aside(py, "LOOKUP_FAILURE", Some(only_exceptions(py, error)?));
+        }
+        let identity = plan.identity_of(&call);
+        let known = identity.as_deref().and_then(|identity| know(py, identity, &call));
+        if let Some(known) = known.as_ref().filter(|_| mode.reads() && !report)
+            && let Some(value) = plan.glance(py, asks, known)?
+        {
+            plan.keep(call);
+            return Ok(value);
+        }
+        let options = MemoizeOptions { mode: Some(mode), ..plan.options.clone() };
+        let recall = py.detach(|| match &known {
+            Some(known) => asks.inner.recall_known(known, &options),
+            // What is wrong with the call is told.
+            None => asks.inner.recall(&call, &options),
+        });
+        let asked = Asked {
+            plan: slf.clone().unbind(),
+            client: client.clone().unbind(),
+            arguments: plan.parameters.as_declared(py, &values)?,
+            call,
+            options,
+            stamps: to.stamps,
+            report,
+        };
+        Recall::told(py, asked, recall)
+    }
+
+    /// What the function returned, if that can be had without asking the daemon. An entry that
+    /// cannot be read is asked for, so that it is told and replaced.
+    fn glance<'py>(
+        &self,
+        py: Python<'py>,
+        client: &Client,
+        known: &KnownCall<'_>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let Some(hit) = client.inner.glance(known, self.options.max_age) else { return Ok(None) };
+        let writer = Some(hit.provenance.writer_uid);
+        match self.decode(py, &hit.outputs, writer, client.own_uid) {
+            Ok(value) => Ok(Some(value)),
+            Err(error) => only_exceptions(py, error).map(|_| None),
+        }
+    }
+
+    /// What the calls of this task in the scope of this one share; nothing if that is wrong.
+    fn identity_of(&self, call: &memod_client::Call) -> Option<Arc<TaskIdentity>> {
+        let mut identity = self.identity.lock().unwrap_or_else(PoisonError::into_inner);
+        if identity.as_ref().is_none_or(|identity| *identity.scope() != call.scope) {
+            *identity = TaskIdentity::of(call).ok().map(Arc::new);
+        }
+        identity.clone()
+    }
+
     fn encoding(&self) -> Encoding {
         Encoding { by_hand: self.by_hand, ..Encoding::default() }
     }
@@ -208,7 +263,8 @@ impl Plan {
 
     /// Keeps a call for the next one.
     pub(crate) fn keep(&self, mut call: memod_client::Call) {
-        call.inputs.clear();
+        // Values may be large; names are those of the next call, too.
+        call.inputs.values_mut().for_each(|value| *value = Literal::None);
         let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
         if spare.len() < SPARE_CALLS_MAX {
             spare.push(call);
@@ -233,6 +289,31 @@ impl Plan {
     /// The outputs for what the function returned.
     pub(crate) fn encode(&self, value: &Bound<'_, PyAny>) -> PyResult<Vec<PutOutput>> {
         self.outputs.encode(value)
+    }
+}
+
+/// Makes a call known; nothing if something is wrong with it. What takes a while to hash is hashed
+/// without the interpreter's lock.
+fn know<'a>(
+    py: Python<'_>,
+    identity: &'a TaskIdentity,
+    call: &'a memod_client::Call,
+) -> Option<KnownCall<'a>> {
+    if call.inputs.values().all(is_small) {
+        return identity.know(call).ok();
+    }
+    py.detach(|| identity.know(call)).ok()
+}
+
+fn is_small(value: &Literal) -> bool {
+    match value {
+        Literal::String(text) => text.len() <= SMALL_BYTES_MAX,
+        Literal::Bytes(bytes) | Literal::Opaque { bytes, .. } => bytes.len() <= SMALL_BYTES_MAX,
+        Literal::List(items) => items.len() <= SMALL_ITEMS_MAX && items.iter().all(is_small),
+        Literal::Map(members) | Literal::Struct(members) => {
+            members.len() <= SMALL_ITEMS_MAX && members.values().all(is_small)
+        }
+        _ => true,
     }
 }
 

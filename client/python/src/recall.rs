@@ -71,10 +71,20 @@ impl Recall {
     }
 
     /// Looks up or claims.
-    pub(crate) fn ask(py: Python<'_>, asked: Asked) -> PyResult<Bound<'_, PyAny>> {
+    fn ask(py: Python<'_>, asked: Asked) -> PyResult<Bound<'_, PyAny>> {
+        let client = asked.client.get();
+        let recall = py.detach(|| client.inner.recall(&asked.call, &asked.options));
+        Self::told(py, asked, recall)
+    }
+
+    /// What a lookup or claim gave.
+    pub(crate) fn told(
+        py: Python<'_>,
+        asked: Asked,
+        mut recall: memod_client::Recall,
+    ) -> PyResult<Bound<'_, PyAny>> {
         let (plan, client) = (asked.plan.clone_ref(py), asked.client.clone_ref(py));
         let (plan, client) = (plan.get(), client.get());
-        let mut recall = py.detach(|| client.inner.recall(&asked.call, &asked.options));
         let writer = recall.provenance().map(|run| run.writer_uid);
         let decoded =
             recall.outputs().map(|outputs| plan.decode(py, outputs, writer, client.own_uid));
@@ -102,12 +112,10 @@ impl Recall {
         recall: memod_client::Recall,
         value: Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let plan = asked.plan.get();
+        asked.plan.get().keep(asked.call);
         if !asked.report {
-            plan.keep(asked.call);
             return Ok(value);
         }
-        plan.keep(asked.call);
         let memoized = recall.into_hit().expect("there are outputs");
         let dict = report::memoized(py, &memoized)?.unbind();
         let report = Mutex::new(Some(dict));

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use memod_protocol::{Digest, Literal, LiteralType, json};
+use memod_protocol::{Digest, Literal, LiteralType, TaskIdentity, json};
 use serde_json::{Value, json};
 
 use crate::support::{ascii, call, check_file, hex, read};
@@ -40,6 +40,8 @@ fn computed(vector: &Value) -> Value {
     let inputs: BTreeMap<&String, String> =
         identity.inputs.iter().map(|(name, digest)| (name, digest.to_string())).collect();
     assert_eq!(identity.key(), call.key().unwrap());
+    let task = TaskIdentity::of(&call).unwrap();
+    assert_eq!(task.know(&call).unwrap().key(), identity.key());
     json!({
         "name": vector["name"],
         "call": vector["call"],

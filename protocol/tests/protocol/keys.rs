@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use memod_protocol::{Call, Interface, Key, Literal, LiteralType, Scope, json};
+use memod_protocol::{Call, Interface, Key, Literal, LiteralType, Scope, TaskIdentity, json};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::Value;
@@ -118,6 +118,17 @@ proptest! {
         let absent = json::call(&object, &bare.scope).unwrap();
         prop_assert_eq!(key(&absent), key(&empty));
         prop_assert_eq!(key(&absent), key(&bare));
+    }
+
+    /// What the calls of a task share may be prepared without any values: semantics 3.
+    #[test]
+    fn a_call_is_known_by_its_own_key(call in call(), version in "[ \t]{0,2}") {
+        let call = Call { cache_version: format!("{}{version}", call.cache_version), ..call };
+        let bare = Call { inputs: BTreeMap::new(), ..call.clone() };
+        let task = TaskIdentity::of(&bare).unwrap();
+        let known = task.know(&call).unwrap();
+        prop_assert_eq!(known.key(), key(&call));
+        prop_assert_eq!(known.identity(), call.identity().unwrap());
     }
 
     /// Semantics 4 and 7.
@@ -253,7 +264,10 @@ fn wrong_calls_are_refused_by_name() {
     let refused = |change: &dyn Fn(&mut Call)| {
         let mut call = valid.clone();
         change(&mut call);
-        call.identity().unwrap_err().to_string()
+        let error = call.identity().unwrap_err();
+        let known = TaskIdentity::of(&call).and_then(|task| task.know(&call).map(|_| ()));
+        assert_eq!(known.unwrap_err(), error);
+        error.to_string()
     };
     let long = "x".repeat(memod_protocol::limits::NAME_BYTES_MAX + 1);
     let cases: [(&str, Change); 12] = [

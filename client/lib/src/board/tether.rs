@@ -7,7 +7,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use memod_protocol::{BoardHit, BoardOffer, Scope};
 use nix::errno::Errno;
@@ -108,6 +108,11 @@ impl Tether {
         speaking.unsent.extend_from_slice(&frame);
         speaking.uncounted = true;
         speaking.flush(&self.socket);
+    }
+
+    /// Whether somebody speaks on it at this moment.
+    pub(super) fn is_in_use(&self) -> bool {
+        matches!(self.speaking.try_lock(), Err(TryLockError::WouldBlock))
     }
 
     /// Whether an earlier report is still on its way to the kernel.

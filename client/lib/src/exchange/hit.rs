@@ -4,12 +4,13 @@
 //! [`BLOB_BYTES_MAX`]; a frame that would bring others, or in another order, ends the transfer. A
 //! hit whose outputs are not those that the call declares is a miss (semantics 22).
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use memod_protocol::limits::{BLOB_BYTES_MAX, OUTPUTS_MAX};
 use memod_protocol::{
-    Call, CallIdentity, Delivery, Digest, ErrorCode, Hit, Key, Lookup, Miss, MissReason, Output,
-    Provenance, Request, Response, Scope, WireError,
+    Call, CallIdentity, Delivery, Digest, ErrorCode, Hit, Key, LiteralType, Lookup, Miss,
+    MissReason, Output, Provenance, Request, Response, Scope, WireError,
 };
 
 use super::{response, unexpected};
@@ -22,7 +23,7 @@ pub struct OutputDescription {
     /// Its name.
     pub name: String,
     /// Its type.
-    pub literal_type: memod_protocol::LiteralType,
+    pub literal_type: LiteralType,
     /// BLAKE3 of its bytes.
     pub digest: Digest,
     /// Its length in bytes.
@@ -66,11 +67,14 @@ impl<'a> Wanted<'a> {
     /// The same with its key, which takes a while to hash: done when the request has been sent, it
     /// costs nothing, since the daemon is at work meanwhile.
     pub(crate) fn expect(self) -> Expected<'a> {
-        let key = match self {
-            Self::Call { identity, .. } => identity.key(),
-            Self::Output { key, .. } => key,
-        };
-        Expected { wanted: self, key, is_withheld: false }
+        match self {
+            Self::Call { call, identity } => {
+                Expected::declared(&call.interface.outputs, identity.key())
+            }
+            Self::Output { key, name } => {
+                Expected { outputs: Outputs::Alone(name), key, is_withheld: false }
+            }
+        }
     }
 
     /// The scope of the call, if it is one.
@@ -80,17 +84,27 @@ impl<'a> Wanted<'a> {
             Self::Output { .. } => None,
         }
     }
+}
 
+/// The outputs that an answer must have.
+#[derive(Debug, Clone, Copy)]
+enum Outputs<'a> {
+    /// Those of a call, by name.
+    Declared(&'a BTreeMap<String, LiteralType>),
+    /// One of this name.
+    Alone(&'a str),
+}
+
+impl Outputs<'_> {
     /// What is wrong with the outputs, if anything is.
     fn mismatch(&self, outputs: &[OutputDescription]) -> Option<String> {
         match *self {
-            Self::Call { call, .. } => {
-                let declared = &call.interface.outputs;
+            Self::Declared(declared) => {
                 let stored = outputs.iter().map(|output| (&output.name, &output.literal_type));
                 (!declared.iter().eq(stored))
                     .then(|| "the stored outputs are not those that the call declares".into())
             }
-            Self::Output { name, .. } => {
+            Self::Alone(name) => {
                 let alone = matches!(outputs, [output] if output.name == name);
                 (!alone).then(|| format!("what is stored is not an output `{name}` alone"))
             }
@@ -98,16 +112,21 @@ impl<'a> Wanted<'a> {
     }
 }
 
-/// What is wanted, and the key that the answer must name.
+/// The outputs and the key that the answer must name.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Expected<'a> {
-    wanted: Wanted<'a>,
+    outputs: Outputs<'a>,
     key: Key,
     /// Whether a hit withholds all outputs; else it withholds none.
     is_withheld: bool,
 }
 
-impl Expected<'_> {
+impl<'a> Expected<'a> {
+    /// The outputs that a call with this key declares.
+    pub(crate) const fn declared(outputs: &'a BTreeMap<String, LiteralType>, key: Key) -> Self {
+        Self { outputs: Outputs::Declared(outputs), key, is_withheld: false }
+    }
+
     /// The same without the outputs' bytes.
     pub(crate) const fn withheld(self) -> Self {
         Self { is_withheld: true, ..self }
@@ -197,7 +216,7 @@ pub(super) fn found(
     response: Response,
     payload_bytes: usize,
 ) -> Result<First, Error> {
-    let Expected { wanted, key, is_withheld } = expected;
+    let Expected { outputs: wanted, key, is_withheld } = expected;
     let hit = match response {
         Response::Miss(miss) if payload_bytes == 0 && miss.key == key => {
             return Ok(First::Miss { miss, settled: true });

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from typing_extensions import Buffer
+from typing_extensions import Buffer, Self
 
 __version__: str
 
@@ -109,6 +109,12 @@ class Recall:
     def wait(self, most: float | None = None) -> Any: ...
     def store(self, value: Any, took_ns: int) -> BaseException | None: ...
     def abandon(self) -> None: ...
+
+class Caller:
+    def __new__(cls, *_args: Any, **_kwargs: Any) -> Self: ...
+    def _look_up_by(self, plan: Plan, client: Client | None) -> None: ...
+
+def use_by_default(client: Client) -> None: ...
 
 class Client:
     def __init__(

@@ -293,6 +293,7 @@ def default_client() -> Client:
     with _lock:
         if _default is None:
             _default = Client()
+            _memod.use_by_default(_default.raw)
         return _default
 
 
@@ -313,6 +314,7 @@ def configure(
     _keep_files(files)
     with _lock:
         _default = made
+        _memod.use_by_default(made.raw)
     return made
 
 

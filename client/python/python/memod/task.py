@@ -15,10 +15,19 @@ import time
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    ParamSpec,
+    TypeVar,
+    cast,
+    overload,
+)
 
 from memod import waiting
-from memod._memod import Call, Plan, Recall
+from memod._memod import Call, Caller, Plan, Recall
 from memod.client import Client, default_client
 from memod.declaration import Declaration, check_function, task_name
 from memod.errors import BreakerOpenError, DeclarationError, InvalidArgumentError
@@ -33,8 +42,11 @@ S = TypeVar("S")
 logger = logging.getLogger("memod")
 
 
-class Task(Generic[P, R]):
-    """A function that is run once for each set of inputs."""
+class Task(Caller, Generic[P, R]):
+    """A function that is run once for each set of inputs.
+
+    Called, it gives what the function returns, now or once.
+    """
 
     __memod_task__ = True
 
@@ -54,6 +66,8 @@ class Task(Generic[P, R]):
         functools.update_wrapper(self, function)
         if self._is_async:
             _mark_as_coroutine_function(self)
+        elif self._plan is not None:
+            self._look_up_by(self._plan, None if client is None else client.raw)
 
     def _planned(self, version: str) -> Plan:
         declaration = Declaration(self._function, self.options.ignored)
@@ -76,16 +90,18 @@ class Task(Generic[P, R]):
         except InvalidArgumentError as error:
             raise DeclarationError(f"{declaration.where}: {error}") from error
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """What the function returns, now or once."""
-        plan = self._plan
-        if plan is None:
+    if TYPE_CHECKING:
+
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+
+    def _call_otherwise(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Calls a task that is async or not cached."""
+        if self._plan is None:
             return self._function(*args, **kwargs)
-        if self._is_async:
-            return cast(R, self._call_async(None, args, kwargs))
-        found = plan.recall(self.client.raw, args, kwargs)
-        if type(found) is not Recall:
-            return cast(R, found)
+        return cast(R, self._call_async(None, args, kwargs))
+
+    def _run_found(self, found: Recall, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
+        """Goes on with a call that is no hit yet."""
         return self._run(found, args, kwargs)[0]
 
     @property
@@ -261,6 +277,10 @@ class Task(Generic[P, R]):
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         """The task of an object, as a method is one's."""
         return self if instance is None else BoundTask(cast("Task[..., Any]", self), instance)
+
+    def __reduce__(self) -> str:
+        # Pickled as a function is: by where it stands in its module.
+        return cast(str, getattr(self, "__qualname__"))
 
     def __repr__(self) -> str:
         return f"<memod task {self.name}>"
