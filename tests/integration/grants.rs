@@ -3,5 +3,6 @@
 mod house;
 mod live;
 mod probe;
+mod requests;
 mod verbs;
 mod waiters;
