@@ -145,6 +145,18 @@ impl Raw {
         }
     }
 
+    /// Reads the answer to a greeting, which must be that the daemon does not agree.
+    ///
+    /// # Panics
+    /// If it does.
+    pub fn is_refused(&mut self) -> WireError {
+        let frame = self.read_frame().expect("a word on why");
+        match wire::decode(&frame.header).expect("a welcome") {
+            Welcome::Agreed(_) => panic!("the daemon agrees"),
+            Welcome::Refused { error, .. } => error,
+        }
+    }
+
     fn receiving(&mut self) -> Receiving<'_> {
         Receiving { stream: &self.stream, inbox: &mut self.inbox }
     }

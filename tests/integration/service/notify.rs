@@ -54,7 +54,7 @@ fn a_daemon_at_work_gives_signs_of_life_even_if_it_takes_no_more_connections() {
     let daemon = watched().config("connections_max = 2\n").start();
     assert_gives_signs(&daemon);
     let taken = [daemon.connect(), daemon.connect()];
-    // The third stands in the queue of the kernel.
+    // The third is waited for to have room, and then to greet.
     let waiting = Raw::connect(&daemon.socket());
     assert_gives_signs(&daemon);
     drop((taken, waiting));
