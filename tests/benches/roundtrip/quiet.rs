@@ -8,7 +8,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use harness::{CallBuilder, Daemon, Raw};
@@ -24,9 +24,9 @@ use crate::measure::{Report, Target, microseconds, quantile};
 /// When set, this program floods the server on that socket.
 pub(crate) const FLOOD_VARIABLE: &str = "MEMOD_BENCH_FLOOD";
 /// Rounds without and with the flood, in turns.
-const ROUNDS: usize = 20;
-/// Round trips of the quiet client in each.
-const OPERATIONS: usize = 300;
+const ROUNDS: usize = 10;
+/// How long each of them is: many of the turns that the scheduler gives to processes.
+const ROUND: Duration = Duration::from_millis(400);
 /// Requests that the flood has under way.
 const AHEAD: u64 = 64;
 
@@ -105,12 +105,15 @@ impl Flood {
             .expect("a flood begins");
         let mut ready = [0; 6];
         child.stdout.as_mut().expect("piped").read_exact(&mut ready).expect("ready");
-        let flood = Self(child);
+        let mut flood = Self(child);
         flood.signal(Signal::SIGSTOP);
         flood
     }
 
-    fn signal(&self, signal: Signal) {
+    /// Signals it, which must still be there.
+    fn signal(&mut self, signal: Signal) {
+        let ended = self.0.try_wait().expect("it is a child of this process");
+        assert!(ended.is_none(), "the flood has ended: {ended:?}");
         let pid = Pid::from_raw(i32::try_from(self.0.id()).expect("a process's number"));
         kill(pid, signal).expect("the flood goes on");
     }
@@ -124,14 +127,21 @@ impl Drop for Flood {
 }
 
 /// Measures work beside a flood and without, in turns.
-fn beside(report: &mut Report, name: &str, flood: &Flood, target: Target, work: &mut dyn FnMut()) {
+fn beside(
+    report: &mut Report,
+    name: &str,
+    flood: &mut Flood,
+    target: Target,
+    work: &mut dyn FnMut(),
+) {
     let mut round = || -> Vec<f64> {
-        let time = |_| {
+        let (until, mut samples) = (Instant::now() + ROUND, Vec::new());
+        while Instant::now() < until {
             let began = Instant::now();
             work();
-            microseconds(began.elapsed())
-        };
-        (0..OPERATIONS).map(time).collect()
+            samples.push(microseconds(began.elapsed()));
+        }
+        samples
     };
     let (mut alone, mut flooded, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for number in 0..=ROUNDS {
@@ -163,13 +173,13 @@ pub(crate) fn quiet(report: &mut Report) {
     let (request, reply) = wire_bytes(&daemon, &call);
     let server = Echo::start(daemon.folder());
     let words = ["echo".to_owned(), request.to_string(), reply.to_string()];
-    let flood = Flood::begin(server.socket(), &words);
+    let mut flood = Flood::begin(server.socket(), &words);
     let mut raw = server.connect(request, reply);
-    beside(report, "echo beside a flood of echoes", &flood, Target::None, &mut || raw.ask());
+    beside(report, "echo beside a flood of echoes", &mut flood, Target::None, &mut || raw.ask());
     drop((flood, raw, server));
     for kind in ["hits", "puts", "uploads"] {
-        let flood = Flood::begin(&daemon.socket(), &[kind.to_owned()]);
+        let mut flood = Flood::begin(&daemon.socket(), &[kind.to_owned()]);
         let name = format!("hit 256 B beside a flood of {kind}");
-        beside(report, &name, &flood, Target::AtMost(2.0), &mut hit);
+        beside(report, &name, &mut flood, Target::AtMost(2.0), &mut hit);
     }
 }
