@@ -4,3 +4,4 @@
 mod activation;
 mod filter;
 mod notify;
+mod restarts;

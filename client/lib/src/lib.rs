@@ -41,6 +41,7 @@ mod connection;
 mod content;
 mod error;
 mod exchange;
+mod hang_ups;
 mod input_file;
 mod lease;
 mod memo;
