@@ -16,6 +16,7 @@ use tokio::net::UnixStream;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 use super::budget::TransferError;
 use super::dispatch::{self, Desk, Done, Held, Job, Work};
@@ -238,7 +239,9 @@ impl Connection {
         let (replies, lessee) = (Arc::clone(&self.replies), Arc::clone(&self.lessee));
         let (waits, takes_descriptors) = (Arc::clone(&self.waits), self.takes_descriptors);
         let id = job.id;
-        self.jobs.spawn(async move {
+        let verb = account.as_ref().map(|account| account.verb().name());
+        let span = tracing::info_span!("request", id, verb);
+        let begun = async move {
             let desk = Desk {
                 service: &service,
                 peer: &peer,
@@ -260,7 +263,8 @@ impl Connection {
             if let Err(error) = sent {
                 tracing::debug!("a reply could not be sent: {error}");
             }
-        });
+        };
+        self.jobs.spawn(begun.instrument(span));
     }
 
     /// Exchanges greetings; nothing if the peer left without one.

@@ -44,6 +44,8 @@ pub(crate) struct Server {
     /// How often the loop that accepts has been seen at work, and what has it come by.
     beats: AtomicU64,
     nudge: Notify,
+    /// The number of the next connection, for the log.
+    accepted: AtomicU64,
     stop: CancellationToken,
 }
 
@@ -61,6 +63,7 @@ impl Server {
             open: watch::Sender::new(0),
             beats: AtomicU64::new(0),
             nudge: Notify::new(),
+            accepted: AtomicU64::new(1),
             settings,
             service,
             stop,
@@ -149,11 +152,12 @@ impl Server {
         };
         let open = OpenConnection::new(Arc::clone(self));
         let peer = Arc::clone(connection.peer());
-        let span = tracing::debug_span!("connection", uid = peer.uid, pid = peer.pid);
+        let number = self.accepted.fetch_add(1, Ordering::Relaxed);
+        let span = tracing::info_span!("connection", number, uid = peer.uid, pid = peer.pid);
         self.connections.spawn(
             async move {
                 if let Err(error) = connection.run().await {
-                    tracing::info!(uid = peer.uid, pid = peer.pid, "a connection ended: {error}");
+                    tracing::info!("a connection ended: {error}");
                 }
                 drop(open);
             }
