@@ -1,8 +1,8 @@
 //! Logging: events to the journal, with their fields, or to standard error.
 //!
 //! **Invariants.** Texts that a peer controls are logged as escaped fields, so that none can forge
-//! a line; values of tasks are never logged, only digests. What happens for a connection or one of
-//! its requests carries their numbers.
+//! a line; values of tasks are never logged, only digests. What happens for a request that leaves
+//! its connection's thread, and at the debug level for any, carries their numbers.
 
 use std::fmt;
 use std::io::IsTerminal;

@@ -40,6 +40,8 @@ pub(crate) struct Connection {
     replies: Arc<Replies>,
     service: Arc<Service>,
     peer: Arc<Peer>,
+    /// For the log.
+    number: u64,
     user: Arc<User>,
     _place: Place,
     lessee: Arc<Lessee>,
@@ -79,7 +81,7 @@ impl Connection {
     /// # Errors
     /// If the kernel takes no more sockets to listen to.
     pub(crate) fn new(
-        (stream, peer): (UnixStream, Peer),
+        (stream, peer, number): (UnixStream, Peer, u64),
         (user, place): (Arc<User>, Place),
         service: Arc<Service>,
         stall_timeout: Duration,
@@ -95,6 +97,7 @@ impl Connection {
             lessee: service.connect(),
             service,
             peer: Arc::new(peer),
+            number,
             uploads: Uploads::default(),
             allowance: Allowance::begin(Instant::now()),
             in_flight: Arc::new(Semaphore::new(REQUESTS_IN_FLIGHT_MAX as usize)),
@@ -240,7 +243,8 @@ impl Connection {
         let (waits, takes_descriptors) = (Arc::clone(&self.waits), self.takes_descriptors);
         let id = job.id;
         let verb = account.as_ref().map(|account| account.verb().name());
-        let span = tracing::info_span!("request", id, verb);
+        let (connection, uid, pid) = (self.number, peer.uid, peer.pid);
+        let span = tracing::info_span!("request", connection, uid, pid, id, verb);
         let begun = async move {
             let desk = Desk {
                 service: &service,

@@ -139,8 +139,9 @@ impl Server {
                 return;
             }
         };
+        let number = self.accepted.fetch_add(1, Ordering::Relaxed);
         let connection = Connection::new(
-            (stream, peer),
+            (stream, peer, number),
             (user, place),
             Arc::clone(&self.service),
             self.settings.stall_timeout,
@@ -152,12 +153,14 @@ impl Server {
         };
         let open = OpenConnection::new(Arc::clone(self));
         let peer = Arc::clone(connection.peer());
-        let number = self.accepted.fetch_add(1, Ordering::Relaxed);
-        let span = tracing::info_span!("connection", number, uid = peer.uid, pid = peer.pid);
+        let (uid, pid) = (peer.uid, peer.pid);
+        // Entering a span at each step would cost every hit a twentieth: events without a request
+        // that are to be told say it themselves.
+        let span = tracing::debug_span!("connection", number, uid, pid);
         self.connections.spawn(
             async move {
                 if let Err(error) = connection.run().await {
-                    tracing::info!("a connection ended: {error}");
+                    tracing::info!(connection = number, uid, pid, "a connection ended: {error}");
                 }
                 drop(open);
             }

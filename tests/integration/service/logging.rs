@@ -94,8 +94,8 @@ fn nobody_forges_a_line_of_text() {
         assert!(!line.starts_with("2026-01-01"), "{line:?}");
     }
     let ended = log.lines().find(|line| line.contains("a connection ended")).unwrap();
-    assert!(ended.contains("connection{number=") && ended.contains("uid="), "{ended}");
-    assert!(log.contains("request{id="), "requests have numbers: {log}");
+    assert!(ended.contains(" connection=") && ended.contains(" uid="), "{ended}");
+    assert!(log.contains(":request{connection="), "requests have numbers: {log}");
 }
 
 #[test]
@@ -175,7 +175,8 @@ fn the_journal_is_told_the_fields_of_events() {
     assert_eq!(ready["F_PID"], daemon.pid().to_string(), "{ready:?}");
     assert_eq!(ready["PRIORITY"], "5", "info is a notice: {ready:?}");
     let ended = told.last().expect("told");
-    assert_eq!((&ended["SPAN_NAME"], &ended["F_UID"]), (&"connection".into(), &"0".into()));
+    let names = ["F_CONNECTION", "F_UID"].map(|name| ended[name].as_str());
+    assert_eq!(names, ["1", "0"], "{ended:?}");
     assert_eq!(daemon.log(), "", "nothing is said twice");
     // A stream that has been redirected since is no journal.
     assert!(daemon.stop().success());
