@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::Context;
 use memod_store::{Mirror, Options, Store};
 use sd_notify::NotifyState;
+use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
 use crate::descriptors;
@@ -18,7 +19,7 @@ use crate::reload::Reload;
 use crate::server::{BoundSocket, MetricsSocket, Server};
 use crate::service::{Boards, Service};
 use crate::settings::Settings;
-use crate::shutdown::{Heeded, Signals};
+use crate::shutdown::{HangUp, Heeded, Signals};
 use crate::systemd;
 use crate::watchdog;
 
@@ -34,11 +35,33 @@ pub(crate) enum Ended {
     Stuck,
 }
 
+/// What the daemon runs on, and with it, from now on, SIGHUP does not end it.
+///
+/// # Errors
+/// If the system gives no threads, or takes no handler.
+pub(crate) fn runtime() -> anyhow::Result<(Runtime, HangUp)> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("memod-async")
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .enable_all()
+        .build()
+        .context("cannot start the async runtime")?;
+    let hang_up = {
+        let _within = runtime.enter();
+        HangUp::catch().context("cannot catch SIGHUP")?
+    };
+    Ok((runtime, hang_up))
+}
+
 /// Runs the daemon until a signal, its idle time, or a store that is stuck ends it.
 ///
 /// # Errors
 /// If the store cannot be opened or the socket not be bound; the message says what to do.
-pub(crate) fn run(mut settings: Settings, reload: Reload) -> anyhow::Result<Ended> {
+pub(crate) fn run(
+    mut settings: Settings,
+    reload: Reload,
+    (runtime, hang_up): (Runtime, HangUp),
+) -> anyhow::Result<Ended> {
     descriptors::raise_limit();
     descriptors::leave_some(&mut settings);
     let boards = boards(&settings);
@@ -60,14 +83,8 @@ pub(crate) fn run(mut settings: Settings, reload: Reload) -> anyhow::Result<Ende
         Some(socket) => Some(socket),
         None => MetricsSocket::bind(&settings.metrics, settings.socket_mode)?,
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .thread_name("memod-async")
-        .max_blocking_threads(BLOCKING_THREADS_MAX)
-        .enable_all()
-        .build()
-        .context("cannot start the async runtime")?;
-    let outcome =
-        runtime.block_on(serve(settings, reload, (store.clone(), boards), (socket, metrics)));
+    let serving = serve(settings, reload, hang_up, (store.clone(), boards), (socket, metrics));
+    let outcome = runtime.block_on(serving);
     // Whatever outlived the drain has been told to stop; a blocking read may need a moment more.
     runtime.shutdown_timeout(Duration::from_secs(2));
     store.close();
@@ -77,10 +94,11 @@ pub(crate) fn run(mut settings: Settings, reload: Reload) -> anyhow::Result<Ende
 async fn serve(
     settings: Settings,
     reload: Reload,
+    hang_up: HangUp,
     (store, boards): (Store, Arc<Boards>),
     (socket, metrics): (BoundSocket, Option<MetricsSocket>),
 ) -> anyhow::Result<Ended> {
-    let mut signals = Signals::catch().context("cannot catch signals")?;
+    let mut signals = Signals::catch(hang_up).context("cannot catch signals")?;
     let settings = Arc::new(settings);
     let service = Service::new(Arc::clone(&settings), store.clone(), boards);
     let ledger = service.keep_ledger();

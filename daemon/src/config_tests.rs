@@ -59,6 +59,7 @@ fn every_field_is_set_and_shown_with_its_origin() {
         ("log_requests", "12", "12"),
         ("idle_exit", "\"8s\"", "8s"),
         ("log", "\"debug\"", "debug"),
+        ("log_format", "\"json\"", "json"),
         ("metrics", "\"127.0.0.1:9877\"", "127.0.0.1:9877"),
         ("quarantined_users", "[5, 4]", "4 5"),
     ];

@@ -4,13 +4,15 @@
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use crate::server::RECEIVED_MAX;
+use crate::server::{RECEIVED_MAX, REFUSALS_MAX};
 use crate::service::SEALED_FILES_MAX;
 use crate::settings::Settings;
 
 /// Descriptors that are not for connections: the database has up to 256 files open to read, some to
-/// write, and the daemon some of its own, and those of sealed outputs and from peers.
-const DESCRIPTORS_KEPT: u64 = 320 + SEALED_FILES_MAX as u64 + RECEIVED_MAX as u64;
+/// write, and the daemon some of its own, and those of sealed outputs, from peers, and of peers that
+/// are refused.
+const DESCRIPTORS_KEPT: u64 =
+    320 + SEALED_FILES_MAX as u64 + RECEIVED_MAX as u64 + REFUSALS_MAX as u64;
 /// Boards may take one in so many of all descriptors.
 const BOARDS_SHARE: u64 = 16;
 
@@ -55,7 +57,7 @@ mod tests {
     #[test]
     fn connections_leave_descriptors() {
         assert_eq!(connections_max(1024, DESCRIPTORS_KEPT), 256);
-        assert_eq!(connections_max(2048, DESCRIPTORS_KEPT + 64), 736);
+        assert_eq!(connections_max(2048, DESCRIPTORS_KEPT + 64), 728);
         assert_eq!(connections_max(128, DESCRIPTORS_KEPT), 32);
         assert_eq!(connections_max(1, DESCRIPTORS_KEPT), 1);
         assert!(connections_max(u64::MAX, DESCRIPTORS_KEPT) > 1 << 62);

@@ -98,12 +98,19 @@ fn print(told: &str, code: ExitCode) -> ExitCode {
 }
 
 fn serve(arguments: args::Arguments) -> ExitCode {
+    let runtime = match app::runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("memod: error: {}", told(&error));
+            return ExitCode::FAILURE;
+        }
+    };
     let settings = match settings(&arguments) {
         Ok(settings) => settings,
         Err(code) => return code,
     };
     let log = log::start(&settings);
-    match app::run(settings, Reload { arguments, log }) {
+    match app::run(settings, Reload { arguments, log }, runtime) {
         Ok(Ended::Asked) => ExitCode::SUCCESS,
         Ok(Ended::Stuck) => start_anew(),
         Err(error) => {

@@ -8,6 +8,7 @@ use memod_store::{Durability, OnDamage};
 
 use crate::budget_settings::BudgetSettings;
 use crate::grants::Grant;
+use crate::log::LogFormat;
 use crate::metrics_address::MetricsAddress;
 
 /// Everything that can be set.
@@ -57,6 +58,8 @@ pub(crate) struct Settings {
     pub(crate) idle_exit: Duration,
     /// What is logged, as a `tracing` filter.
     pub(crate) log: String,
+    /// In what form, and where.
+    pub(crate) log_format: LogFormat,
     /// Where metrics are served.
     pub(crate) metrics: MetricsAddress,
     /// Who may do what, beside root and the daemon's own user; none: whoever can connect may use
@@ -95,6 +98,7 @@ impl Default for Settings {
             log_requests: 10_000,
             idle_exit: Duration::ZERO,
             log: "info".to_owned(),
+            log_format: LogFormat::Auto,
             metrics: MetricsAddress::Off,
             grants: Vec::new(),
             quarantined_users: BTreeSet::new(),
@@ -132,6 +136,7 @@ impl Settings {
             ("log_requests", self.log_requests.to_string()),
             ("idle_exit", seconds(self.idle_exit)),
             ("log", self.log.clone()),
+            ("log_format", self.log_format.name().to_owned()),
             ("metrics", self.metrics.to_string()),
             ("quarantined_users", list(&self.quarantined_users, " ")),
             ("grants", list(&self.grants, "; ")),
@@ -176,7 +181,7 @@ impl Settings {
 }
 
 /// The settings that hold until the daemon is started again.
-const FIXED: [&str; 17] = [
+const FIXED: [&str; 18] = [
     "socket",
     "socket_mode",
     "data",
@@ -193,6 +198,7 @@ const FIXED: [&str; 17] = [
     "lease_heartbeat_max",
     "log_requests",
     "idle_exit",
+    "log_format",
     "metrics",
 ];
 

@@ -10,17 +10,29 @@ pub(crate) struct Signals {
     hang_up: Signal,
 }
 
+/// SIGHUP, which ends no daemon: one that comes while it is still starting is heeded then.
+#[derive(Debug)]
+pub(crate) struct HangUp(Signal);
+
+impl HangUp {
+    /// Begins to catch it; call within the runtime, before anything that takes long.
+    ///
+    /// # Errors
+    /// If the handler cannot be installed.
+    pub(crate) fn catch() -> std::io::Result<Self> {
+        signal(SignalKind::hangup()).map(Self)
+    }
+}
+
 impl Signals {
-    /// Begins to catch them.
+    /// Begins to catch the others, too.
     ///
     /// # Errors
     /// If the handlers cannot be installed.
-    pub(crate) fn catch() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hang_up: signal(SignalKind::hangup())?,
-        })
+    pub(crate) fn catch(HangUp(hang_up): HangUp) -> std::io::Result<Self> {
+        let (terminate, interrupt) =
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        Ok(Self { terminate, interrupt, hang_up })
     }
 
     /// Waits for the next of them.

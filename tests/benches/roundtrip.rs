@@ -30,6 +30,8 @@ mod leases;
 mod measure;
 #[path = "roundtrip/million.rs"]
 mod million;
+#[path = "roundtrip/quiet.rs"]
+mod quiet;
 #[path = "roundtrip/throughput.rs"]
 mod throughput;
 #[path = "roundtrip/workers.rs"]
@@ -49,13 +51,16 @@ fn main() {
         let round = std::env::args().nth(1).expect("which round");
         return leases::own(socket.as_ref(), &round);
     }
+    if let Some(socket) = std::env::var_os(quiet::FLOOD_VARIABLE) {
+        return quiet::flood(socket.as_ref());
+    }
     if let Some(kind) = std::env::var_os(workers::KIND_VARIABLE) {
         workers::serve(&kind.to_string_lossy());
         return;
     }
     // `cargo bench` passes flags of its own; words choose parts by name.
     let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
-    let parts: [(&str, Part); 11] = [
+    let parts: [(&str, Part); 12] = [
         ("hits", latency::hits),
         ("board", board::board),
         ("streams", latency::streams),
@@ -66,6 +71,7 @@ fn main() {
         ("taking-over", leases::taking_over),
         ("why", explaining::explanations),
         ("evicting", evicting::evicting),
+        ("quiet", quiet::quiet),
         ("million", million::million),
     ];
     let mut report = Report::begin();

@@ -17,6 +17,7 @@ mod ran;
 mod random;
 mod raw;
 mod relay;
+mod users;
 
 pub use calls::{CallBuilder, call};
 pub use daemon::{Daemon, Setup, binary};
@@ -29,6 +30,7 @@ pub use ran::{Ran, run};
 pub use random::Random;
 pub use raw::{Raw, RawReply};
 pub use relay::Relay;
+pub use users::connected_as;
 
 /// The examples of the README, compiled with the documentation tests.
 #[cfg(doctest)]

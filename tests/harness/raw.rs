@@ -65,7 +65,12 @@ impl Raw {
     /// If nobody listens.
     #[must_use]
     pub fn connect(socket: &Path) -> Self {
-        let stream = UnixStream::connect(socket).expect("the daemon listens");
+        Self::over(UnixStream::connect(socket).expect("the daemon listens"))
+    }
+
+    /// A connection by this socket, without a greeting.
+    #[must_use]
+    pub fn over(stream: UnixStream) -> Self {
         Self { stream, inbox: Inbox::default(), next_id: 1 }
     }
 
@@ -88,8 +93,7 @@ impl Raw {
     #[must_use]
     pub fn capable(socket: &Path, capabilities: u64) -> Self {
         let mut raw = Self::connect(socket);
-        let hello = Hello::new("memod-tests").with_capabilities(capabilities);
-        raw.send_frame(&Frame::bare(&hello).expect("fits"));
+        raw.greet_with(capabilities);
         raw.is_welcome();
         raw
     }
@@ -102,8 +106,7 @@ impl Raw {
     /// # Panics
     /// Never: a greeting fits into a frame.
     pub fn try_greeted(socket: &Path) -> io::Result<Self> {
-        let stream = UnixStream::connect(socket)?;
-        let mut raw = Self { stream, inbox: Inbox::default(), next_id: 1 };
+        let mut raw = Self::over(UnixStream::connect(socket)?);
         let hello = Frame::bare(&Hello::new("memod-tests")).expect("fits");
         raw.send_bytes(&hello.head())?;
         let mut prefix = [0; PREFIX_BYTES];
@@ -118,7 +121,16 @@ impl Raw {
     /// # Panics
     /// If the daemon has ended the connection.
     pub fn greet(&mut self) {
-        self.send_frame(&Frame::bare(&Hello::new("memod-tests")).expect("fits"));
+        self.greet_with(0);
+    }
+
+    /// Sends the greeting of a client with these capabilities.
+    ///
+    /// # Panics
+    /// If the daemon has ended the connection.
+    pub fn greet_with(&mut self, capabilities: u64) {
+        let hello = Hello::new("memod-tests").with_capabilities(capabilities);
+        self.send_frame(&Frame::bare(&hello).expect("fits"));
     }
 
     /// Reads the answer to a greeting.
@@ -130,6 +142,18 @@ impl Raw {
         match wire::decode(&frame.header).expect("a welcome") {
             Welcome::Agreed(_) => {}
             Welcome::Refused { error, .. } => panic!("refused: {error}"),
+        }
+    }
+
+    /// Reads the answer to a greeting, which must be that the daemon does not agree.
+    ///
+    /// # Panics
+    /// If it does.
+    pub fn is_refused(&mut self) -> WireError {
+        let frame = self.read_frame().expect("a word on why");
+        match wire::decode(&frame.header).expect("a welcome") {
+            Welcome::Agreed(_) => panic!("the daemon agrees"),
+            Welcome::Refused { error, .. } => error,
         }
     }
 

@@ -1,8 +1,8 @@
 //! Many connections: what they leave behind when they are gone is nothing.
 
 use bytes::Bytes;
-use harness::{Daemon, Raw, Setup, call, descriptors, eventually, resident_bytes, threads};
-use memod_protocol::{PutOutcome, Request, Response};
+use harness::{Daemon, Raw, Setup, call, descriptors, eventually, resident_bytes, run, threads};
+use memod_protocol::{ErrorCode, PutOutcome, Request, Response};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::bystander::assert_bounded;
@@ -94,47 +94,118 @@ fn five_hundred_connections_at_once_are_all_served_and_leave_nothing_behind() {
     assert_eq!(observer.stats().entries, 1 + 4 * 500);
 }
 
-#[test]
-fn connections_beyond_the_limit_wait_for_their_turn() {
-    let daemon = Setup::new().config("connections_max = 10\n").start();
-    let mut served: Vec<Raw> = (0..10).map(|_| daemon.connect()).collect();
-    // The kernel takes the connection and the greeting; the daemon answers when there is room.
-    let mut waiting: Vec<Raw> = (0..10).map(|_| Raw::connect(&daemon.socket())).collect();
-    for raw in &mut waiting {
-        raw.greet();
-    }
-    assert_eq!(served[0].stats().connections, 10);
-    for raw in &mut waiting {
-        served.remove(0);
-        raw.is_welcome();
-        assert!(raw.ping());
-    }
-    assert_eq!(waiting[0].stats().connections, 10);
+/// Connects and greets, to be answered later.
+fn comes(daemon: &Daemon) -> Raw {
+    let mut raw = Raw::connect(&daemon.socket());
+    raw.greet();
+    raw
 }
 
 #[test]
-fn a_daemon_with_few_descriptors_keeps_some_and_serves_others_later() {
+fn who_comes_beyond_the_limit_is_told_that_the_daemon_is_busy() {
+    let daemon = Setup::new().config("connections_max = 10\n").start();
+    let mut served: Vec<Raw> = (0..10).map(|_| daemon.connect()).collect();
+    // At first the daemon waits for one to end, and then no longer.
+    for mut raw in [comes(&daemon), comes(&daemon), comes(&daemon)] {
+        let error = raw.is_refused();
+        assert_eq!(error.code, ErrorCode::Busy);
+        assert_eq!(error.message, "all 10 connections that there may be are open");
+        assert!(error.hint.as_deref().is_some_and(|hint| hint.contains("connections_max")));
+        assert!(raw.read_frame().is_none(), "the connection is over");
+    }
+    let ran = run(daemon.memo().args(["--format", "json", "ls"]));
+    assert_eq!((ran.code, &ran.json_error()["code"]), (Some(5), &"busy".into()), "{ran:?}");
+    // More than are told at a time, none of which says anything: nobody is kept waiting by them.
+    let silent: Vec<Raw> = (0..100).map(|_| Raw::connect(&daemon.socket())).collect();
+    assert!(served[0].ping());
+    for mut raw in silent {
+        // Those beyond are left at once, with the same word.
+        assert_eq!(raw.is_refused().code, ErrorCode::Busy);
+    }
+    assert_eq!(served[0].stats().connections, 10, "who is refused is not counted");
+    served.pop();
+    eventually("the other has left", || served[0].stats().connections == 9);
+    assert!(daemon.connect().ping(), "there is room again");
+}
+
+#[test]
+fn who_comes_when_one_is_about_to_leave_is_served() {
+    let daemon = Setup::new().config("connections_max = 4\n").start();
+    let mut served: Vec<Raw> = (0..4).map(|_| daemon.connect()).collect();
+    for _ in 0..20 {
+        let mut next = comes(&daemon);
+        drop(served.remove(0));
+        next.is_welcome();
+        served.push(next);
+    }
+    assert_eq!(served[0].stats().connections, 4);
+}
+
+#[test]
+fn a_daemon_with_few_descriptors_keeps_some_and_refuses_those_beyond() {
     let daemon = Setup::new().descriptors_max(128).start();
     assert!(daemon.log().contains("may open 128 files"), "{}", daemon.log());
-    let mut served = vec![daemon.connect()];
-    let mut waiting = Vec::new();
-    for _ in 0..200 {
-        let mut raw = Raw::connect(&daemon.socket());
-        raw.greet();
-        waiting.push(raw);
+    let mut served: Vec<Raw> = (0..32).map(|_| daemon.connect()).collect();
+    for round in 0..3 {
+        let refused: Vec<Raw> = (0..100).map(|_| Raw::connect(&daemon.socket())).collect();
+        assert!(served[0].ping(), "who is connected is served");
+        drop(refused);
+        let error = comes(&daemon).is_refused();
+        assert_eq!(error.message, "all 32 connections that there may be are open");
+        // The database can still open files.
+        let put = call("among many").version(&round.to_string()).put(&[("o0", b"x")]);
+        assert_eq!(served[0].put(put), PutOutcome::Populated);
+        let collected = served[0].try_ask(Request::Collect, b"").unwrap().response;
+        assert!(matches!(collected, Response::Collected(_)), "{collected:?}");
+        assert!(descriptors(daemon.pid()) < 128);
     }
-    eventually("no more are let in", || served[0].stats().connections == 32);
-    assert!(served[0].ping(), "who is connected is served");
-    // The database can still open files.
-    assert_eq!(served[0].put(call("among many").put(&[("o0", b"x")])), PutOutcome::Populated);
-    let collected = served[0].try_ask(Request::Collect, b"").unwrap().response;
-    assert!(matches!(collected, Response::Collected(_)), "{collected:?}");
-    assert!(descriptors(daemon.pid()) < 128);
-    // Each that leaves makes room for another.
-    for mut raw in waiting {
-        raw.is_welcome();
-        assert!(raw.ping());
-    }
+    served.truncate(1);
+    eventually("the others have left", || served[0].stats().connections == 1);
     assert!(daemon.connect().ping());
-    served.clear();
+}
+
+/// What an idle connection may cost, all of it counted: the kernel's part is not the process's.
+const IDLE_BYTES_MAX: u64 = 16 * 1024;
+
+/// How many are idle; a tenth as many are busy.
+fn idle_connections() -> usize {
+    match std::env::var("MEMOD_IDLE_CONNECTIONS") {
+        Ok(given) => given.parse().expect("$MEMOD_IDLE_CONNECTIONS is a number"),
+        Err(_) => 1000,
+    }
+}
+
+#[test]
+fn many_idle_connections_and_a_tenth_as_many_busy_ones_take_little() {
+    let idle = idle_connections();
+    let busy = idle / 10;
+    allow_many_descriptors();
+    let daemon = Setup::new().config(format!("connections_max = {}\n", idle + busy)).start();
+    let mut working: Vec<Raw> = (0..busy).map(|_| daemon.connect()).collect();
+    let stored = call("crowd");
+    assert_eq!(working[0].put(stored.put(&[("o0", &[b'c'; 1000])])), PutOutcome::Populated);
+    let all_work = |working: &mut [Raw]| {
+        for _ in 0..5 {
+            for raw in &mut *working {
+                raw.send(stored.lookup(), Bytes::new());
+            }
+            for raw in &mut *working {
+                let reply = raw.read_reply().expect("a reply");
+                assert!(matches!(reply.response, Response::Hit(_)), "{:?}", reply.response);
+            }
+        }
+    };
+    all_work(&mut working);
+    let before = resident_bytes(daemon.pid());
+    let open = descriptors(daemon.pid());
+    let waiting: Vec<Raw> = (0..idle).map(|_| daemon.connect()).collect();
+    all_work(&mut working);
+    let each = resident_bytes(daemon.pid()).saturating_sub(before) / idle as u64;
+    println!("an idle connection takes {each} bytes");
+    assert!(each < IDLE_BYTES_MAX, "an idle connection takes {each} bytes");
+    assert_eq!(descriptors(daemon.pid()) - open, idle, "an idle connection is one descriptor");
+    assert_eq!(comes(&daemon).is_refused().code, ErrorCode::Busy, "the one beyond");
+    assert!(threads(daemon.pid()) < THREADS_MAX);
+    assert_bounded(&daemon);
+    drop(waiting);
 }

@@ -3,4 +3,6 @@
 
 mod activation;
 mod filter;
+mod logging;
 mod notify;
+mod restarts;

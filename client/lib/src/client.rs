@@ -26,6 +26,7 @@ use crate::exchange::ask::{
 };
 use crate::exchange::hit::{HitSummary, Wanted, not_found, unread};
 use crate::exchange::put::PutExchange;
+use crate::hang_ups::HangUps;
 use crate::mode::Mode;
 use crate::options::{Found, Lookup, LookupOptions, OutputSink, PutOptions};
 use crate::outputs::{Prepared, PutOutput, prepare};
@@ -370,12 +371,19 @@ impl Client {
                 outcome => return (Some(connection), outcome),
             }
         }
-        match self.connect(patience.or_anew()) {
-            Ok((mut connection, patience)) => {
-                let outcome = work(&mut connection, patience);
-                (Some(connection), outcome)
+        let mut hang_ups = HangUps::default();
+        loop {
+            let (connection, outcome) = match self.connect(patience.or_anew()) {
+                Ok((mut connection, patience)) => {
+                    let outcome = work(&mut connection, patience);
+                    (Some(connection), outcome)
+                }
+                Err(error) => (None, Err(error)),
+            };
+            let unseen = connection.as_ref().is_none_or(Connection::has_heard_nothing);
+            if !hang_ups.goes_on(&outcome, repeatable && unseen) {
+                return (connection, outcome);
             }
-            Err(error) => (None, Err(error)),
         }
     }
 

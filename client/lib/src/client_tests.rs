@@ -222,12 +222,12 @@ fn a_request_whose_answer_has_begun_is_not_sent_again() {
 }
 
 #[test]
-fn a_fresh_connection_that_breaks_is_not_tried_again() {
+fn fresh_connections_that_break_are_tried_again_thrice() {
     let daemon = FakeDaemon::new(|peer| {
         peer.request();
     });
     assert!(matches!(daemon.client().ping(), Err(Error::Io { .. })));
-    assert_eq!(daemon.connections(), 1);
+    assert_eq!(daemon.connections(), 4);
 }
 
 #[test]

@@ -46,6 +46,7 @@ mod connection;
 mod content;
 mod error;
 mod exchange;
+mod hang_ups;
 mod input_file;
 mod known;
 mod lease;

@@ -12,6 +12,7 @@ use toml::Value;
 
 use super::names::{self, meant};
 use crate::budget_settings::{parse_scopes, parse_users};
+use crate::log::LogFormat;
 use crate::metrics_address::MetricsAddress;
 use crate::settings::{Settings, parse_durability, parse_on_damage};
 
@@ -89,6 +90,7 @@ pub(super) const FIELDS: &[(&str, Apply)] = &[
         given.clone_into(&mut s.log);
         Ok(())
     }),
+    ("log_format", |s, v| text(v).and_then(LogFormat::parse).map(|given| s.log_format = given)),
     ("metrics", |s, v| text(v).and_then(MetricsAddress::parse).map(|given| s.metrics = given)),
     ("quarantined_users", |s, v| users(v).map(|given| s.quarantined_users = given)),
 ];

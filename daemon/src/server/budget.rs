@@ -1,10 +1,13 @@
-//! The memory that all connections share, and how long a peer may keep a part of it.
+//! The memory that all connections share, what of it one user may have, and how long a peer may
+//! keep a part of it.
 //!
 //! **Invariants.** What is held for peers takes a share before it is reserved, so that it is
-//! bounded however many peers there are. Who holds a share waits for another without end only if
-//! that one's holders wait for nothing but their peers, so that no two wait for each other. Peers
+//! bounded however many peers there are; and no user has all of it. Who holds a share waits for
+//! another without end only if that one's holders wait for nothing but their peers, so that no two
+//! wait for each other: of each budget the user's part is taken first, then that of all. Peers
 //! are borne with as long as there is room for all; once somebody waits for room, a peer that has
-//! kept a transfer going for [`PRESSED_PATIENCE`] is cut off.
+//! kept a transfer going for [`PRESSED_PATIENCE`] is cut off. Who waits for the user's part presses
+//! that user's peers only.
 
 use std::io;
 use std::sync::Arc;
@@ -13,6 +16,8 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 
+use super::users::part_of_user;
+
 /// How long a transfer of one frame may take while others wait for room.
 pub(crate) const PRESSED_PATIENCE: Duration = Duration::from_millis(250);
 /// Descriptors that are held for frames that are still to be read, over all connections.
@@ -20,7 +25,7 @@ pub(crate) const RECEIVED_MAX: usize = 64;
 /// A budget is counted in these, so that it fits a semaphore.
 const UNIT_BYTES: usize = 1024;
 
-/// What connections may hold in memory.
+/// What connections may hold in memory: all of them, and within that those of one user.
 #[derive(Debug, Clone)]
 pub(crate) struct Budgets {
     /// For requests that are larger than a few pages.
@@ -30,106 +35,229 @@ pub(crate) struct Budgets {
     /// For the chunk that each upload gathers.
     pub(crate) uploads: Budget,
     /// For descriptors that peers send.
-    pub(crate) received: Arc<Semaphore>,
+    pub(crate) received: Received,
     pressure: Pressure,
 }
 
 impl Budgets {
-    /// Budgets of so many bytes in all.
+    /// Budgets of so many bytes in all, as they are for one user.
     pub(crate) fn new(bytes: u64) -> Self {
-        let pressure = Pressure { waiting: watch::Sender::new(0) };
+        let all = Waiters::default();
+        let pressure = Pressure { all: all.clone(), own: Waiters::default() };
+        let budget = |bytes| Budget {
+            all: Pool::new(units_within(bytes), &all),
+            own: Pool::new(units_within(bytes), &pressure.own),
+        };
         Self {
-            requests: Budget::new(bytes / 2, &pressure),
-            replies: Budget::new(bytes / 4, &pressure),
-            uploads: Budget::new(bytes / 4, &pressure),
-            received: Arc::new(Semaphore::new(RECEIVED_MAX)),
+            // A user's part of the uploads is more than one connection can have open.
+            requests: budget(bytes / 8 * 3),
+            replies: budget(bytes / 4),
+            uploads: budget(bytes / 8 * 3),
+            received: Received::new(),
             pressure,
+        }
+        .for_user()
+    }
+
+    /// The same memory, of which a further user may have its part.
+    pub(crate) fn for_user(&self) -> Self {
+        let own = Waiters::default();
+        Self {
+            requests: self.requests.for_user(&own),
+            replies: self.replies.for_user(&own),
+            uploads: self.uploads.for_user(&own),
+            received: self.received.for_user(),
+            pressure: Pressure { all: self.pressure.all.clone(), own },
         }
     }
 
-    /// Whether and when somebody waits for room.
+    /// Whether and when somebody waits for room that this user holds.
     pub(crate) fn pressure(&self) -> &Pressure {
         &self.pressure
     }
 }
 
-/// Whether somebody waits for room in any of the budgets.
+/// Places for descriptors that peers send.
+#[derive(Debug, Clone)]
+pub(crate) struct Received {
+    all: Arc<Semaphore>,
+    own: Arc<Semaphore>,
+}
+
+/// Places that are taken, given back when dropped.
+#[derive(Debug, Default)]
+pub(crate) struct ReceivedPlaces {
+    permits: Option<[OwnedSemaphorePermit; 2]>,
+}
+
+impl Received {
+    fn new() -> Self {
+        let own = Arc::new(Semaphore::new(part_of_user(RECEIVED_MAX)));
+        Self { all: Arc::new(Semaphore::new(RECEIVED_MAX)), own }
+    }
+
+    fn for_user(&self) -> Self {
+        Self { all: Arc::clone(&self.all), ..Self::new() }
+    }
+
+    /// So many places, if there are.
+    pub(crate) fn try_take(&self, places: u32) -> Option<ReceivedPlaces> {
+        let own = Arc::clone(&self.own).try_acquire_many_owned(places).ok()?;
+        let all = Arc::clone(&self.all).try_acquire_many_owned(places).ok()?;
+        Some(ReceivedPlaces { permits: Some([own, all]) })
+    }
+}
+
+impl ReceivedPlaces {
+    /// How many they are.
+    pub(crate) fn count(&self) -> usize {
+        self.permits.as_ref().map_or(0, |[own, _]| own.num_permits())
+    }
+
+    /// Adds others to these.
+    pub(crate) fn merge(&mut self, others: Self) {
+        match (&mut self.permits, others.permits) {
+            (Some([own, all]), Some([others_own, others_all])) => {
+                own.merge(others_own);
+                all.merge(others_all);
+            }
+            (None, others) => self.permits = others,
+            (Some(_), None) => {}
+        }
+    }
+
+    /// Takes so many of them apart; none if there are fewer.
+    pub(crate) fn split(&mut self, places: usize) -> Option<Self> {
+        let [own, all] = self.permits.as_mut()?;
+        Some(Self { permits: Some([own.split(places)?, all.split(places)?]) })
+    }
+}
+
+/// How many wait for room.
+#[derive(Debug, Clone)]
+struct Waiters(watch::Sender<usize>);
+
+impl Default for Waiters {
+    fn default() -> Self {
+        Self(watch::Sender::new(0))
+    }
+}
+
+impl Waiters {
+    fn are_there(&self) -> bool {
+        *self.0.borrow() > 0
+    }
+
+    async fn come(&self) {
+        // The sender is in this very struct, so it is never gone.
+        let _ = self.0.subscribe().wait_for(|waiting| *waiting > 0).await;
+    }
+}
+
+/// Whether somebody waits for room that a user's peers hold: anybody for that of all, or the user
+/// itself for its part.
 #[derive(Debug, Clone)]
 pub(crate) struct Pressure {
-    waiting: watch::Sender<usize>,
+    all: Waiters,
+    own: Waiters,
 }
 
 impl Pressure {
     /// Whether somebody waits now.
     pub(crate) fn is_on(&self) -> bool {
-        *self.waiting.borrow() > 0
+        self.all.are_there() || self.own.are_there()
     }
 
     /// Waits for this moment, and then until somebody waits for room.
     pub(crate) async fn from(&self, moment: Instant) {
         tokio::time::sleep_until(moment).await;
-        // The sender is in this very struct, so it is never gone.
-        let _ = self.waiting.subscribe().wait_for(|waiting| *waiting > 0).await;
+        tokio::select! {
+            () = self.all.come() => {}
+            () = self.own.come() => {}
+        }
     }
 }
 
 /// Counts somebody as waiting for room.
-struct Waiting<'a>(&'a Pressure);
+struct Waiting<'a>(&'a Waiters);
 
 impl<'a> Waiting<'a> {
-    fn begin(pressure: &'a Pressure) -> Self {
-        pressure.waiting.send_modify(|waiting| *waiting += 1);
-        Self(pressure)
+    fn begin(waiters: &'a Waiters) -> Self {
+        waiters.0.send_modify(|waiting| *waiting += 1);
+        Self(waiters)
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.waiting.send_modify(|waiting| *waiting -= 1);
+        self.0.0.send_modify(|waiting| *waiting -= 1);
     }
 }
 
-/// So much memory, for one purpose.
+/// So much memory, for one purpose, and a user's part of it.
 #[derive(Debug, Clone)]
 pub(crate) struct Budget {
+    all: Pool,
+    own: Pool,
+}
+
+/// So much memory.
+#[derive(Debug, Clone)]
+struct Pool {
     units: Arc<Semaphore>,
     units_max: u32,
-    pressure: Pressure,
+    waiters: Waiters,
 }
 
 /// A share of a budget, given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Share {
-    permit: OwnedSemaphorePermit,
+    permits: [OwnedSemaphorePermit; 2],
+}
+
+impl Pool {
+    fn new(units: usize, waiters: &Waiters) -> Self {
+        let units_max = u32::try_from(units).unwrap_or(u32::MAX);
+        Self { units: Arc::new(Semaphore::new(units)), units_max, waiters: waiters.clone() }
+    }
+
+    fn try_take(&self, units: u32) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.units).try_acquire_many_owned(units).ok()
+    }
+
+    /// Fair: the first to ask is the first to get.
+    async fn take(&self, units: u32) -> OwnedSemaphorePermit {
+        if let Some(permit) = self.try_take(units) {
+            return permit;
+        }
+        let _waiting = Waiting::begin(&self.waiters);
+        let permit = Arc::clone(&self.units).acquire_many_owned(units).await;
+        permit.expect("the budget's semaphore is never closed")
+    }
 }
 
 impl Budget {
-    fn new(bytes: u64, pressure: &Pressure) -> Self {
-        let units = usize::try_from(bytes).unwrap_or(usize::MAX) / UNIT_BYTES;
-        let units = units.min(Semaphore::MAX_PERMITS);
-        let units_max = u32::try_from(units).unwrap_or(u32::MAX);
-        Self { units: Arc::new(Semaphore::new(units)), units_max, pressure: pressure.clone() }
+    fn for_user(&self, waiters: &Waiters) -> Self {
+        let units = usize::try_from(self.all.units_max).unwrap_or(usize::MAX);
+        Self { all: self.all.clone(), own: Pool::new(part_of_user(units), waiters) }
     }
 
-    /// No share is larger than the whole budget, or it would be waited for in vain.
+    /// No share is larger than what one user may have, or it would be waited for in vain.
     fn units_of(&self, bytes: usize) -> u32 {
-        units(bytes).min(self.units_max)
+        units(bytes).min(self.own.units_max)
     }
 
     /// A share of this size, if there is room.
     pub(crate) fn try_share(&self, bytes: usize) -> Option<Share> {
-        let permit = Arc::clone(&self.units).try_acquire_many_owned(self.units_of(bytes));
-        permit.ok().map(|permit| Share { permit })
+        let units = self.units_of(bytes);
+        Some(Share { permits: [self.own.try_take(units)?, self.all.try_take(units)?] })
     }
 
-    /// Waits for a share of this size. Fair: the first to ask is the first to get.
+    /// Waits for a share of this size.
     pub(crate) async fn share(&self, bytes: usize) -> Share {
-        if let Some(share) = self.try_share(bytes) {
-            return share;
-        }
-        let _waiting = Waiting::begin(&self.pressure);
-        let permit = Arc::clone(&self.units).acquire_many_owned(self.units_of(bytes)).await;
-        Share { permit: permit.expect("the budget's semaphore is never closed") }
+        let units = self.units_of(bytes);
+        let own = self.own.take(units).await;
+        Share { permits: [own, self.all.take(units).await] }
     }
 }
 
@@ -137,12 +265,19 @@ impl Share {
     /// Gives back what is beyond this size.
     pub(crate) fn shrink(&mut self, bytes: usize) {
         let kept = usize::try_from(units(bytes)).unwrap_or(usize::MAX);
-        drop(self.permit.split(self.permit.num_permits().saturating_sub(kept)));
+        for permit in &mut self.permits {
+            drop(permit.split(permit.num_permits().saturating_sub(kept)));
+        }
     }
 }
 
 fn units(bytes: usize) -> u32 {
     u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX)
+}
+
+fn units_within(bytes: u64) -> usize {
+    let units = usize::try_from(bytes).unwrap_or(usize::MAX) / UNIT_BYTES;
+    units.min(Semaphore::MAX_PERMITS)
 }
 
 /// One frame on its way to or from a peer.
@@ -201,21 +336,63 @@ mod tests {
     #[test]
     fn a_share_is_never_larger_than_the_budget_and_comes_back() {
         let budgets = Budgets::new(8 << 20);
-        let whole = budgets.requests.try_share(usize::MAX).expect("all of it");
+        let whole = budgets.requests.try_share(usize::MAX).expect("all that a user may have");
         assert!(budgets.requests.try_share(1).is_none());
-        assert!(budgets.replies.try_share(2 << 20).is_some(), "another budget has its own room");
+        assert!(budgets.replies.try_share(1 << 20).is_some(), "another budget has its own room");
         drop(whole);
-        let mut share = budgets.requests.try_share(4 << 20).expect("it came back");
+        let mut share = budgets.requests.try_share(2 << 20).expect("it came back");
         share.shrink(1 << 20);
         share.shrink(2 << 20);
-        assert!(budgets.requests.try_share(3 << 20).is_some());
-        assert!(budgets.requests.try_share((3 << 20) + 1).is_none());
+        let left = (9 << 18) - (1 << 20);
+        assert!(budgets.requests.try_share(left).is_some());
+        assert!(budgets.requests.try_share(left + 1).is_none());
+    }
+
+    #[tokio::test]
+    async fn no_user_has_all_and_who_waits_for_its_own_part_presses_nobody_else() {
+        let greedy = Budgets::new(8 << 20);
+        let quiet = greedy.for_user();
+        let held = greedy.requests.share(usize::MAX).await;
+        let waiting = tokio::spawn({
+            let greedy = greedy.requests.clone();
+            async move { greedy.share(1).await }
+        });
+        greedy.pressure().from(Instant::now()).await;
+        assert!(greedy.pressure().is_on() && !quiet.pressure().is_on());
+        // A quarter of 3 MiB is left for others, who press everybody once that is gone.
+        let rest = quiet.requests.try_share(3 << 18).expect("a quarter is left");
+        let quiet_waits = tokio::spawn({
+            let quiet = quiet.requests.clone();
+            async move { quiet.share(1).await }
+        });
+        quiet.pressure().from(Instant::now()).await;
+        assert!(greedy.pressure().is_on());
+        drop(rest);
+        quiet_waits.await.expect("there is room");
+        assert!(!quiet.pressure().is_on() && greedy.pressure().is_on());
+        drop(held);
+        waiting.await.expect("there is room");
+        assert!(!greedy.pressure().is_on());
+    }
+
+    #[test]
+    fn no_user_has_all_places_for_descriptors() {
+        let greedy = Received::new();
+        let quiet = greedy.for_user();
+        let mut held = greedy.try_take(40).expect("fewer than its part");
+        held.merge(greedy.try_take(8).expect("the rest of its part"));
+        assert!(greedy.try_take(1).is_none());
+        let places = quiet.try_take(16).expect("what is left for others");
+        assert!(quiet.try_take(1).is_none(), "all have {RECEIVED_MAX}");
+        drop(held.split(1));
+        assert_eq!((held.count(), places.count()), (47, 16));
+        assert!(quiet.try_take(1).is_some());
     }
 
     #[tokio::test]
     async fn a_slow_transfer_is_borne_with_until_somebody_waits() {
         let budgets = Budgets::new(8 << 20);
-        let held = budgets.replies.share(2 << 20).await;
+        let held = budgets.replies.share(usize::MAX).await;
         let began = Instant::now().checked_sub(PRESSED_PATIENCE).expect("the machine is up longer");
         let pressure = Some(budgets.pressure());
         let patient = Transfer { began, stall_timeout: Duration::from_secs(3600), pressure };

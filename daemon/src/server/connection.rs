@@ -1,7 +1,8 @@
 //! One connection: greeting, then requests until either side ends it.
 //!
 //! **Invariants.** At most `REQUESTS_IN_FLIGHT_MAX` requests are at work; the peer is not read
-//! further until one is done. Bytes that are no message end the connection with an error that says
+//! further until one is done, or until its user has a place for one more. Whoever sends without end
+//! lets others have their turn after [`TURN_REQUESTS`]. Bytes that are no message end the connection with an error that says
 //! so. When the daemon stops, requests that have begun are answered.
 
 use std::pin::pin;
@@ -12,30 +13,37 @@ use memod_protocol::handshake::{self, Agreement, DESCRIPTORS, Hello, MAGIC, VERS
 use memod_protocol::limits::REQUESTS_IN_FLIGHT_MAX;
 use memod_protocol::{ErrorCode, Frame, Request, RequestHeader, Response, WireError, wire};
 use tokio::net::UnixStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
-use super::budget::{Budgets, Share, TransferError};
-use super::dispatch::{self, Desk, Done, Job};
+use super::budget::TransferError;
+use super::dispatch::{self, Desk, Done, Held, Job, Work};
 use super::frames::{FrameReader, ReadError};
 use super::peer::Peer;
 use super::replies::{Replies, ReplyShare};
 use super::stream::PeerStream;
 use super::uploads::Uploads;
+use super::users::{Place, User};
 use crate::service::{Account, Allowance, Lessee, Reply, Service};
 
 /// How long a peer may take to greet.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
+/// Requests that are handled one behind the other before other connections have their turn.
+const TURN_REQUESTS: u32 = 8;
 
 /// A connection at work.
 #[derive(Debug)]
 pub(crate) struct Connection {
     reader: FrameReader,
     replies: Arc<Replies>,
-    budgets: Budgets,
     service: Arc<Service>,
     peer: Arc<Peer>,
+    /// For the log.
+    number: u64,
+    user: Arc<User>,
+    _place: Place,
     lessee: Arc<Lessee>,
     uploads: Uploads,
     allowance: Allowance,
@@ -73,23 +81,25 @@ impl Connection {
     /// Prepares to serve an accepted socket.
     ///
     /// # Errors
-    /// If the kernel does not say who the peer is.
+    /// If the kernel takes no more sockets to listen to.
     pub(crate) fn new(
-        stream: UnixStream,
+        (stream, peer, number): (UnixStream, Peer, u64),
+        (user, place): (Arc<User>, Place),
         service: Arc<Service>,
-        budgets: Budgets,
         stall_timeout: Duration,
         stop: CancellationToken,
     ) -> std::io::Result<Self> {
-        let peer = Arc::new(Peer::of(&stream)?);
         let stream = Arc::new(PeerStream::new(stream)?);
+        let budgets = user.budgets();
         Ok(Self {
             reader: FrameReader::new(Arc::clone(&stream), budgets.clone(), stall_timeout),
             replies: Arc::new(Replies::new(stream, budgets.clone(), stall_timeout)),
-            budgets,
+            user,
+            _place: place,
             lessee: service.connect(),
             service,
-            peer,
+            peer: Arc::new(peer),
+            number,
             uploads: Uploads::default(),
             allowance: Allowance::begin(Instant::now()),
             in_flight: Arc::new(Semaphore::new(REQUESTS_IN_FLIGHT_MAX as usize)),
@@ -131,15 +141,20 @@ impl Connection {
         tracing::debug!(version = agreement.version, peer = ?self.peer, "connected");
         // Made once, since every new one registers itself with a lock.
         let mut stopped = pin!(self.stop.clone().cancelled_owned());
-        loop {
-            if self.budgets.pressure().is_on() {
+        let user = Arc::clone(&self.user);
+        let pressure = user.budgets().pressure();
+        for turn in (0..TURN_REQUESTS).cycle() {
+            if turn == 0 {
+                tokio::task::yield_now().await;
+            }
+            if pressure.is_on() {
                 self.uploads.give_up_slow();
             }
             let begun = tokio::select! {
                 biased;
                 begun = self.reader.begun() => begun?,
                 () = &mut stopped => return Ok(()),
-                () = self.uploads.slow(self.budgets.pressure()), if !self.uploads.is_empty() => {
+                () = self.uploads.slow(pressure), if !self.uploads.is_empty() => {
                     continue;
                 }
             };
@@ -159,6 +174,7 @@ impl Connection {
             let job = Job { id, share: received.share, payload, descriptors };
             self.handle(job, request).await?;
         }
+        Ok(())
     }
 
     /// Handles one request: at once if it needs no disk and no thread, else in a task of its own.
@@ -176,14 +192,14 @@ impl Connection {
             dispatch::Step::Reply(reply, share) if reply.streams.is_empty() => {
                 return Ok(answer(service, peer, replies, id, account, *reply, share).await?);
             }
-            dispatch::Step::Reply(reply, share) => dispatch::Work::Send(reply, share),
+            dispatch::Step::Reply(reply, share) => Work::Send(reply, share),
             dispatch::Step::Later(work) => work,
             dispatch::Step::Hits(hits) => {
                 service.count_board_hits(peer, *hits, &mut self.allowance).await;
                 return Ok(());
             }
             dispatch::Step::Upload(step) => {
-                let budget = &self.budgets.uploads;
+                let budget = &self.user.budgets().uploads;
                 let from = (&**service, &**peer);
                 let done = dispatch::upload(from, &mut self.uploads, step, job, budget);
                 if let Some(answer) = done.await.map_err(ConnectionError::Refused)? {
@@ -200,30 +216,38 @@ impl Connection {
             }
             dispatch::Step::Put(put, imported) => {
                 match dispatch::gather(&mut self.uploads, *put, imported, &job.payload) {
-                    Ok(gathered) => dispatch::Work::Put(Box::new(gathered)),
-                    Err(error) => {
-                        dispatch::Work::Send(Box::new(Response::Error(error).into()), None)
-                    }
+                    Ok(gathered) => Work::Put(Box::new(gathered)),
+                    Err(error) => Work::Send(Box::new(Response::Error(error).into()), None),
                 }
             }
         };
-        self.later(work, place, (id, job.share), account);
+        // What is only to be sent holds its memory already, and must not wait for those who wait
+        // for memory.
+        let of_user = match work {
+            Work::Send(..) => None,
+            _ => match self.user.request().await {
+                Ok(place) => Some(place),
+                Err(error) => {
+                    let reply = Response::Error(error).into();
+                    let (service, peer, replies) = (&self.service, &self.peer, &self.replies);
+                    return Ok(answer(service, peer, replies, id, account, reply, None).await?);
+                }
+            },
+        };
+        self.begin(job, account, work, Held::new(place, of_user));
         Ok(())
     }
 
-    /// Handles what needs time, in a task of its own. `share`: of the memory, for the request.
-    fn later(
-        &self,
-        work: dispatch::Work,
-        place: OwnedSemaphorePermit,
-        (id, request_share): (u64, Option<Share>),
-        account: Option<Account>,
-    ) {
+    /// Begins a task for what needs time.
+    fn begin(&self, job: Job, account: Option<Account>, work: Work, place: Held) {
         let (service, peer) = (Arc::clone(&self.service), Arc::clone(&self.peer));
         let (replies, lessee) = (Arc::clone(&self.replies), Arc::clone(&self.lessee));
         let (waits, takes_descriptors) = (Arc::clone(&self.waits), self.takes_descriptors);
-        let ended = self.ended.clone();
-        self.jobs.spawn(async move {
+        let (id, ended) = (job.id, self.ended.clone());
+        let verb = account.as_ref().map(|account| account.verb().name());
+        let (connection, uid, pid) = (self.number, peer.uid, peer.pid);
+        let span = tracing::info_span!("request", connection, uid, pid, id, verb);
+        let begun = async move {
             let desk = Desk {
                 service: &service,
                 peer: &peer,
@@ -235,7 +259,7 @@ impl Connection {
             };
             let Some(done) = dispatch::later(&desk, work, place).await else { return };
             // The request's memory is not kept for as long as its peer takes to read the reply.
-            drop(request_share);
+            drop(job.share);
             let Done { mut reply, mut share, place: _place } = done;
             if takes_descriptors && !reply.streams.is_empty() {
                 // It may wait for a disk, and must not keep others waiting for memory meanwhile.
@@ -246,7 +270,8 @@ impl Connection {
             if let Err(error) = sent {
                 tracing::debug!("a reply could not be sent: {error}");
             }
-        });
+        };
+        self.jobs.spawn(begun.instrument(span));
     }
 
     /// Exchanges greetings; nothing if the peer left without one.

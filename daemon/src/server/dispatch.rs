@@ -21,6 +21,7 @@ use super::frames::Descriptors;
 use super::peer::Peer;
 use super::replies::{Replies, ReplyShare};
 use super::uploads::Uploads;
+use super::users::Place;
 use crate::service::{
     Asker, Begun, Claimed, Entered, GatheredPut, Lessee, OutputContent, Reply, Service,
 };
@@ -253,18 +254,29 @@ pub(crate) struct Done {
     pub(crate) reply: Reply,
     /// The reply's share of the memory, if it may be large.
     pub(crate) share: Option<ReplyShare>,
-    /// Its place among the requests of its connection, until the reply has been sent.
-    pub(crate) place: OwnedSemaphorePermit,
+    /// Its place among the requests in flight, until the reply has been sent.
+    pub(crate) place: Held,
+}
+
+/// A request's place: among those of its connection, and of its user if it needs more than to be
+/// sent.
+#[derive(Debug)]
+pub(crate) struct Held {
+    _connection: OwnedSemaphorePermit,
+    _user: Option<Place>,
+}
+
+impl Held {
+    /// These places.
+    pub(crate) fn new(connection: OwnedSemaphorePermit, user: Option<Place>) -> Self {
+        Self { _connection: connection, _user: user }
+    }
 }
 
 /// Does what needs time; gives the reply and its share of the memory, or nothing if only reading
 /// was asked for and nobody is there any more to read the reply. `place` is its place among the
 /// requests in flight.
-pub(crate) async fn later(
-    desk: &Desk<'_>,
-    work: Work,
-    place: OwnedSemaphorePermit,
-) -> Option<Done> {
+pub(crate) async fn later(desk: &Desk<'_>, work: Work, place: Held) -> Option<Done> {
     let Desk { service, peer, replies, .. } = desk;
     let share = match &work {
         Work::Lookup(_) | Work::Other(Request::Read { .. }) => {
@@ -309,11 +321,7 @@ enum Claiming {
 
 /// Answers a claim. While it waits it holds no memory for its reply, and a place among those that
 /// wait instead of one among the requests in flight, so that its connection serves others.
-async fn wait(
-    desk: &Desk<'_>,
-    claiming: Claiming,
-    mut place: OwnedSemaphorePermit,
-) -> Option<Done> {
+async fn wait(desk: &Desk<'_>, claiming: Claiming, mut place: Held) -> Option<Done> {
     let Desk { service, replies, waits, id, .. } = desk;
     let mut told = false;
     let mut share = replies.share(HIT_BYTES_MAX).await;
@@ -336,7 +344,7 @@ async fn wait(
                     .with_hint("use another connection");
                 return Some(Done { reply: Response::Error(error).into(), share: None, place });
             };
-            place = wait;
+            place = Held::new(wait, None);
             replies.send(*id, Response::Pending(pending), Vec::new()).await.ok()?;
         }
         let woken = service.woken(*waiting).await;

@@ -13,10 +13,9 @@ use bytes::BytesMut;
 use memod_descriptors::{DescriptorError, Inbox};
 use memod_protocol::Frame;
 use memod_protocol::frame::{FrameError, PREFIX_BYTES, Prefix};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use super::budget::{Budgets, Share, Transfer, TransferError};
+use super::budget::{Budgets, ReceivedPlaces, Share, Transfer, TransferError};
 use super::stream::PeerStream;
 
 /// Frames up to this size are read without asking the budget.
@@ -45,7 +44,7 @@ pub(crate) struct Descriptors {
     /// The descriptors, in order.
     pub(crate) held: Vec<OwnedFd>,
     /// Given back when they are closed.
-    pub(crate) places: Option<OwnedSemaphorePermit>,
+    pub(crate) places: Option<ReceivedPlaces>,
 }
 
 /// Why reading ended badly.
@@ -63,7 +62,7 @@ pub(crate) enum ReadError {
     /// A frame had more descriptors or fewer than its message says.
     #[error(transparent)]
     Descriptors(#[from] DescriptorError),
-    /// Others hold all the descriptors that may be held.
+    /// All the descriptors that may be held are, or those of this user.
     #[error("too many descriptors are under way in all")]
     Crowded,
     /// The socket failed.
@@ -78,7 +77,7 @@ pub(crate) struct FrameReader {
     buffer: BytesMut,
     inbox: Inbox,
     /// The places that those in the inbox have among all that may be held.
-    places: Option<OwnedSemaphorePermit>,
+    places: ReceivedPlaces,
     budgets: Budgets,
     stall_timeout: Duration,
 }
@@ -87,7 +86,8 @@ impl FrameReader {
     /// Reads frames from this socket.
     pub(crate) fn new(stream: Arc<PeerStream>, budgets: Budgets, stall_timeout: Duration) -> Self {
         let (buffer, inbox) = (BytesMut::new(), Inbox::holding(RECEIVED_MAX));
-        Self { stream, buffer, inbox, places: None, budgets, stall_timeout }
+        let places = ReceivedPlaces::default();
+        Self { stream, buffer, inbox, places, budgets, stall_timeout }
     }
 
     /// Waits until the next frame has begun to arrive; false at the end of the stream. May be
@@ -99,6 +99,8 @@ impl FrameReader {
         if !self.buffer.is_empty() {
             return Ok(true);
         }
+        // Most connections are idle for most of the time: they hold no buffer meanwhile.
+        self.buffer = BytesMut::new();
         let read = self.stream.read(&mut self.buffer, READ_BYTES, &mut self.inbox).await?;
         self.place()?;
         Ok(read > 0)
@@ -141,22 +143,17 @@ impl FrameReader {
     /// If there are more or fewer; the connection cannot be used on.
     pub(crate) fn descriptors(&mut self, announced: usize) -> Result<Descriptors, ReadError> {
         let held = self.inbox.take(announced, self.buffer.len())?;
-        let places = self.places.as_mut().and_then(|places| places.split(held.len()));
+        let places = self.places.split(held.len());
         Ok(Descriptors { held, places })
     }
 
     /// Gives places to descriptors that have just come.
     fn place(&mut self) -> Result<(), ReadError> {
-        let counted = self.places.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let counted = self.places.count();
         let more = u32::try_from(self.inbox.len().saturating_sub(counted)).unwrap_or(u32::MAX);
-        if more == 0 {
-            return Ok(());
-        }
-        let received = Arc::clone(&self.budgets.received);
-        let places = received.try_acquire_many_owned(more).map_err(|_| ReadError::Crowded)?;
-        match &mut self.places {
-            Some(held) => held.merge(places),
-            none => *none = Some(places),
+        if more > 0 {
+            let places = self.budgets.received.try_take(more).ok_or(ReadError::Crowded)?;
+            self.places.merge(places);
         }
         Ok(())
     }

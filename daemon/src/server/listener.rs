@@ -1,39 +1,51 @@
 //! Accepts connections.
 //!
-//! **Invariants.** A permit is taken before a connection is accepted, so there are never more than
-//! the settings allow. An error of `accept` is waited out: it neither ends nor spins the daemon.
+//! **Invariants.** There are never more connections than the settings allow, and
+//! [`REFUSALS_MAX`] that are being refused. Who comes when all are open is accepted as soon as one
+//! ends, or refused with a word on why once that has taken [`CROWDED_PATIENCE`]; who has its user's
+//! part already is refused at once, and keeps nobody else waiting. An error of `accept` is waited
+//! out: it neither ends nor spins the daemon.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-use super::budget::Budgets;
 use super::connection::Connection;
+use super::peer::Peer;
+use super::refusal::{refuse, refuse_at_once};
+use super::users::Users;
 use crate::service::Service;
 use crate::settings::Settings;
 
 /// The longest wait after an error of `accept`.
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
+/// How long somebody waits for one of all connections to end, if nobody has just done so in vain.
+const CROWDED_PATIENCE: Duration = Duration::from_millis(500);
+/// Connections that are being refused at a time. Further ones are left without waiting until they
+/// have greeted.
+pub(crate) const REFUSALS_MAX: usize = 16;
 
 /// The server: all connections.
 #[derive(Debug)]
 pub(crate) struct Server {
     settings: Arc<Settings>,
     service: Arc<Service>,
-    budgets: Budgets,
-    permits: Arc<Semaphore>,
+    users: Users,
+    refusals: Arc<Semaphore>,
     connections: TaskTracker,
     /// How many connections are open, for those who wait for a change.
     open: watch::Sender<usize>,
     /// How often the loop that accepts has been seen at work, and what has it come by.
     beats: AtomicU64,
     nudge: Notify,
+    /// The number of the next connection, for the log.
+    accepted: AtomicU64,
     stop: CancellationToken,
 }
 
@@ -45,12 +57,13 @@ impl Server {
         stop: CancellationToken,
     ) -> Arc<Self> {
         Arc::new(Self {
-            budgets: Budgets::new(settings.buffer_bytes_max),
-            permits: Arc::new(Semaphore::new(settings.connections_max)),
+            users: Users::new(settings.connections_max, settings.buffer_bytes_max),
+            refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
             connections: TaskTracker::new(),
             open: watch::Sender::new(0),
             beats: AtomicU64::new(0),
             nudge: Notify::new(),
+            accepted: AtomicU64::new(1),
             settings,
             service,
             stop,
@@ -60,27 +73,41 @@ impl Server {
     /// Accepts connections until told to stop.
     pub(crate) async fn run(self: Arc<Self>, listener: UnixListener) {
         let mut backoff = Duration::from_millis(1);
+        let mut crowded = false;
         loop {
             self.beats.fetch_add(1, Ordering::Relaxed);
-            let permit = Arc::clone(&self.permits).acquire_owned();
+            let accepted = async {
+                crowded = self.is_crowded(crowded).await;
+                listener.accept().await
+            };
             let accepted = tokio::select! {
                 () = self.stop.cancelled() => return,
                 () = self.nudge.notified() => continue,
-                accepted = async { (permit.await, listener.accept().await) } => accepted,
+                accepted = accepted => accepted,
             };
             match accepted {
-                (Ok(permit), Ok((stream, _))) => {
+                Ok((stream, _)) => {
                     backoff = Duration::from_millis(1);
-                    self.serve(stream, permit);
+                    self.take(stream);
                 }
-                (Ok(_), Err(error)) => {
+                Err(error) => {
                     tracing::warn!("cannot accept a connection: {error}");
                     tokio::time::sleep(backoff).await;
                     backoff = (backoff * 2).min(BACKOFF_MAX);
                 }
-                (Err(_), _) => return,
             }
         }
+    }
+
+    /// Waits for room for another connection; whether that was in vain. Where it was before, there
+    /// is no waiting.
+    async fn is_crowded(&self, before: bool) -> bool {
+        let patience = if before { Duration::ZERO } else { CROWDED_PATIENCE };
+        let crowded = tokio::time::timeout(patience, self.users.has_room()).await.is_err();
+        if crowded && !before {
+            tracing::warn!(connections_max = self.settings.connections_max, "refusing connections");
+        }
+        crowded
     }
 
     /// How often the loop that accepts has been seen at work, and asks it to come by once more, so
@@ -91,25 +118,49 @@ impl Server {
         beats
     }
 
-    fn serve(self: &Arc<Self>, stream: UnixStream, permit: OwnedSemaphorePermit) {
+    /// Serves who has been accepted, or refuses.
+    fn take(self: &Arc<Self>, stream: UnixStream) {
+        let peer = match Peer::of(&stream) {
+            Ok(peer) => peer,
+            Err(error) => return tracing::warn!("a peer cannot be told: {error}"),
+        };
+        let user = self.users.user(peer.uid);
+        let place = match user.connection() {
+            Ok(place) => place,
+            Err(error) => {
+                tracing::debug!(uid = peer.uid, pid = peer.pid, "a connection is refused: {error}");
+                let Ok(permit) = Arc::clone(&self.refusals).try_acquire_owned() else {
+                    return refuse_at_once(stream, error);
+                };
+                self.connections.spawn(async move {
+                    refuse(stream, user.budgets(), error).await;
+                    drop(permit);
+                });
+                return;
+            }
+        };
+        let number = self.accepted.fetch_add(1, Ordering::Relaxed);
         let connection = Connection::new(
-            stream,
+            (stream, peer, number),
+            (user, place),
             Arc::clone(&self.service),
-            self.budgets.clone(),
             self.settings.stall_timeout,
             self.stop.clone(),
         );
         let connection = match connection {
             Ok(connection) => connection,
-            Err(error) => return tracing::warn!("a peer cannot be told: {error}"),
+            Err(error) => return tracing::warn!("a connection cannot be served: {error}"),
         };
-        let open = OpenConnection::new(Arc::clone(self), permit);
+        let open = OpenConnection::new(Arc::clone(self));
         let peer = Arc::clone(connection.peer());
-        let span = tracing::debug_span!("connection", uid = peer.uid, pid = peer.pid);
+        let (uid, pid) = (peer.uid, peer.pid);
+        // Entering a span at each step would cost every hit a twentieth: events without a request
+        // that are to be told say it themselves.
+        let span = tracing::debug_span!("connection", number, uid, pid);
         self.connections.spawn(
             async move {
                 if let Err(error) = connection.run().await {
-                    tracing::info!(uid = peer.uid, pid = peer.pid, "a connection ended: {error}");
+                    tracing::info!(connection = number, uid, pid, "a connection ended: {error}");
                 }
                 drop(open);
             }
@@ -149,13 +200,12 @@ impl Server {
 /// Counts a connection as open for as long as it lives, whatever ends it.
 struct OpenConnection {
     server: Arc<Server>,
-    _permit: OwnedSemaphorePermit,
 }
 
 impl OpenConnection {
-    fn new(server: Arc<Server>, permit: OwnedSemaphorePermit) -> Self {
+    fn new(server: Arc<Server>) -> Self {
         server.count(|open| open + 1);
-        Self { server, _permit: permit }
+        Self { server }
     }
 }
 

@@ -13,13 +13,15 @@ mod listener;
 mod metrics_endpoint;
 mod peer;
 mod peer_groups;
+mod refusal;
 mod replies;
 mod socket;
 mod stream;
 mod uploads;
+mod users;
 
 pub(crate) use budget::RECEIVED_MAX;
-pub(crate) use listener::Server;
+pub(crate) use listener::{REFUSALS_MAX, Server};
 pub(crate) use metrics_endpoint::MetricsSocket;
 pub(crate) use peer::Peer;
 pub(crate) use socket::BoundSocket;

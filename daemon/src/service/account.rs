@@ -96,6 +96,11 @@ impl Account {
         })
     }
 
+    /// What was asked.
+    pub(crate) fn verb(&self) -> Verb {
+        self.verb
+    }
+
     /// What it is answered.
     pub(crate) fn answered(&mut self, reply: &Reply) {
         self.key = self.key.or(reply.key);

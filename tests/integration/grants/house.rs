@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use harness::{Daemon, Ran, Setup, binary, run};
+use harness::{Daemon, Ran, Raw, Setup, binary, run};
 use nix::unistd::Uid;
 use serde_json::Value;
 
@@ -66,6 +66,11 @@ impl House {
         Some(Self { daemon, memo })
     }
 
+    /// A connection of somebody.
+    pub(super) fn connect(&self, uid: u32) -> Raw {
+        Raw::of_user(&self.daemon.socket(), uid, group_of(uid))
+    }
+
     /// `memo` as somebody, in a project.
     pub(super) fn command(&self, uid: u32, project: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.memo);
@@ -75,7 +80,7 @@ impl House {
         }
         command.args(["--project", project]).args(arguments);
         command.current_dir("/").stdin(Stdio::null()).uid(uid);
-        command.gid(if uid == READER { READERS } else { uid });
+        command.gid(group_of(uid));
         command
     }
 
@@ -109,6 +114,10 @@ impl House {
         let answer = self.json(0, uid, project, &put);
         answer["key"].as_str().expect("a key").to_owned()
     }
+}
+
+fn group_of(uid: u32) -> u32 {
+    if uid == READER { READERS } else { uid }
 }
 
 /// A command about a call of this task.

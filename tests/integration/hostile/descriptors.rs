@@ -130,7 +130,7 @@ fn descriptors_of_frames_that_never_end_are_bounded_and_closed_with_the_connecti
 }
 
 #[test]
-fn all_connections_together_hold_a_bounded_number_of_descriptors() {
+fn all_connections_of_a_user_hold_a_bounded_number_of_descriptors() {
     let daemon = Daemon::new();
     let before = open(&daemon);
     let zero = File::open("/dev/zero").unwrap();
@@ -140,12 +140,12 @@ fn all_connections_together_hold_a_bounded_number_of_descriptors() {
     for peer in &mut peers {
         peer.send_descriptors(&begun, &[zero.as_fd()]).unwrap();
     }
-    // Those that came when the places were taken are cut off.
+    // Those that came when the user's places were taken are cut off.
     let ended = |peer: &&mut Raw| {
         let mut wanted = [PollFd::new(peer.stream().as_fd(), PollFlags::POLLIN)];
         poll(&mut wanted, PollTimeout::ZERO).unwrap() == 1
     };
-    let held = 64;
+    let held = 48;
     eventually("the rest is cut off", || peers.iter_mut().filter(ended).count() == 100 - held);
     let folder = format!("/proc/{}/fd", daemon.pid());
     let open = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());

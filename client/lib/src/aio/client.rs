@@ -18,12 +18,13 @@ use crate::builder::{Builder, Settings, Start};
 use crate::client::{plan, put_options};
 use crate::collect::Collector;
 use crate::connect::{Patience, sink_error};
-use crate::content::{Hit, HitOutput};
+use crate::content::HitOutput;
 use crate::error::Error;
 use crate::exchange::ask::{
     Ask, AskLog, AskSavings, AskStats, AskStatus, AskWhy, Invalidate, List, Page, Ping, Show,
 };
 use crate::exchange::hit::{HitSummary, Wanted, not_found, unread};
+use crate::hang_ups::HangUps;
 use crate::mode::Mode;
 use crate::options::{Found, Lookup, LookupOptions, OutputSink, PutOptions};
 use crate::outputs::{Prepared, PutOutput, prepare};
@@ -181,7 +182,7 @@ impl Client {
     ) -> Result<Lookup, Error> {
         let mut taker = self.collector();
         match self.fetch(Wanted::Call { call, identity }, options, &mut taker).await? {
-            Found::Hit(summary) => Ok(Lookup::Hit(collected(taker, summary)?)),
+            Found::Hit(summary) => Ok(Lookup::Hit(taker.collected(summary)?)),
             Found::Miss(miss) => Ok(Lookup::Miss(miss)),
         }
     }
@@ -246,7 +247,7 @@ impl Client {
     pub async fn read(&self, key: &Key, output: &str) -> Result<HitOutput, Error> {
         let mut taker = self.collector();
         let summary = self.read_taken(key, output, &mut taker).await?;
-        let hit = collected(taker, summary)?;
+        let hit = taker.collected(summary)?;
         let only = hit.outputs.into_iter().next();
         only.ok_or_else(|| Error::Protocol("it answered a read without an output".into()))
     }
@@ -418,12 +419,19 @@ impl Client {
                 outcome => return (Some(connection), outcome),
             }
         }
-        match self.connect(patience.or_anew()).await {
-            Ok((mut connection, patience)) => {
-                let outcome = work.run(&mut connection, patience).await;
-                (Some(connection), outcome)
+        let mut hang_ups = HangUps::default();
+        loop {
+            let (connection, outcome) = match self.connect(patience.or_anew()).await {
+                Ok((mut connection, patience)) => {
+                    let outcome = work.run(&mut connection, patience).await;
+                    (Some(connection), outcome)
+                }
+                Err(error) => (None, Err(error)),
+            };
+            let unseen = connection.as_ref().is_none_or(Connection::has_heard_nothing);
+            if !hang_ups.goes_on(&outcome, work.is_repeatable() && unseen) {
+                return (connection, outcome);
             }
-            Err(error) => (None, Err(error)),
         }
     }
 
@@ -467,14 +475,6 @@ impl Client {
     pub(super) async fn open(&self, at: &Address, patience: Patience) -> Result<Connection, Error> {
         Connection::open(at, &self.settings().program, self.settings().bounds, patience).await
     }
-}
-
-/// The hit whose outputs the taker has collected.
-pub(super) fn collected(taker: Taker<'_>, summary: HitSummary) -> Result<Hit, Error> {
-    let Taker::Collector(Some(collector)) = taker else {
-        return Err(sink_error(std::io::Error::other("the collector is away")));
-    };
-    collector.finish(summary).map_err(sink_error)
 }
 
 /// Brings outputs into the form in which they are sent, elsewhere if that may block.

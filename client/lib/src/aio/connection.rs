@@ -71,9 +71,14 @@ impl Connection {
         self.settled && self.pong_due.is_none()
     }
 
+    /// Whether nothing has come since its last request began.
+    pub(super) const fn has_heard_nothing(&self) -> bool {
+        !self.wire.has_received()
+    }
+
     /// Whether a request that failed here may simply never have been seen.
     pub(super) fn was_stale(&self, error: &Error) -> bool {
-        error.is_hang_up() && !self.wire.has_received()
+        error.is_hang_up() && self.has_heard_nothing()
     }
 
     /// Where it leads.

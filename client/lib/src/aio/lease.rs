@@ -9,7 +9,7 @@ use memod_protocol::{
     Call, CallIdentity, Holder, Key, Leased, Miss, NamedOwner, PutOutcome, Reservation, name,
 };
 
-use super::client::{Client, PutWork, Work, collected, prepare_outputs};
+use super::client::{Client, PutWork, Work, prepare_outputs};
 use super::connection::Connection;
 use super::wire::Taker;
 use super::{ClaimFound, Claimed};
@@ -87,7 +87,7 @@ impl Client {
     ) -> Result<(Claimed, bool), Error> {
         let mut taker = self.collector();
         let (found, waited) = self.claim_taken(call, identity, options, &mut taker).await?;
-        Ok((found.collected(|summary| collected(taker, summary))?, waited))
+        Ok((found.collected(|summary| taker.collected(summary))?, waited))
     }
 
     async fn claim_taken(

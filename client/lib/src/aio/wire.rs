@@ -21,8 +21,9 @@ use crate::connect::{
     Patience, address, connect_error, io_error, is_quiet, peek, peer_uid, receive, send_some,
     shut_down, sink_error, timeout,
 };
+use crate::content::Hit;
 use crate::error::Error;
-use crate::exchange::hit::OutputDescription;
+use crate::exchange::hit::{HitSummary, OutputDescription};
 use crate::options::OutputSink;
 
 /// The receive buffer: as much as the kernel hands over at a time.
@@ -51,6 +52,14 @@ pub(super) enum Taker<'a> {
 }
 
 impl Taker<'_> {
+    /// The hit whose outputs it has collected.
+    pub(super) fn collected(self, summary: HitSummary) -> Result<Hit, Error> {
+        let Self::Collector(Some(collector)) = self else {
+            return Err(sink_error(io::Error::other("the collector is away")));
+        };
+        collector.finish(summary).map_err(sink_error)
+    }
+
     pub(super) fn begin(&mut self, output: &OutputDescription, index: usize) -> io::Result<()> {
         self.sink()?.begin(output, index)
     }
