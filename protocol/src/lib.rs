@@ -7,6 +7,7 @@
 //! **Does not** open sockets or files, read the clock, or depend on a runtime (the `tokio` feature
 //! adds a codec, no I/O).
 
+mod batch;
 pub mod board;
 mod board_messages;
 mod call;
@@ -36,6 +37,7 @@ mod type_text;
 mod upkeep;
 pub mod wire;
 
+pub use batch::Looked;
 pub use board_messages::{BoardHit, BoardHits, BoardOffer};
 pub use call::{Call, CallIdentity, Interface, Scope};
 #[cfg(feature = "tokio")]

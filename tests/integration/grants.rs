@@ -1,6 +1,6 @@
 //! Two users and one daemon: neither learns of what the other has, unless it is granted.
 
-mod house;
+pub(crate) mod house;
 mod live;
 mod probe;
 mod verbs;

@@ -16,11 +16,11 @@ mod of_process;
 mod tally;
 mod tether;
 
-use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use memod_protocol::board::Board;
 use memod_protocol::board::layout::Layout;
 use memod_protocol::{Key, Scope};
@@ -30,7 +30,8 @@ use crate::builder::Settings;
 use crate::connect::{Patience, sink_error};
 use crate::error::Error;
 use crate::exchange::board::posted;
-use crate::exchange::hit::{HitSummary, Step, Transfer, Wanted};
+use crate::exchange::hit::{HitSummary, Transfer, Wanted};
+use crate::exchange::look_many::Kept;
 use crate::options::{LookupOptions, OutputSink, milliseconds};
 use mapping::{ForkMark, Mapping};
 use tally::Tally;
@@ -95,25 +96,16 @@ impl OnBoard {
     ///
     /// # Errors
     /// With what the sink fails.
-    pub(crate) fn pour(mut self, sink: &mut dyn OutputSink) -> Result<HitSummary, Error> {
+    pub(crate) fn pour(self, sink: &mut dyn OutputSink) -> Result<HitSummary, Error> {
         let from = self.read.len().saturating_sub(self.payload_bytes);
-        let mut rest = self.read.get(from..).unwrap_or_default();
-        let mut pour = || -> io::Result<()> {
-            loop {
-                match self.transfer.step() {
-                    Step::Begin(index) => sink.begin(self.transfer.output(index), index)?,
-                    Step::Move(bytes) => {
-                        let (piece, behind) = rest.split_at_checked(bytes).unwrap_or((rest, &[]));
-                        rest = behind;
-                        sink.data(piece)?;
-                    }
-                    // What stands on a board is inline, as was looked at when it was read.
-                    Step::Map(_) | Step::Receive | Step::Done => return Ok(()),
-                }
-            }
-        };
-        pour().map_err(sink_error)?;
-        Ok(self.transfer.into_summary())
+        let payload = self.read.get(from..).unwrap_or_default();
+        self.transfer.pour(payload, sink).map_err(sink_error)
+    }
+
+    /// The hit, to be handed on later.
+    pub(crate) fn keep(self) -> Kept {
+        let from = self.read.len().saturating_sub(self.payload_bytes);
+        Kept::Inline(Box::new(self.transfer), Bytes::from(self.read).slice(from..))
     }
 
     /// Bytes of all outputs.

@@ -288,6 +288,10 @@ impl Client {
         self.with_connection(true, |connection, patience| connection.ask(ask, patience))
     }
 
+    pub(crate) fn boards(&self) -> &Boards {
+        &self.shared.boards
+    }
+
     fn fetch(
         &self,
         wanted: Wanted<'_>,

@@ -43,6 +43,7 @@ mod error;
 mod exchange;
 mod input_file;
 mod lease;
+mod many;
 mod memo;
 mod memoize;
 mod mode;
@@ -70,8 +71,8 @@ pub use lease::Lease;
 pub use memo::{MemoizeError, Memoized, Recall};
 pub use mode::Mode;
 pub use options::{
-    ClaimFound, ClaimOptions, Claimed, Found, Lookup, LookupOptions, MemoizeOptions, OutputSink,
-    PutOptions, Wait,
+    ClaimFound, ClaimOptions, Claimed, Found, Lookup, LookupOptions, MemoizeOptions, NewRun,
+    OutputSink, PutOptions, Wait,
 };
 pub use outputs::{PutOutput, Source};
 pub use status::{CacheStatus, ReservationStatus};

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use memod_protocol::{Delivery, ErrorCode, Key, Response, WireError};
 use memod_store::{ChunkReader, StoreError, Tier};
 
+use super::account::Account;
 use super::pool;
 
 /// Failures of the store are logged no more often than this.
@@ -28,6 +29,8 @@ pub(crate) struct Reply {
     pub(crate) instead: Vec<(u32, Stream)>,
     /// The key that it is about, where the message does not say.
     pub(crate) key: Option<Key>,
+    /// What is to be written down of each of many lookups.
+    pub(crate) accounts: Vec<Account>,
 }
 
 impl From<Response> for Reply {
@@ -39,6 +42,7 @@ impl From<Response> for Reply {
             streams: Vec::new(),
             instead: Vec::new(),
             key: None,
+            accounts: Vec::new(),
         }
     }
 }

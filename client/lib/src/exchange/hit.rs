@@ -4,6 +4,7 @@
 //! [`BLOB_BYTES_MAX`]; a frame that would bring others, or in another order, ends the transfer. A
 //! hit whose outputs are not those that the call declares is a miss (semantics 22).
 
+use std::io;
 use std::time::Duration;
 
 use memod_protocol::limits::{BLOB_BYTES_MAX, OUTPUTS_MAX};
@@ -14,7 +15,7 @@ use memod_protocol::{
 
 use super::{response, unexpected};
 use crate::error::Error;
-use crate::options::{LookupOptions, milliseconds};
+use crate::options::{LookupOptions, OutputSink, milliseconds};
 
 /// What is known of an output before its bytes come.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -285,6 +286,29 @@ impl Transfer {
     /// Whether all its outputs come in the payload of the first frame.
     pub(crate) fn is_inline(&self) -> bool {
         self.order.iter().all(|(_, delivery)| *delivery == Delivery::Inline)
+    }
+
+    /// Hands the outputs of a hit on, all of which come in this payload.
+    ///
+    /// # Errors
+    /// With what the sink fails.
+    pub(crate) fn pour(
+        mut self,
+        mut payload: &[u8],
+        sink: &mut dyn OutputSink,
+    ) -> io::Result<HitSummary> {
+        loop {
+            match self.step() {
+                Step::Begin(index) => sink.begin(self.output(index), index)?,
+                Step::Move(bytes) => {
+                    let (piece, behind) = payload.split_at_checked(bytes).unwrap_or((payload, &[]));
+                    payload = behind;
+                    sink.data(piece)?;
+                }
+                // None of them is mapped or streamed.
+                Step::Map(_) | Step::Receive | Step::Done => return Ok(self.summary),
+            }
+        }
     }
 
     /// The hit without its outputs' bytes.
