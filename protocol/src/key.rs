@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use blake3::hazmat::{ContextKey, hash_derive_key_context};
 
-use crate::call::CallIdentity;
+use crate::call::{CallIdentity, Scope};
 use crate::canonical::{Hash, Sink};
 use crate::digest::{Digest, ParseDigestError};
 use crate::wire::{Decode, Encode};
@@ -20,27 +20,61 @@ static KEY_CONTEXT: LazyLock<ContextKey> =
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct Key(Digest);
 
+/// What a key is made of besides the inputs.
+pub(crate) struct KeyParts<'a> {
+    pub(crate) scope: &'a Scope,
+    pub(crate) task: &'a str,
+    /// Trimmed.
+    pub(crate) cache_version: &'a str,
+    pub(crate) signature: &'a Digest,
+    /// How many inputs count.
+    pub(crate) inputs: usize,
+}
+
+/// A key whose inputs are given one by one, in ascending order of their names.
+pub(crate) struct UnfinishedKey(Hash<'static>);
+
+impl UnfinishedKey {
+    /// The next input that counts.
+    pub(crate) fn input(&mut self, name: &str, digest: &Digest) {
+        self.0.framed(name.as_bytes());
+        self.0.put(digest.as_bytes());
+    }
+
+    /// The key.
+    pub(crate) fn finish(mut self) -> Key {
+        Key(self.0.finish())
+    }
+}
+
 impl Key {
     /// The key of a call. Every component is framed by tag and length (semantics 11).
     pub(crate) fn of(identity: &CallIdentity) -> Self {
+        let CallIdentity { scope, task, cache_version, signature, inputs } = identity;
+        let (all, inputs) = (inputs, inputs.len());
+        let mut key = Self::begin(&KeyParts { scope, task, cache_version, signature, inputs });
+        for (name, digest) in all {
+            key.input(name, digest);
+        }
+        key.finish()
+    }
+
+    /// Begins a key.
+    pub(crate) fn begin(parts: &KeyParts<'_>) -> UnfinishedKey {
         let mut hasher = Hash::new(&KEY_CONTEXT);
         for (tag, component) in [
-            (0x90, identity.scope.project.as_bytes()),
-            (0x91, identity.scope.domain.as_bytes()),
-            (0x92, identity.task.as_bytes()),
-            (0x93, identity.cache_version.as_bytes()),
-            (0x94, identity.signature.as_bytes().as_slice()),
+            (0x90, parts.scope.project.as_bytes()),
+            (0x91, parts.scope.domain.as_bytes()),
+            (0x92, parts.task.as_bytes()),
+            (0x93, parts.cache_version.as_bytes()),
+            (0x94, parts.signature.as_bytes().as_slice()),
         ] {
             hasher.tag(tag);
             hasher.framed(component);
         }
         hasher.tag(0x95);
-        hasher.length(identity.inputs.len());
-        for (name, digest) in &identity.inputs {
-            hasher.framed(name.as_bytes());
-            hasher.put(digest.as_bytes());
-        }
-        Self(hasher.finish())
+        hasher.length(parts.inputs);
+        UnfinishedKey(hasher)
     }
 
     /// The key whose bytes these are.

@@ -3,7 +3,10 @@
 mod changes;
 mod counting;
 mod daemons;
+mod forked;
 mod given;
+mod strangers;
+mod succeeded;
 
 use harness::{CallBuilder, Daemon, call};
 use memod_client::{Client, Hit, Lookup, LookupOptions, MissReason};

@@ -39,6 +39,7 @@ mod collect;
 mod connect;
 mod connection;
 mod content;
+mod declarations;
 mod error;
 mod exchange;
 mod input_file;

@@ -19,13 +19,13 @@ impl Client {
         options: &LookupOptions,
     ) -> Vec<Result<Lookup, Error>> {
         let mut lookups = Lookups::new(calls, options, self.mode().reads());
-        lookups.settle(|wanted| Some(self.boards().look(wanted, options)?.keep()));
+        lookups.settle(|call| self.boards().look(call, None, options.max_age));
         let outcome = if lookups.is_done() { Ok(()) } else { self.fetch_many(&mut lookups) };
         if let Err(error) = outcome {
             lookups.fail(&error);
         }
         for (index, call, identity) in lookups.take_apart() {
-            lookups.alone(index, self.lookup_identified(call, &identity, options));
+            lookups.alone(index, self.lookup_asked(call, &identity, options));
         }
         collect(lookups.into_outcomes(), self.settings().memory_bytes_max)
     }

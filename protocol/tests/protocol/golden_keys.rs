@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use memod_protocol::{Digest, Literal, LiteralType, json};
+use memod_protocol::{Declared, Digest, Literal, LiteralType, json};
 use serde_json::{Value, json};
 
 use crate::support::{ascii, call, check_file, hex, read};
@@ -40,6 +40,8 @@ fn computed(vector: &Value) -> Value {
     let inputs: BTreeMap<&String, String> =
         identity.inputs.iter().map(|(name, digest)| (name, digest.to_string())).collect();
     assert_eq!(identity.key(), call.key().unwrap());
+    let declared = Declared::new(&call.task, &call.interface).unwrap();
+    assert_eq!(declared.key(&call).unwrap(), identity.key());
     json!({
         "name": vector["name"],
         "call": vector["call"],

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use memod_protocol::{Call, Interface, Key, Literal, LiteralType, Scope, json};
+use memod_protocol::{Call, Declared, Interface, Key, Literal, LiteralType, Scope, json};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::Value;
@@ -28,6 +28,8 @@ fn key(call: &Call) -> Key {
     let identity = call.identity().unwrap_or_else(|error| panic!("{call:?}: {error}"));
     identity.check().unwrap();
     assert_eq!(identity.key(), call.key().unwrap());
+    let declared = Declared::new(&call.task, &call.interface).unwrap();
+    assert_eq!(declared.key(call).unwrap(), identity.key());
     identity.key()
 }
 
@@ -241,6 +243,26 @@ proptest! {
     }
 }
 
+#[test]
+fn a_declaration_makes_keys_of_its_own_calls_only() {
+    let call = crate::support::call(&serde_json::json!({
+        "project": "p", "domain": "d", "task": "t", "cache_version": " 1 ",
+        "inputs": {"x": {"value": 1}, "y": {"value": 2}}, "outputs": {"o": "integer"},
+    }));
+    let declared = Declared::new(&call.task, &call.interface).unwrap();
+    assert_eq!(declared.output_types(), ["integer"]);
+    let ignoring = Call { ignored: ["x".to_owned()].into(), ..call.clone() };
+    for call in [&call, &ignoring] {
+        assert_eq!(declared.key(call).unwrap(), call.key().unwrap());
+    }
+    assert_ne!(declared.key(&call), declared.key(&ignoring));
+    let other = Call { task: "other".into(), ..call.clone() };
+    assert!(declared.key(&other).is_err());
+    let mut other = call;
+    other.interface.outputs.insert("o".into(), LiteralType::None);
+    assert!(declared.key(&other).is_err());
+}
+
 type Change<'a> = &'a dyn Fn(&mut Call);
 
 #[test]
@@ -253,7 +275,10 @@ fn wrong_calls_are_refused_by_name() {
     let refused = |change: &dyn Fn(&mut Call)| {
         let mut call = valid.clone();
         change(&mut call);
-        call.identity().unwrap_err().to_string()
+        let error = call.identity().unwrap_err();
+        let declared = Declared::new(&call.task, &call.interface);
+        assert!(declared.and_then(|declared| declared.key(&call)).is_err(), "{error}");
+        error.to_string()
     };
     let long = "x".repeat(memod_protocol::limits::NAME_BYTES_MAX + 1);
     let cases: [(&str, Change); 12] = [

@@ -20,7 +20,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::{client, hit, warm};
 
 /// Asks for the board of a scope and reads the answer with its descriptor.
-fn board(raw: &mut Raw, scope: &Scope) -> (BoardOffer, OwnedFd) {
+pub(super) fn board(raw: &mut Raw, scope: &Scope) -> (BoardOffer, OwnedFd) {
     let request = Request::Board { scope: scope.clone() };
     let frame = Frame::bare(&RequestHeader { id: 5, request }).unwrap();
     raw.send_frame(&frame);

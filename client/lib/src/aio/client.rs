@@ -165,22 +165,39 @@ impl Client {
     /// # Errors
     /// As [`crate::Client::lookup`].
     pub async fn lookup(&self, call: &Call, options: &LookupOptions) -> Result<Lookup, Error> {
+        let reads = self.mode().reads();
+        if reads && let Some(hit) = self.look_on_board(call, None, options.max_age) {
+            return hit.collect(self.settings().memory_bytes_max).map(Lookup::Hit);
+        }
         let identity = call.identity()?;
-        if !self.mode().reads() {
+        if !reads {
             return Ok(Lookup::Miss(unread(&identity)));
         }
-        self.lookup_identified(call, &identity, options).await
+        self.lookup_asked(call, &identity, options).await
     }
 
-    /// As [`Client::lookup`], whatever the client's mode.
-    pub(super) async fn lookup_identified(
+    /// As [`Client::lookup`], whatever the client's mode, of a call whose key is known.
+    pub(super) async fn lookup_known(
+        &self,
+        call: &Call,
+        (identity, key): (&CallIdentity, Option<Key>),
+        options: &LookupOptions,
+    ) -> Result<Lookup, Error> {
+        match self.look_on_board(call, key, options.max_age) {
+            Some(hit) => hit.collect(self.settings().memory_bytes_max).map(Lookup::Hit),
+            None => self.lookup_asked(call, identity, options).await,
+        }
+    }
+
+    /// The same from the daemon.
+    pub(super) async fn lookup_asked(
         &self,
         call: &Call,
         identity: &CallIdentity,
         options: &LookupOptions,
     ) -> Result<Lookup, Error> {
         let mut taker = self.collector();
-        match self.fetch(Wanted::Call { call, identity }, options, &mut taker).await? {
+        match self.fetch_asked(Wanted::Call { call, identity }, options, &mut taker).await? {
             Found::Hit(summary) => Ok(Lookup::Hit(collected(taker, summary)?)),
             Found::Miss(miss) => Ok(Lookup::Miss(miss)),
         }
@@ -377,10 +394,21 @@ impl Client {
         options: &LookupOptions,
         taker: &mut Taker<'_>,
     ) -> Result<Found, Error> {
-        if let Some(hit) = self.look_on_board(wanted, options.max_age) {
+        if let Wanted::Call { call, .. } = wanted
+            && let Some(hit) = self.look_on_board(call, None, options.max_age)
+        {
             let sink = taker.sink().map_err(sink_error)?;
             return hit.pour(sink).map(Found::Hit);
         }
+        self.fetch_asked(wanted, options, taker).await
+    }
+
+    async fn fetch_asked(
+        &self,
+        wanted: Wanted<'_>,
+        options: &LookupOptions,
+        taker: &mut Taker<'_>,
+    ) -> Result<Found, Error> {
         self.shared.boards.report_due();
         let work = FetchWork { wanted, options, taker };
         let (found, address) = self.with_connection(work).await?;

@@ -45,7 +45,7 @@ impl Client {
         options: &LookupOptions,
     ) -> Vec<Result<Lookup, Error>> {
         let mut lookups = Lookups::new(calls, options, self.mode().reads());
-        lookups.settle(|wanted| self.look_on_board(wanted, options.max_age).map(|hit| hit.keep()));
+        lookups.settle(|call| self.look_on_board(call, None, options.max_age));
         if !lookups.is_done() {
             self.shared.boards.report_due();
             match self.with_connection(FetchMany(&mut lookups)).await {
@@ -58,7 +58,7 @@ impl Client {
             }
         }
         for (index, call, identity) in lookups.take_apart() {
-            lookups.alone(index, self.lookup_identified(call, &identity, options).await);
+            lookups.alone(index, self.lookup_asked(call, &identity, options).await);
         }
         self.collect_many(lookups.into_outcomes()).await
     }

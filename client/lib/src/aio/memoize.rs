@@ -86,7 +86,7 @@ impl Client {
         let begun = Instant::now();
         match (asking, recall.identity()) {
             (Some(Asking::Lookup(options)), Some(identity)) => {
-                let outcome = self.lookup_identified(call, identity, &options).await;
+                let outcome = self.lookup_known(call, (identity, recall.key()), &options).await;
                 recall.looked_up(outcome, begun.elapsed());
             }
             (Some(Asking::Claim(options)), Some(identity)) => {

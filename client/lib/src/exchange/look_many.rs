@@ -17,6 +17,7 @@ use memod_protocol::{
 
 use super::hit::{First, Transfer, Wanted, found, unread};
 use super::{request, unexpected};
+use crate::board::OnBoard;
 use crate::collect::Collector;
 use crate::connect::sink_error;
 use crate::error::Error;
@@ -37,6 +38,8 @@ const LOOKUPS_MIN: usize = 16;
 pub(crate) enum Kept {
     /// All is there.
     Lookup(Lookup),
+    /// It was had by a board.
+    OnBoard(Box<OnBoard>),
     /// The outputs are still in the answer's payload.
     Inline(Box<Transfer>, Bytes),
 }
@@ -44,9 +47,10 @@ pub(crate) enum Kept {
 impl Kept {
     /// Bytes that have not been collected.
     #[cfg(feature = "tokio")]
-    pub(crate) const fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         match self {
             Self::Lookup(_) => 0,
+            Self::OnBoard(hit) => hit.bytes(),
             Self::Inline(_, payload) => payload.len() as u64,
         }
     }
@@ -55,6 +59,7 @@ impl Kept {
     fn collect(self, memory_bytes_max: u64) -> Result<Lookup, Error> {
         match self {
             Self::Lookup(lookup) => Ok(lookup),
+            Self::OnBoard(hit) => hit.collect(memory_bytes_max).map(Lookup::Hit),
             Self::Inline(transfer, payload) => {
                 let mut collector = Collector::new(memory_bytes_max);
                 let summary = transfer.pour(&payload, &mut collector).map_err(sink_error)?;
@@ -131,12 +136,12 @@ impl<'a> Lookups<'a> {
         }
     }
 
-    /// Settles those of which this knows the outcome.
-    pub(crate) fn settle(&mut self, mut know: impl FnMut(Wanted<'_>) -> Option<Kept>) {
+    /// Takes those that stand on a board.
+    pub(crate) fn settle(&mut self, mut look: impl FnMut(&Call) -> Option<OnBoard>) {
         let open = std::mem::take(&mut self.open);
         for index in open {
-            match self.wanted(index).and_then(&mut know) {
-                Some(kept) => self.end(index, Ok(kept)),
+            match self.calls.get(index).and_then(&mut look) {
+                Some(hit) => self.end(index, Ok(Kept::OnBoard(Box::new(hit)))),
                 None => self.open.push_back(index),
             }
         }
