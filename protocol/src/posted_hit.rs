@@ -1,7 +1,7 @@
 //! A hit as it stands on a board: what it says, without a copy of every text.
 //!
-//! **Invariants.** Its layout is that of a [`crate::ResponseHeader`] with a [`crate::Response`] that
-//! is a hit, and nothing else is taken for one.
+//! **Invariants.** Its layout is that of a [`crate::ResponseHeader`] whose response is a hit, and
+//! nothing else is taken for one.
 
 use crate::digest::Digest;
 use crate::key::Key;

@@ -116,7 +116,7 @@ impl Client {
         }
     }
 
-    /// The same from the daemon.
+    /// As [`Client::lookup`], from the daemon, whatever the client's mode.
     pub(crate) fn lookup_asked(
         &self,
         call: &Call,

@@ -13,6 +13,7 @@ impl Client {
     /// One that is wrong, or that the user may not read, has no part in what the others come to.
     /// When the daemon ends in the middle, those that it has answered are there, and the rest are
     /// errors.
+    #[must_use]
     pub fn lookup_many(
         &self,
         calls: &[Call],
@@ -44,6 +45,7 @@ impl Client {
     /// Remembers many runs, with many requests under way at a time; gives what became of each, in
     /// their order. One that is wrong has no part in what becomes of the others. Runs of one call
     /// are stored one behind the other.
+    #[must_use]
     pub fn put_many(&self, runs: Vec<NewRun<'_>>) -> Vec<Result<PutOutcome, Error>> {
         let mut puts = Puts::new(runs, self.mode());
         if !puts.is_done() {

@@ -294,7 +294,9 @@ async fn answer(
     }
     let of_many = std::mem::take(&mut reply.accounts);
     let before_last = |void: bool| {
-        of_many.into_iter().for_each(|account| service.close_account(peer, account));
+        for account in of_many {
+            service.close_account(peer, account);
+        }
         if let Some(mut account) = account {
             if void {
                 account.voided();

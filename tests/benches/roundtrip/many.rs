@@ -57,37 +57,43 @@ pub(crate) fn many(report: &mut Report) {
     assert!(stored.iter().all(Result::is_ok));
     let reads = Client::builder().socket(daemon.socket()).build();
     let options = LookupOptions::default();
-    let singly = |client: &Client, calls: &[Call]| {
-        calls.iter().for_each(|call| is_hit(&client.lookup(call, &options).expect("an answer")));
+    let alone = |client: &Client, calls: &[Call]| {
+        for call in calls {
+            is_hit(&client.lookup(call, &options).expect("an answer"));
+        }
         calls.len()
     };
     let together = || {
         let found = asks.lookup_many(&calls, &options);
-        found.iter().for_each(|found| is_hit(found.as_ref().expect("an answer")));
+        for found in &found {
+            is_hit(found.as_ref().expect("an answer"));
+        }
         found.len()
     };
     // Few enough for all of them to stand on the board.
     let posted = calls.get(..100).expect("a thousand");
-    (0..10).for_each(|_| drop(singly(&reads, posted)));
+    for _ in 0..10 {
+        alone(&reads, posted);
+    }
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let mut rows = vec![Vec::new(); 6];
     for _ in 0..ROUNDS {
         for (place, threads) in [(0, 1), (3, cores)] {
             let before = reads.board_hits();
-            rows[place].push(rate(threads, 1000, || singly(&reads, posted)));
+            rows[place].push(rate(threads, 1000, || alone(&reads, posted)));
             let by_board = reads.board_hits() - before;
-            assert!(by_board as usize > threads * 90_000, "{by_board} came by the board");
+            assert!(by_board > threads as u64 * 90_000, "{by_board} came by the board");
             rows[place + 1].push(rate(threads, 20, together));
-            rows[place + 2].push(rate(threads, 3, || singly(&asks, &calls)));
+            rows[place + 2].push(rate(threads, 3, || alone(&asks, &calls)));
         }
     }
     for (threads, of) in [1, cores].into_iter().zip(rows.chunks(3)) {
-        let [by_board, batched, single] = of else { unreachable!("three each") };
+        let [by_board, batched, alone] = of else { unreachable!("three each") };
         let name = |what: &str| format!("hits of 256 B {what}, {threads} threads");
-        report.row(&name("one by one"), "/s", single, &[], Target::None);
-        let of = ratios(batched, single);
+        report.row(&name("one by one"), "/s", alone, &[], Target::None);
+        let of = ratios(batched, alone);
         report.row(&name("in batches"), "/s", batched, &of, Target::None);
-        let of = ratios(by_board, single);
+        let of = ratios(by_board, alone);
         report.row(&name("by board"), "/s", by_board, &of, Target::None);
     }
     puts(report, &daemon);

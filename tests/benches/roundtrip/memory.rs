@@ -14,12 +14,12 @@ fn resident(daemon: &Daemon) -> f64 {
 
 /// Resident memory, without and with connections.
 pub(crate) fn memory(report: &mut Report) {
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("the kernel says");
-    let wanted = CONNECTIONS as u64 + 1000;
-    if hard < wanted {
+    // The daemon keeps two for each connection, and some for the database.
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("the kernel says");
+    let wanted = hard.max(5 * CONNECTIONS as u64 / 2);
+    if setrlimit(Resource::RLIMIT_NOFILE, wanted, wanted).is_err() {
         return println!("memory: {wanted} descriptors are needed, {hard} are allowed");
     }
-    setrlimit(Resource::RLIMIT_NOFILE, soft.max(wanted), hard).expect("within the hard bound");
     let daemon = Setup::new().config(format!("connections_max = {}", CONNECTIONS + 10)).start();
     let mut raw = daemon.connect();
     assert!(raw.ping());

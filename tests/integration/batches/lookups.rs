@@ -1,7 +1,7 @@
 //! Lookups of many calls are what as many lookups are (semantics 14 and 15).
 
 use harness::{CallBuilder, Daemon, Setup, call};
-use memod_client::{Client, Error, Lookup, LookupOptions, MissReason, Mode};
+use memod_client::{Client, Error, Lookup, LookupOptions, MissReason, Mode, PutOptions};
 use memod_protocol::{LogQuery, Outcome};
 
 use super::{asking, bytes, content, found, look, numbered, store};
@@ -94,8 +94,7 @@ fn s21_a_wrong_call_does_not_spoil_the_others() {
     let client = asking(&daemon);
     for (number, outcome) in look(&client, &calls).iter().enumerate() {
         match number {
-            500 => assert!(matches!(outcome, Err(Error::Invalid(_))), "{outcome:?}"),
-            502 => assert!(matches!(outcome, Err(Error::Invalid(_))), "{outcome:?}"),
+            500 | 502 => assert!(matches!(outcome, Err(Error::Invalid(_))), "{outcome:?}"),
             _ => check(number, &calls[number], outcome),
         }
     }
@@ -123,7 +122,7 @@ fn s15_large_and_small_outputs_are_had_together() {
     let fill = |number: usize| u8::try_from(b'a' as usize + number % 26).unwrap();
     for (number, call) in calls.iter().enumerate() {
         let content = vec![fill(number); size(number)];
-        let put = client.put(call, vec![super::output(&content)], &Default::default());
+        let put = client.put(call, vec![super::output(&content)], &PutOptions::default());
         put.expect("stored");
     }
     let outcomes = look(&client, &calls);

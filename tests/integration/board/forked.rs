@@ -11,6 +11,7 @@ use super::{hit, miss, warm, warmed};
 
 /// Runs this in a child process; whether it came to its end.
 #[expect(unsafe_code, reason = "a forked process has one thread of its parent's many")]
+#[expect(clippy::disallowed_methods, reason = "its parent's destructors are not its own to run")]
 fn in_child(work: impl FnOnce()) -> Pid {
     // SAFETY: the C library has its own locks of memory in order after a fork, the child does
     // nothing but what the client promises to be possible then, and leaves without unwinding.

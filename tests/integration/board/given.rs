@@ -88,11 +88,11 @@ fn no_board_is_given_without_descriptors_or_a_scope() {
 }
 
 #[test]
-fn ten_thousand_scopes_are_asked_for_and_nothing_leaks() {
+fn a_hundred_thousand_scopes_are_asked_for_and_nothing_leaks() {
     let daemon = Daemon::new();
     let before = harness::descriptors(daemon.pid());
     let mut raw = Raw::capable(&daemon.socket(), DESCRIPTORS);
-    for number in 0..10_000 {
+    for number in 0..100_000 {
         board(&mut raw, &Scope::new("p", number.to_string()));
     }
     let open = harness::descriptors(daemon.pid());

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use memod_protocol::{
-    Call, CallIdentity, EntryDetail, Explanation, Filter, Key, LogPage, LogQuery, PutOutcome,
-    Savings, Selector, Stats, Status,
+    Call, CallIdentity, EntryDetail, Filter, Key, LogPage, LogQuery, PutOutcome, Savings, Selector,
+    Stats, Status,
 };
 
 use super::connection::Connection;
@@ -21,7 +21,7 @@ use crate::connect::{Patience, sink_error};
 use crate::content::{Hit, HitOutput};
 use crate::error::Error;
 use crate::exchange::ask::{
-    Ask, AskLog, AskSavings, AskStats, AskStatus, AskWhy, Invalidate, List, Page, Ping, Show,
+    Ask, AskLog, AskSavings, AskStats, AskStatus, Invalidate, List, Page, Ping, Show,
 };
 use crate::exchange::hit::{HitSummary, Wanted, not_found, unread};
 use crate::mode::Mode;
@@ -176,20 +176,7 @@ impl Client {
         self.lookup_asked(call, &identity, options).await
     }
 
-    /// As [`Client::lookup`], whatever the client's mode, of a call whose key is known.
-    pub(super) async fn lookup_known(
-        &self,
-        call: &Call,
-        (identity, key): (&CallIdentity, Option<Key>),
-        options: &LookupOptions,
-    ) -> Result<Lookup, Error> {
-        match self.look_on_board(call, key, options.max_age) {
-            Some(hit) => hit.collect(self.settings().memory_bytes_max).map(Lookup::Hit),
-            None => self.lookup_asked(call, identity, options).await,
-        }
-    }
-
-    /// The same from the daemon.
+    /// As [`Client::lookup`], from the daemon, whatever the client's mode.
     pub(super) async fn lookup_asked(
         &self,
         call: &Call,
@@ -343,20 +330,6 @@ impl Client {
     /// As [`crate::Client::ping`].
     pub async fn ping(&self) -> Result<(), Error> {
         self.ask(&mut Ping).await
-    }
-
-    /// As [`crate::Client::why`].
-    ///
-    /// # Errors
-    /// As [`crate::Client::why`].
-    pub async fn why(
-        &self,
-        call: &Call,
-        options: &LookupOptions,
-        nearest_max: u32,
-    ) -> Result<Explanation, Error> {
-        let identity = call.identity()?;
-        self.ask(&mut AskWhy { call, identity: &identity, options, nearest_max }).await
     }
 
     /// As [`crate::Client::log`].

@@ -267,7 +267,9 @@ impl<'a> Lookups<'a> {
         }
         let told = ended.len() + apart.len();
         self.count = if full.is_empty() { LOOKUPS_MAX } else { (2 * told).max(LOOKUPS_MIN) };
-        ended.into_iter().for_each(|(index, outcome)| self.end(index, outcome));
+        for (index, outcome) in ended {
+            self.end(index, outcome);
+        }
         self.apart.append(&mut apart);
         self.noted.append(&mut noted);
         full.into_iter().rev().for_each(|index| self.open.push_front(index));
