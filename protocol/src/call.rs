@@ -89,7 +89,7 @@ impl Interface {
     }
 }
 
-fn check_count(kind: &str, count: usize, most: usize) -> Result<(), InvalidArgument> {
+pub(crate) fn check_count(kind: &str, count: usize, most: usize) -> Result<(), InvalidArgument> {
     if count > most {
         return Err(InvalidArgument::new(
             format!("{kind}s"),
@@ -142,20 +142,26 @@ impl Call {
         check_count("input", self.inputs.len(), INPUTS_MAX)?;
         let mut inputs = Vec::with_capacity(self.inputs.len());
         for (given, value) in &self.inputs {
-            name::check("input name", given)?;
-            let label = || name::label("input", given);
-            let Some(declared) = self.interface.inputs.get(given) else {
-                return Err(InvalidArgument::new(label(), "is not declared in the interface"));
-            };
-            value.check(0).map_err(|error| error.within(&label()))?;
-            if !declared.admits(value) {
-                return Err(InvalidArgument::new(label(), format!("is not of type {declared}")));
-            }
+            self.check_input(given, value)?;
             if !self.ignored.contains(given) {
                 inputs.push((given.as_str(), value.input_digest()));
             }
         }
         Ok(inputs)
+    }
+
+    /// Checks one of its inputs.
+    pub(crate) fn check_input(&self, given: &str, value: &Literal) -> Result<(), InvalidArgument> {
+        name::check("input name", given)?;
+        let label = || name::label("input", given);
+        let Some(declared) = self.interface.inputs.get(given) else {
+            return Err(InvalidArgument::new(label(), "is not declared in the interface"));
+        };
+        value.check(0).map_err(|error| error.within(&label()))?;
+        if !declared.admits(value) {
+            return Err(InvalidArgument::new(label(), format!("is not of type {declared}")));
+        }
+        Ok(())
     }
 
     /// The call's key.

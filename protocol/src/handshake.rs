@@ -19,8 +19,11 @@ pub const DESCRIPTORS: u64 = 1;
 /// Capability: puts whose outputs are uploaded may be announced.
 pub const ANNOUNCE: u64 = 2;
 
+/// Capability: many lookups may come in one frame.
+pub const BATCHES: u64 = 4;
+
 /// The capabilities of this build.
-pub const CAPABILITIES: u64 = DESCRIPTORS | ANNOUNCE;
+pub const CAPABILITIES: u64 = DESCRIPTORS | ANNOUNCE | BATCHES;
 
 /// What the client says first.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]

@@ -20,22 +20,64 @@ static KEY_CONTEXT: LazyLock<ContextKey> =
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct Key(Digest);
 
+/// What a key is made of besides the inputs.
+pub(crate) struct KeyParts<'a> {
+    pub(crate) scope: &'a Scope,
+    pub(crate) task: &'a str,
+    /// Trimmed.
+    pub(crate) cache_version: &'a str,
+    pub(crate) signature: &'a Digest,
+    /// How many inputs count.
+    pub(crate) inputs: usize,
+}
+
+/// A key whose inputs are given one by one, in ascending order of their names.
+pub(crate) struct UnfinishedKey(Hash<'static>);
+
+impl UnfinishedKey {
+    fn counting(mut hasher: Hash<'static>, inputs: usize) -> Self {
+        hasher.tag(0x95);
+        hasher.length(inputs);
+        Self(hasher)
+    }
+
+    /// The next input that counts.
+    pub(crate) fn input(&mut self, name: &str, digest: &Digest) {
+        self.0.framed(name.as_bytes());
+        self.0.put(digest.as_bytes());
+    }
+
+    /// The key.
+    pub(crate) fn finish(mut self) -> Key {
+        Key(self.0.finish())
+    }
+}
+
 impl Key {
     /// The key of a call. Every component is framed by tag and length (semantics 11).
     pub(crate) fn of(identity: &CallIdentity) -> Self {
         let CallIdentity { scope, task, cache_version, signature, inputs } = identity;
-        let mut hasher = Hash::new(&KEY_CONTEXT);
-        write_head(&mut hasher, scope, task, cache_version, signature);
-        write_inputs(&mut hasher, inputs.iter().map(|(name, digest)| (name.as_str(), digest)));
-        Self(hasher.finish())
+        let (all, inputs) = (inputs, inputs.len());
+        let mut key = Self::begin(&KeyParts { scope, task, cache_version, signature, inputs });
+        for (name, digest) in all {
+            key.input(name, digest);
+        }
+        key.finish()
     }
 
-    /// The key of a call whose encoding begins with these bytes, which [`write_head`] wrote.
-    pub(crate) fn behind(head: &[u8], inputs: &[(&str, Digest)]) -> Self {
+    /// Begins a key.
+    pub(crate) fn begin(parts: &KeyParts<'_>) -> UnfinishedKey {
+        let KeyParts { scope, task, cache_version, signature, inputs } = *parts;
+        let mut hasher = Hash::new(&KEY_CONTEXT);
+        write_head(&mut hasher, scope, task, cache_version, signature);
+        UnfinishedKey::counting(hasher, inputs)
+    }
+
+    /// Begins a key whose encoding begins with these bytes, which [`write_head`] wrote.
+    pub(crate) fn begin_behind(head: &[u8], inputs: usize) -> UnfinishedKey {
         let mut hasher = Hash::new(&KEY_CONTEXT);
         hasher.put(head);
-        write_inputs(&mut hasher, inputs.iter().map(|(name, digest)| (*name, digest)));
-        Self(hasher.finish())
+        UnfinishedKey::counting(hasher, inputs)
     }
 
     /// The key whose bytes these are.
@@ -68,18 +110,6 @@ pub(crate) fn write_head(
     ] {
         sink.tag(tag);
         sink.framed(component);
-    }
-}
-
-fn write_inputs<'a>(
-    sink: &mut impl Sink,
-    inputs: impl ExactSizeIterator<Item = (&'a str, &'a Digest)>,
-) {
-    sink.tag(0x95);
-    sink.length(inputs.len());
-    for (name, digest) in inputs {
-        sink.framed(name.as_bytes());
-        sink.put(digest.as_bytes());
     }
 }
 

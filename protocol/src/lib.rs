@@ -7,12 +7,14 @@
 //! **Does not** open sockets or files, read the clock, or depend on a runtime (the `tokio` feature
 //! adds a codec, no I/O).
 
+mod batch;
 pub mod board;
 mod board_messages;
 mod call;
 mod canonical;
 #[cfg(feature = "tokio")]
 mod codec;
+mod declared;
 mod digest;
 mod error;
 mod explain;
@@ -29,6 +31,7 @@ mod literal_decode;
 mod literal_type;
 mod log;
 pub mod name;
+mod posted_hit;
 mod request;
 mod response;
 mod savings;
@@ -37,10 +40,12 @@ mod type_text;
 mod upkeep;
 pub mod wire;
 
+pub use batch::Looked;
 pub use board_messages::{BoardHit, BoardHits, BoardOffer};
 pub use call::{Call, CallIdentity, Interface, Scope};
 #[cfg(feature = "tokio")]
 pub use codec::{FrameCodec, FrameStreamError};
+pub use declared::Declared;
 pub use digest::{Digest, ParseDigestError};
 pub use error::{ErrorCode, InvalidArgument, WireError};
 pub use explain::{Difference, DifferenceKind, Explanation, Nearest, Why};
@@ -50,6 +55,7 @@ pub use lease::{Claim, Holder, Leased, NamedOwner, Pending, Release, Reservation
 pub use literal::Literal;
 pub use literal_type::LiteralType;
 pub use log::{LogPage, LogQuery, LogRow, Outcome, Verb};
+pub use posted_hit::{PostedHit, PostedOutput};
 pub use request::{
     Filter, InterfaceText, Lookup, NewOutput, OutputSource, Put, Request, RequestHeader, RunClaim,
     Selector,

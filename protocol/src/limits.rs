@@ -40,6 +40,8 @@ pub const REQUESTS_IN_FLIGHT_MAX: u32 = 64;
 pub const LOG_ROWS_MAX: u32 = 1000;
 /// Most entries that an explanation tells of.
 pub const NEAREST_MAX: u32 = 64;
+/// Most lookups in one frame.
+pub const LOOKUPS_MAX: usize = 256;
 /// Most keys in one report of hits that were had by a board.
 pub const BOARD_HITS_MAX: usize = 1024;
 /// Uploads that one connection may have open.

@@ -37,12 +37,17 @@ pub fn owner(given: &str) -> Result<(), InvalidArgument> {
 /// # Errors
 /// If nothing but white space is given, or more than [`NAME_BYTES_MAX`] bytes.
 pub fn cache_version(given: &str) -> Result<String, InvalidArgument> {
+    trimmed_version(given).map(str::to_owned)
+}
+
+/// The same, where it stands.
+pub(crate) fn trimmed_version(given: &str) -> Result<&str, InvalidArgument> {
     let trimmed = given.trim();
     if trimmed.is_empty() {
         return Err(InvalidArgument::new("cache_version", "must not be blank"));
     }
     check("cache_version", trimmed)?;
-    Ok(trimmed.to_owned())
+    Ok(trimmed)
 }
 
 /// A field's label for messages about the input or output of that name, shortened.

@@ -129,6 +129,9 @@ pub enum Request {
     Announce(Box<Announcement>),
     /// Counters and gauges for Prometheus. Answered by `Metrics`.
     Metrics,
+    /// At most `LOOKUPS_MAX` lookups. Answered by `LookedUp`. Only with
+    /// [`crate::handshake::BATCHES`].
+    LookupMany(Vec<Lookup>),
 }
 
 impl Request {

@@ -1,5 +1,6 @@
 //! What the daemon answers.
 
+use crate::batch::Looked;
 use crate::board_messages::BoardOffer;
 use crate::call::Scope;
 use crate::digest::Digest;
@@ -102,6 +103,9 @@ pub enum Response {
     Awaited,
     /// Counters and gauges, as text in the `OpenMetrics` format.
     Metrics(String),
+    /// What each of many lookups came to, in their order. The hits' outputs stand in the payload,
+    /// one behind the other.
+    LookedUp(Vec<Looked>),
 }
 
 impl Response {

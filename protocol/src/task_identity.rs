@@ -4,6 +4,7 @@
 //! what is wrong with it is wrong here too.
 
 use crate::call::{Call, CallIdentity, Scope};
+use crate::declared::Declared;
 use crate::digest::Digest;
 use crate::error::InvalidArgument;
 use crate::key::{self, Key};
@@ -27,10 +28,8 @@ impl TaskIdentity {
     /// If anything but the values of inputs is wrong with it; the error names the field.
     pub fn of(call: &Call) -> Result<Self, InvalidArgument> {
         call.scope.check()?;
-        name::check("task", &call.task)?;
+        let signature = Declared::new(&call.task, &call.interface)?.signature();
         let cache_version = name::cache_version(&call.cache_version)?;
-        call.interface.check()?;
-        let signature = call.interface.signature(&call.task);
         let mut head = Vec::new();
         key::write_head(&mut head, &call.scope, &call.task, &cache_version, &signature);
         let (scope, task) = (call.scope.clone(), call.task.clone());
@@ -54,8 +53,11 @@ impl TaskIdentity {
         debug_assert!(call.cache_version.trim() == self.cache_version);
         debug_assert!(call.interface.signature(&call.task) == self.signature);
         let inputs = call.input_digests()?;
-        let key = Key::behind(&self.head, &inputs);
-        Ok(KnownCall { task: self, call, inputs, key })
+        let mut key = Key::begin_behind(&self.head, inputs.len());
+        for (name, digest) in &inputs {
+            key.input(name, digest);
+        }
+        Ok(KnownCall { task: self, call, inputs, key: key.finish() })
     }
 }
 

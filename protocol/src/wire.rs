@@ -61,6 +61,15 @@ pub fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T, DecodeError> {
     whole(decoded, bytes.len(), HEADER_BYTES_MAX as usize)
 }
 
+/// As [`decode`], for a value that refers to the bytes instead of copying their texts.
+///
+/// # Errors
+/// As [`decode`].
+pub fn borrow<'a, T: BorrowDecode<'a, ()>>(bytes: &'a [u8]) -> Result<T, DecodeError> {
+    let decoded = bincode::borrow_decode_from_slice(bytes, LAYOUT);
+    whole(decoded, bytes.len(), HEADER_BYTES_MAX as usize)
+}
+
 /// As [`decode`], for what the store wrote itself: bounded by 64 MiB instead.
 ///
 /// # Errors

@@ -26,8 +26,12 @@ mod large;
 mod latency;
 #[path = "roundtrip/leases.rs"]
 mod leases;
+#[path = "roundtrip/many.rs"]
+mod many;
 #[path = "roundtrip/measure.rs"]
 mod measure;
+#[path = "roundtrip/memory.rs"]
+mod memory;
 #[path = "roundtrip/million.rs"]
 mod million;
 #[path = "roundtrip/quiet.rs"]
@@ -60,15 +64,17 @@ fn main() {
     }
     // `cargo bench` passes flags of its own; words choose parts by name.
     let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
-    let parts: [(&str, Part); 12] = [
+    let parts: [(&str, Part); 14] = [
         ("hits", latency::hits),
         ("board", board::board),
+        ("many", many::many),
         ("streams", latency::streams),
         ("large", large::large),
         ("puts", throughput::puts),
         ("grouping", throughput::grouping),
         ("waking", leases::waking),
         ("taking-over", leases::taking_over),
+        ("memory", memory::memory),
         ("why", explaining::explanations),
         ("evicting", evicting::evicting),
         ("quiet", quiet::quiet),

@@ -114,13 +114,24 @@ impl Fake {
     /// # Panics
     /// If a client sends what is no request.
     pub fn answering(answer: impl Fn(Request) -> Answer + Send + Sync + 'static) -> Self {
+        Self::able(0, answer)
+    }
+
+    /// The same, with these capabilities.
+    ///
+    /// # Panics
+    /// If a client sends what is no request.
+    pub fn able(
+        capabilities: u64,
+        answer: impl Fn(Request) -> Answer + Send + Sync + 'static,
+    ) -> Self {
         Self::new(move |stream| {
             let Some(hello) = read_frame(stream) else { return };
             let Ok(Hello { .. }) = wire::decode(&hello.header) else { return };
             let agreement = Agreement {
                 magic: MAGIC,
                 version: VERSIONS[0],
-                capabilities: 0,
+                capabilities,
                 limits: PeerLimits::default(),
                 server: "fake".to_owned(),
             };

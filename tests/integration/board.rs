@@ -3,8 +3,11 @@
 mod changes;
 mod counting;
 mod daemons;
+mod forked;
 mod given;
 mod glance;
+mod strangers;
+mod succeeded;
 
 use harness::{CallBuilder, Daemon, call};
 use memod_client::{Client, Hit, Lookup, LookupOptions, MissReason};

@@ -1,7 +1,7 @@
 //! Two users and one daemon: neither learns of what the other has, unless it is granted.
 
 mod fairness;
-mod house;
+pub(crate) mod house;
 mod live;
 mod probe;
 mod requests;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod autostart;
+mod batches;
 mod board;
 mod budgets;
 mod budgets_uploads;

@@ -13,26 +13,25 @@
 
 mod mapping;
 mod of_process;
+mod on_board;
 mod tally;
 mod tether;
 
-use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use memod_protocol::board::Board;
 use memod_protocol::board::layout::Layout;
-use memod_protocol::{Key, Scope};
+use memod_protocol::{Call, Key, Scope};
 
 use crate::address::Address;
 use crate::builder::Settings;
-use crate::connect::{Patience, sink_error};
-use crate::error::Error;
-use crate::exchange::board::posted;
-use crate::exchange::hit::{Expected, HitSummary, Step, Transfer, Wanted};
-use crate::options::{LookupOptions, OutputSink, milliseconds};
+use crate::connect::Patience;
+use crate::declarations;
+use crate::options::milliseconds;
 use mapping::{ForkMark, Mapping};
+pub(crate) use on_board::OnBoard;
 use tally::Tally;
 use tether::Tether;
 
@@ -81,48 +80,6 @@ struct View {
     tally: Mutex<Tally>,
 }
 
-/// A hit by a board.
-#[derive(Debug)]
-pub(crate) struct OnBoard {
-    transfer: Transfer,
-    /// What was read; the payload stands at its end.
-    read: Vec<u8>,
-    payload_bytes: usize,
-}
-
-impl OnBoard {
-    /// Hands the outputs on.
-    ///
-    /// # Errors
-    /// With what the sink fails.
-    pub(crate) fn pour(mut self, sink: &mut dyn OutputSink) -> Result<HitSummary, Error> {
-        let from = self.read.len().saturating_sub(self.payload_bytes);
-        let mut rest = self.read.get(from..).unwrap_or_default();
-        let mut pour = || -> io::Result<()> {
-            loop {
-                match self.transfer.step() {
-                    Step::Begin(index) => sink.begin(self.transfer.output(index), index)?,
-                    Step::Move(bytes) => {
-                        let (piece, behind) = rest.split_at_checked(bytes).unwrap_or((rest, &[]));
-                        rest = behind;
-                        sink.data(piece)?;
-                    }
-                    // What stands on a board is inline, as was looked at when it was read.
-                    Step::Map(_) | Step::Receive | Step::Done => return Ok(()),
-                }
-            }
-        };
-        pour().map_err(sink_error)?;
-        Ok(self.transfer.into_summary())
-    }
-
-    /// Bytes of all outputs.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn bytes(&self) -> u64 {
-        self.payload_bytes as u64
-    }
-}
-
 impl State {
     fn new(process: u32) -> Self {
         Self { process, mark: None, tether: None, views: Vec::new(), seen: Vec::new() }
@@ -159,17 +116,12 @@ impl Boards {
         self.hits.load(Ordering::Relaxed)
     }
 
-    /// Looks on the board of the call's scope, if there is one.
-    pub(crate) fn look(&self, wanted: Wanted<'_>, options: &LookupOptions) -> Option<OnBoard> {
-        self.look_for(wanted.scope()?, || wanted.expect(), options.max_age)
-    }
-
-    /// The same for a call of which more is known. What is expected is asked for only if the scope
-    /// has a board.
-    pub(crate) fn look_for<'a>(
+    /// Looks on the board of the call's scope, if there is one. The key is made here unless it is
+    /// known.
+    pub(crate) fn look(
         &self,
-        scope: &Scope,
-        expect: impl FnOnce() -> Expected<'a>,
+        call: &Call,
+        known: Option<Key>,
         max_age: Option<Duration>,
     ) -> Option<OnBoard> {
         if !self.is_on {
@@ -178,30 +130,29 @@ impl Boards {
         let begun = Instant::now();
         let view = {
             let state = self.state.try_read().ok()?;
-            let view = state.view(scope)?;
+            let view = state.view(&call.scope)?;
             if !state.mark.as_ref().is_some_and(ForkMark::is_of_this_process) {
                 return None;
             }
             Arc::clone(view)
         };
-        let expected = expect();
-        let key = expected.key();
+        let declared = declarations::of(call)?;
+        let key = known.or_else(|| declared.key(call).ok())?;
         let board = Board::of(view.mapping.words(), view.layout);
         let mut buffer = Vec::new();
-        let Some(notice) = board.read(&key, &mut buffer) else {
+        let Some(posted) = board.read(&key, &mut buffer) else {
             if board.is_closed() {
                 self.forget(|other| Arc::ptr_eq(other, &view));
             }
             return None;
         };
         let now_ms = now_ms();
-        let age_ms = now_ms.saturating_sub(notice.created_at_ms);
+        let age_ms = now_ms.saturating_sub(posted.created_at_ms);
         let most = milliseconds(max_age).unwrap_or_else(|| board.max_age_ms());
         if most > 0 && age_ms > most {
             return None;
         }
-        let transfer = posted(expected, &notice, age_ms)?;
-        let payload_bytes = notice.payload.len();
+        let found = OnBoard::of(call, &declared, key, &posted, age_ms)?;
         // Last of all: what was read before the daemon is seen to live is what its store has.
         if !view.tether.is_up() {
             self.forget(|other| Arc::ptr_eq(&other.tether, &view.tether));
@@ -209,7 +160,7 @@ impl Boards {
         }
         self.hits.fetch_add(1, Ordering::Relaxed);
         view.count(key, now_ms, begun);
-        Some(OnBoard { transfer, read: buffer, payload_bytes })
+        Some(found.with(buffer))
     }
 
     /// Gives boards up, and reports what was had by them.

@@ -93,22 +93,39 @@ impl Client {
     /// # Errors
     /// If the call is wrong, or the daemon could not be asked.
     pub fn lookup(&self, call: &Call, options: &LookupOptions) -> Result<Lookup, Error> {
+        let reads = self.mode().reads();
+        if reads && let Some(hit) = self.boards().look(call, None, options.max_age) {
+            return hit.collect(self.settings().memory_bytes_max).map(Lookup::Hit);
+        }
         let identity = call.identity()?;
-        if !self.mode().reads() {
+        if !reads {
             return Ok(Lookup::Miss(unread(&identity)));
         }
-        self.lookup_identified(call, &identity, options)
+        self.lookup_asked(call, &identity, options)
     }
 
-    /// As [`Client::lookup`], whatever the client's mode.
-    pub(crate) fn lookup_identified(
+    /// As [`Client::lookup`], whatever the client's mode, of a call whose key is known.
+    pub(crate) fn lookup_known(
+        &self,
+        call: &Call,
+        (identity, key): (&CallIdentity, Option<Key>),
+        options: &LookupOptions,
+    ) -> Result<Lookup, Error> {
+        match self.boards().look(call, key, options.max_age) {
+            Some(hit) => hit.collect(self.settings().memory_bytes_max).map(Lookup::Hit),
+            None => self.lookup_asked(call, identity, options),
+        }
+    }
+
+    /// As [`Client::lookup`], from the daemon, whatever the client's mode.
+    pub(crate) fn lookup_asked(
         &self,
         call: &Call,
         identity: &CallIdentity,
         options: &LookupOptions,
     ) -> Result<Lookup, Error> {
         let mut collector = Collector::new(self.settings().memory_bytes_max);
-        match self.fetch(Wanted::Call { call, identity }, options, &mut collector)? {
+        match self.fetch_asked(Wanted::Call { call, identity }, options, &mut collector)? {
             Found::Hit(summary) => Ok(Lookup::Hit(collector.finish(summary).map_err(sink_error)?)),
             Found::Miss(miss) => Ok(Lookup::Miss(miss)),
         }
@@ -295,9 +312,18 @@ impl Client {
         options: &LookupOptions,
         sink: &mut dyn OutputSink,
     ) -> Result<Found, Error> {
-        if let Some(hit) = self.shared.boards.look(wanted, options) {
-            return hit.pour(sink).map(Found::Hit);
+        match self.look_on_board(wanted, options.max_age) {
+            Some(hit) => hit.pour(sink).map(Found::Hit),
+            None => self.fetch_asked(wanted, options, sink),
         }
+    }
+
+    fn fetch_asked(
+        &self,
+        wanted: Wanted<'_>,
+        options: &LookupOptions,
+        sink: &mut dyn OutputSink,
+    ) -> Result<Found, Error> {
         self.shared.boards.report_due();
         self.with_connection(true, |connection, patience| {
             let found = connection.fetch(wanted, options, sink, patience)?;
@@ -308,13 +334,16 @@ impl Client {
         })
     }
 
-    /// A hit by a board of what a claim asks for.
+    /// A hit by a board of what is wanted.
     pub(crate) fn look_on_board(
         &self,
         wanted: Wanted<'_>,
         max_age: Option<Duration>,
     ) -> Option<OnBoard> {
-        self.shared.boards.look(wanted, &LookupOptions { max_age })
+        match wanted {
+            Wanted::Call { call, .. } => self.boards().look(call, None, max_age),
+            Wanted::Output { .. } => None,
+        }
     }
 
     pub(crate) fn boards(&self) -> &Boards {

@@ -3,8 +3,9 @@
 //! **Invariants.** A connection is settled exactly if its last exchange came to its proper end;
 //! only then may it be used again. A pong that is still to come is no answer to anything else.
 
-use std::os::fd::OwnedFd;
-use std::os::fd::{AsFd, BorrowedFd};
+mod many;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -22,6 +23,7 @@ use crate::exchange::board::AskBoard;
 use crate::exchange::claim::{Answer, answer};
 use crate::exchange::hit::{First, Step, Transfer, Wanted, first};
 use crate::exchange::put::{PutExchange, announced, outcome};
+use crate::exchange::put_many::inline;
 use crate::options::{ClaimFound, ClaimOptions, Found, LookupOptions, OutputSink, Wait};
 use crate::outputs::{Body, Prepared, unreadable};
 use crate::sealed::{file, mapped};
@@ -349,13 +351,8 @@ impl Connection {
             self.upload(&mut put, *index, output)?;
         }
         let id = self.begin();
-        let inline: Vec<&[u8]> = put
-            .inline()
-            .filter_map(|index| match outputs.get(index).map(|output| &output.body) {
-                Some(Body::Memory(bytes)) => Some(bytes.as_ref()),
-                _ => None,
-            })
-            .collect();
+        let inline = inline(&put, outputs);
+        let inline: Vec<&[u8]> = inline.iter().map(AsRef::as_ref).collect();
         let patience =
             if uploads.is_empty() { patience } else { Patience::Stall(self.bounds.stall) };
         self.send(&put.request(id)?, &inline, patience)?;

@@ -172,6 +172,36 @@ impl Error {
         Self::Timeout { path, what: "give a sign of life", after }
     }
 
+    /// The same once more, for another of many that failed together.
+    pub(crate) fn again(&self) -> Self {
+        let io = |source: &io::Error| match source.raw_os_error() {
+            Some(code) => io::Error::from_raw_os_error(code),
+            None => io::Error::new(source.kind(), source.to_string()),
+        };
+        match self {
+            Self::NoDaemon { path, source } => {
+                Self::NoDaemon { path: path.clone(), source: io(source) }
+            }
+            Self::Timeout { path, what, after } => {
+                Self::Timeout { path: path.clone(), what, after: *after }
+            }
+            Self::BreakerOpen => Self::BreakerOpen,
+            Self::Io { path, source } => Self::Io { path: path.clone(), source: io(source) },
+            Self::Daemon(error) => Self::Daemon(error.clone()),
+            Self::Version(error) => Self::Version(error.clone()),
+            Self::Protocol(problem) => Self::Protocol(problem.clone()),
+            Self::Invalid(error) => Self::Invalid(error.clone()),
+            Self::PathTooLong { path, bytes, max } => {
+                Self::PathTooLong { path: path.clone(), bytes: *bytes, max: *max }
+            }
+            Self::NotOurs { path, problem } => {
+                Self::NotOurs { path: path.clone(), problem: problem.clone() }
+            }
+            Self::Start { problem } => Self::Start { problem: problem.clone() },
+            Self::Local { what, source } => Self::Local { what: what.clone(), source: io(source) },
+        }
+    }
+
     /// Whether the peer has ended the connection.
     pub(crate) fn is_hang_up(&self) -> bool {
         let Self::Io { source, .. } = self else { return false };

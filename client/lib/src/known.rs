@@ -8,9 +8,7 @@ use std::time::{Duration, Instant};
 use memod_protocol::KnownCall;
 
 use crate::client::Client;
-use crate::collect::Collector;
 use crate::content::Hit;
-use crate::exchange::hit::Expected;
 use crate::memo::Recall;
 use crate::options::MemoizeOptions;
 
@@ -21,12 +19,8 @@ impl Client {
     /// It takes a microsecond or two, and waits for nobody.
     #[must_use]
     pub fn glance(&self, known: &KnownCall<'_>, max_age: Option<Duration>) -> Option<Hit> {
-        let call = known.call();
-        let expect = || Expected::declared(&call.interface.outputs, known.key());
-        let found = self.boards().look_for(&call.scope, expect, max_age)?;
-        let mut collector = Collector::new(self.settings().memory_bytes_max);
-        let summary = found.pour(&mut collector).ok()?;
-        collector.finish(summary).ok()
+        let found = self.boards().look(known.call(), Some(known.key()), max_age)?;
+        found.collect(self.settings().memory_bytes_max).ok()
     }
 
     /// As [`Client::recall`].

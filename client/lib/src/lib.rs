@@ -44,12 +44,14 @@ mod collect;
 mod connect;
 mod connection;
 mod content;
+mod declarations;
 mod error;
 mod exchange;
 mod hang_ups;
 mod input_file;
 mod known;
 mod lease;
+mod many;
 mod memo;
 mod memoize;
 mod mode;
@@ -77,8 +79,8 @@ pub use lease::Lease;
 pub use memo::{MemoizeError, Memoized, Recall};
 pub use mode::Mode;
 pub use options::{
-    ClaimFound, ClaimOptions, Claimed, Found, Lookup, LookupOptions, MemoizeOptions, OutputSink,
-    PutOptions, Wait,
+    ClaimFound, ClaimOptions, Claimed, Found, Lookup, LookupOptions, MemoizeOptions, NewRun,
+    OutputSink, PutOptions, Wait,
 };
 pub use outputs::{PutOutput, Source};
 pub use status::{CacheStatus, ReservationStatus};

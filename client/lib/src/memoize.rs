@@ -91,7 +91,7 @@ impl Client {
     ) -> Recall {
         match (asking, recall.identity()) {
             (Some(Asking::Lookup(options)), Some(identity)) => {
-                let outcome = self.lookup_identified(call, identity, &options);
+                let outcome = self.lookup_known(call, (identity, recall.key()), &options);
                 recall.looked_up(outcome, begun.elapsed());
             }
             (Some(Asking::Claim(options)), Some(identity)) => {

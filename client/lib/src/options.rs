@@ -4,12 +4,13 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
-use memod_protocol::{Miss, NamedOwner, Pending, RunClaim};
+use memod_protocol::{Call, Miss, NamedOwner, Pending, RunClaim};
 
 use crate::content::Hit;
 use crate::error::Error;
 use crate::exchange::hit::{HitSummary, OutputDescription};
 use crate::mode::Mode;
+use crate::outputs::PutOutput;
 
 /// How to look up.
 #[derive(Debug, Clone, Default)]
@@ -29,6 +30,17 @@ pub struct PutOptions {
     pub max_age: Option<Duration>,
     /// What is known of the run.
     pub run: RunClaim,
+}
+
+/// A run to remember, one of many.
+#[derive(Debug)]
+pub struct NewRun<'a> {
+    /// The call that was run.
+    pub call: &'a Call,
+    /// Its outputs: exactly those that the call declares.
+    pub outputs: Vec<PutOutput>,
+    /// How to store them.
+    pub options: PutOptions,
 }
 
 /// How to claim.

@@ -326,13 +326,17 @@ async fn answer(
     replies: &Replies,
     id: u64,
     mut account: Option<Account>,
-    reply: Reply,
+    mut reply: Reply,
     share: Option<ReplyShare>,
 ) -> Result<(), TransferError> {
     if let Some(account) = &mut account {
         account.answered(&reply);
     }
+    let of_many = std::mem::take(&mut reply.accounts);
     let before_last = |void: bool| {
+        for account in of_many {
+            service.close_account(peer, account);
+        }
         if let Some(mut account) = account {
             if void {
                 account.voided();

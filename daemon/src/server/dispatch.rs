@@ -23,12 +23,15 @@ use super::replies::{Replies, ReplyShare};
 use super::uploads::Uploads;
 use super::users::Place;
 use crate::service::{
-    Asker, Begun, Claimed, Entered, GatheredPut, Lessee, OutputContent, Reply, Service,
+    Asker, Batch, Begun, Claimed, Entered, GatheredPut, Lessee, OutputContent, Reply, Service,
 };
 
 /// What a hit holds in memory at the most, besides what it streams.
 const HIT_BYTES_MAX: usize = 2 * CHUNK_BYTES as usize;
 const _: () = assert!(HIT_BYTES_MAX as u64 == INLINE_BYTES_MAX);
+
+/// What the answers to many lookups hold in memory at the most.
+const BATCH_BYTES_MAX: usize = HIT_BYTES_MAX + HEADER_BYTES_MAX as usize;
 
 /// Requests of one connection that may wait for leases at a time.
 pub(crate) const WAITS_MAX: usize = 16_384;
@@ -68,6 +71,8 @@ pub(crate) enum Work {
     Send(Box<Reply>, Option<ReplyShare>),
     /// To be read from disk.
     Lookup(Box<memod_protocol::Lookup>),
+    /// The same for those of many that are left.
+    LookupMany(Box<Batch>),
     /// To be looked up again, and to wait for if somebody else computes it.
     Claim(Box<Asker>),
     /// To be told what its place in the queue came to.
@@ -103,6 +108,7 @@ pub(crate) fn at_once(
                 None => Step::Later(Work::Lookup(Box::new(lookup))),
             }
         }
+        Request::LookupMany(lookups) => many_at_once(service, peer, lookups, replies),
         Request::Claim(claim) => claim_at_once(service, Asker::new(peer, lessee, claim), replies),
         Request::Await(claim) => {
             let asker = Asker::new(peer, lessee, claim).map(Asker::only_to_look);
@@ -127,6 +133,24 @@ pub(crate) fn at_once(
         Request::BoardHits(hits) => Step::Hits(hits),
         other => Step::Later(Work::Other(other)),
     }
+}
+
+/// Answers many lookups, if all of them can be.
+fn many_at_once(
+    service: &Service,
+    peer: &Peer,
+    lookups: Vec<memod_protocol::Lookup>,
+    replies: &Replies,
+) -> Step {
+    let mut batch = match Batch::new(lookups) {
+        Ok(batch) => Box::new(batch),
+        Err(error) => return Step::Reply(Box::new(Response::Error(error).into()), None),
+    };
+    let share = replies.try_share(BATCH_BYTES_MAX);
+    if share.is_some() && service.look_up_many_in_memory(peer, &mut batch) {
+        return Step::Reply(Box::new(batch.into_reply()), share);
+    }
+    Step::Later(Work::LookupMany(batch))
 }
 
 /// Answers a claim, or gives it its place in the queue: claims that are sent one behind the other
@@ -282,6 +306,7 @@ pub(crate) async fn later(desk: &Desk<'_>, work: Work, place: Held) -> Option<Do
         Work::Lookup(_) | Work::Other(Request::Read { .. }) => {
             Some(replies.share(HIT_BYTES_MAX).await)
         }
+        Work::LookupMany(_) => Some(replies.share(BATCH_BYTES_MAX).await),
         Work::Other(
             Request::List { .. }
             | Request::Show { .. }
@@ -299,6 +324,7 @@ pub(crate) async fn later(desk: &Desk<'_>, work: Work, place: Held) -> Option<Do
     let outcome = match work {
         Work::Send(reply, share) => return Some(Done { reply: *reply, share, place }),
         Work::Lookup(lookup) => Ok(service.lookup(peer, &lookup).await),
+        Work::LookupMany(batch) => service.look_up_many(peer, *batch).await,
         Work::Claim(asker) => return wait(desk, Claiming::Asks(asker), place).await,
         Work::Entered(entered) => return wait(desk, Claiming::Entered(entered), place).await,
         Work::Put(gathered) => service.put(peer, *gathered).await,
@@ -382,6 +408,7 @@ async fn other(desk: &Desk<'_>, request: Request) -> Result<Reply, WireError> {
         Request::Metrics => service.metrics(peer).await,
         Request::Collect => collect(desk).await,
         Request::Lookup(_)
+        | Request::LookupMany(_)
         | Request::Claim(_)
         | Request::Await(_)
         | Request::Put(_)

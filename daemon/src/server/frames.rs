@@ -2,11 +2,14 @@
 //!
 //! **Invariants.** No byte of a frame's body is reserved before its lengths were checked. A frame
 //! larger than [`SMALL_FRAME_BYTES`] takes its size from the budget that all connections share,
-//! and gives it back when it is dropped. A peer may be silent between frames, not inside one.
+//! and gives it back when it is dropped. A peer may be silent between frames, not inside one, and
+//! holds nothing then.
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -99,9 +102,15 @@ impl FrameReader {
         if !self.buffer.is_empty() {
             return Ok(true);
         }
-        // Most connections are idle for most of the time: they hold no buffer meanwhile.
-        self.buffer = BytesMut::new();
-        let read = self.stream.read(&mut self.buffer, READ_BYTES, &mut self.inbox).await?;
+        let there = self.stream.read(&mut self.buffer, READ_BYTES, &mut self.inbox);
+        let read = match now_or_never(there) {
+            Some(read) => read?,
+            None => {
+                // Thousands of peers may be silent: nothing is held to read into meanwhile.
+                self.buffer = BytesMut::new();
+                self.stream.read(&mut self.buffer, READ_BYTES, &mut self.inbox).await?
+            }
+        };
         self.place()?;
         Ok(read > 0)
     }
@@ -174,5 +183,13 @@ impl FrameReader {
         let read = transfer.step(read).await?;
         self.place()?;
         if read == 0 { Err(ReadError::Truncated) } else { Ok(()) }
+    }
+}
+
+/// What a future gives if it need not wait.
+fn now_or_never<T>(future: impl Future<Output = T>) -> Option<T> {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(done) => Some(done),
+        Poll::Pending => None,
     }
 }

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
+use memod_protocol::limits::HEADER_BYTES_MAX;
 use memod_protocol::{Frame, Response, ResponseHeader, WireError};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
@@ -218,6 +219,9 @@ impl Replies {
                 | Response::Logged(_),
                 _,
             ) => {}
+            (Response::LookedUp(_), Some(held)) => {
+                held.share.shrink(bytes.saturating_add(HEADER_BYTES_MAX as usize));
+            }
             (_, Some(held)) if bytes > SMALL_REPLY_BYTES => held.share.shrink(bytes),
             _ => share = None,
         }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use memod_protocol::{
-    CallIdentity, ErrorCode, Filter, Key, MissReason, Outcome, PutOutcome, Request, Response,
-    Scope, Selector, Verb, WireError, name,
+    CallIdentity, ErrorCode, Filter, Key, Lookup, MissReason, Outcome, PutOutcome, Request,
+    Response, Scope, Selector, Verb, WireError, name,
 };
 
 use super::request_log::Record;
@@ -20,6 +20,8 @@ use crate::server::Peer;
 #[derive(Debug)]
 pub(crate) struct Account {
     began: Instant,
+    /// How long it took, if that is known before its answer goes out.
+    took: Option<Duration>,
     verb: Verb,
     is_claim: bool,
     key: Option<Key>,
@@ -70,30 +72,51 @@ impl Account {
             | Request::Log(_)
             | Request::Board { .. }
             | Request::BoardHits(_)
+            // Each of its lookups has an account of its own.
+            | Request::LookupMany(_)
             | Request::Ping => return None,
         };
         let bytes = match request {
             Request::Put(put) => put.outputs.iter().map(|output| output.bytes).fold(0, total),
             _ => 0,
         };
+        let mut account = Self::begin(verb, call);
+        let filter = filter(request);
+        let scope = || filter.and_then(|filter| filter.scope.clone());
+        let task = || filter.and_then(|filter| filter.task.clone());
+        account.scope = account.scope.or_else(scope);
+        account.task = account.task.or_else(task);
+        account.is_claim = matches!(request, Request::Claim(_));
+        Some(Self { key, bytes, ..account })
+    }
+
+    /// Begins the account of one lookup of many.
+    pub(crate) fn of_lookup(lookup: &Lookup) -> Self {
+        Self::begin(Verb::Lookup, Some(&lookup.call))
+    }
+
+    fn begin(verb: Verb, call: Option<&CallIdentity>) -> Self {
         // A name that is too long is an error, and is not kept.
         let call = call.filter(|call| call.check().is_ok());
-        let filter = filter(request);
-        let scope = call.map(|call: &CallIdentity| &call.scope);
-        let task = call.map(|call| &call.task);
-        Some(Self {
+        Self {
             began: Instant::now(),
+            took: None,
             verb,
-            is_claim: matches!(request, Request::Claim(_)),
-            key,
-            scope: scope.or(filter.and_then(|filter| filter.scope.as_ref())).cloned(),
-            task: task.or(filter.and_then(|filter| filter.task.as_ref())).cloned(),
-            bytes,
+            is_claim: false,
+            key: None,
+            scope: call.map(|call| call.scope.clone()),
+            task: call.map(|call| call.task.clone()),
+            bytes: 0,
             outcome: Outcome::Done,
             reason: None,
             error: None,
             compute_ns: 0,
-        })
+        }
+    }
+
+    /// It has taken as long as until now, even if its answer waits for others'.
+    pub(crate) fn stop(&mut self) {
+        self.took = Some(self.began.elapsed());
     }
 
     /// What was asked.
@@ -169,7 +192,7 @@ impl Account {
 impl Service {
     /// Writes down what became of a request.
     pub(crate) fn close_account(&self, peer: &Arc<Peer>, mut account: Account) {
-        let took = account.began.elapsed();
+        let took = account.took.unwrap_or_else(|| account.began.elapsed());
         if account.error == Some(ErrorCode::ShuttingDown) && !self.leases.is_closed() {
             // It is not the daemon that goes: the peer left while it waited.
             account.error = None;

@@ -129,7 +129,7 @@ impl Service {
     }
 
     /// Whether what was found may be served.
-    fn judge(&self, wanted: &Wanted, found: Found) -> Reply {
+    pub(super) fn judge(&self, wanted: &Wanted, found: Found) -> Reply {
         let key = wanted.key;
         let miss = match found {
             Found::Entry(entry) if self.access.is_quarantined(entry.provenance.writer_uid) => {

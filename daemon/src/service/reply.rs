@@ -8,6 +8,7 @@ use bytes::Bytes;
 use memod_protocol::{Delivery, ErrorCode, Key, Response, Scope, WireError};
 use memod_store::{ChunkReader, StoreError, Tier};
 
+use super::account::Account;
 use super::pool;
 
 /// Failures of the store are logged no more often than this.
@@ -30,6 +31,8 @@ pub(crate) struct Reply {
     pub(crate) key: Option<Key>,
     /// The scope and the task that it is about, where neither request nor message says.
     pub(crate) of: Option<Box<(Scope, String)>>,
+    /// What is to be written down of each of many lookups.
+    pub(crate) accounts: Vec<Account>,
 }
 
 impl From<Response> for Reply {
@@ -42,6 +45,7 @@ impl From<Response> for Reply {
             instead: Vec::new(),
             key: None,
             of: None,
+            accounts: Vec::new(),
         }
     }
 }

@@ -74,6 +74,7 @@ fn limits_are_those_of_the_code() {
         REQUESTS_IN_FLIGHT_MAX,
         LOG_ROWS_MAX,
         NEAREST_MAX,
+        LOOKUPS_MAX,
         BOARD_HITS_MAX,
         UPLOADS_OPEN_MAX,
         DESCRIPTORS_MAX,

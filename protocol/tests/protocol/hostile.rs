@@ -134,6 +134,22 @@ fn claims_in_upkeep_are_refused() {
     }
 }
 
+#[test]
+fn claims_in_batches_are_refused() {
+    for behind in [0, 100, 100_000] {
+        refuses::<RequestHeader>("the lookups", &[1, 28], behind);
+        refuses::<RequestHeader>("a project of many", &[1, 28, 1], behind);
+        let inputs = [&[1, 28, 2][..], &call_head(), &[0, 0], &call_head()].concat();
+        refuses::<RequestHeader>("a call's inputs of many", &inputs, behind);
+        refuses::<ResponseHeader>("the answers", &[1, 26], behind);
+        let hit = [&[1, 26, 1, 0][..], &[7; 32], &[0]].concat();
+        refuses::<ResponseHeader>("a hit's outputs of many", &hit, behind);
+        let miss = [&[1, 26, 2, 3, 1][..], &[7; 32], &[0, 0, 0, 1]].concat();
+        refuses::<ResponseHeader>("a detail of many", &miss, behind);
+        refuses::<ResponseHeader>("a message of many", &[1, 26, 1, 2, 0], behind);
+    }
+}
+
 /// Where each of the tests above puts its lie, a small honest number is taken.
 #[test]
 fn what_is_refused_is_the_claim_alone() {
@@ -147,6 +163,7 @@ fn what_is_refused_is_the_claim_alone() {
     let program = [0, 0, 1, 1, b'p', 0, 0, 0, 0, 0, 0, 0];
     decodes(&asked(21, &[&[0; 11][..], &program].concat()));
     decodes(&[1, 23, 1, b'p', 1, b'd']);
+    decodes(&[&[1, 28, 2][..], &call_head(), &[0, 0], &call_head(), &[0, 0]].concat());
     decodes(&[&[1, 24, 1, b'p', 1, b'd', 1][..], &[7; 32], &[1, 0, 0]].concat());
     let decodes = |bytes: &[u8]| assert!(decode::<ResponseHeader>(bytes).is_ok(), "{bytes:02x?}");
     let told = |variant: u8, rest: &[u8]| [&[1, variant][..], &[7; 32], rest].concat();
@@ -160,6 +177,9 @@ fn what_is_refused_is_the_claim_alone() {
     decodes(&[1, 19, 1, 1, b'p', 1, b'd', 0, 0, 0, 1, 0, 0, 0, 0]);
     decodes(&[1, 20, 1, 1, 1, b'p', 1, b'd', 0, 0, 0, 0, 0, 0, 0, 0, 1, b'c', 0, 0, 0, 0, 0]);
     decodes(&[1, 21, 0, 0, 0, 0, 1, 0, 0, 1, b'w', 0]);
+    decodes(&[&[1, 26, 2, 3, 1][..], &[7; 32], &[0, 0, 0, 1, 1, b'd']].concat());
+    decodes(&[&[1, 26, 1, 0][..], &[7; 32], &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]].concat());
+    decodes(&[1, 26, 1, 2, 0, 1, b'm', 0]);
 }
 
 /// A number that no variant has, where a kind of something is expected.
@@ -174,8 +194,9 @@ fn unknown_kinds_are_refused() {
     refuses(&[1, 18, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 10]);
     refuses(&[&[1, 17][..], &[7; 32], &[0, 1], &[7; 32], &[0, 1, 4]].concat());
     refuses(&[1, 20, 1, 3]);
-    refuses(&[1, 26]);
-    assert!(decode::<RequestHeader>(&[1, 28]).is_err());
+    refuses(&[1, 26, 1, 5]);
+    refuses(&[1, 27]);
+    assert!(decode::<RequestHeader>(&[1, 29]).is_err());
     assert!(decode::<RequestHeader>(&[1, 19, 2]).is_err());
     assert!(decode::<RequestHeader>(&[1, 16, 0, 0, 1, 9, 0, 0, 0, 0, 0]).is_err());
     // A boolean of a reservation, and of a release.

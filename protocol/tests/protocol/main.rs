@@ -24,6 +24,7 @@ mod keys;
 mod leases;
 mod round_trips;
 mod samples;
+mod samples_batches;
 mod samples_leases;
 mod samples_reports;
 mod samples_upkeep;

@@ -5,7 +5,8 @@ use memod_protocol::handshake::{
 };
 use memod_protocol::wire::{Decode, Encode, decode, encode};
 use memod_protocol::{
-    CallIdentity, Interface, InterfaceText, LiteralType, RequestHeader, ResponseHeader, Scope, json,
+    CallIdentity, Interface, InterfaceText, LiteralType, PostedHit, RequestHeader, Response,
+    ResponseHeader, Scope, json,
 };
 use proptest::collection::btree_map;
 use proptest::prelude::*;
@@ -26,6 +27,28 @@ where
     Ok(())
 }
 
+/// What is read of a board without a copy is what the message says, and of a hit alone.
+fn posted(header: &ResponseHeader) -> Result<(), TestCaseError> {
+    let bytes = encode(header);
+    let Response::Hit(hit) = &header.response else {
+        prop_assert!(PostedHit::decode(&bytes).is_err());
+        return Ok(());
+    };
+    let posted = PostedHit::decode(&bytes).unwrap();
+    prop_assert_eq!((posted.key, posted.age_ms), (hit.key, hit.age_ms));
+    prop_assert_eq!(&posted.provenance, &hit.provenance);
+    prop_assert_eq!(posted.outputs.len(), hit.outputs.len());
+    for (posted, output) in posted.outputs.iter().zip(&hit.outputs) {
+        prop_assert_eq!((posted.name, posted.literal_type), (&*output.name, &*output.literal_type));
+        prop_assert_eq!((posted.digest, posted.bytes), (output.digest, output.bytes));
+        prop_assert_eq!(posted.delivery, output.delivery);
+    }
+    for end in 0..bytes.len() {
+        prop_assert!(PostedHit::decode(&bytes[..end]).is_err());
+    }
+    Ok(())
+}
+
 proptest! {
     #[test]
     fn requests(id: u64, request in request()) {
@@ -34,6 +57,7 @@ proptest! {
 
     #[test]
     fn responses(id: u64, response in response()) {
+        posted(&ResponseHeader { id, response: response.clone() })?;
         round_trip(&ResponseHeader { id, response })?;
     }
 

@@ -1,14 +1,16 @@
 //! One message of every kind, with every optional part once there and once absent. Those about
 //! leases and those that report stand in modules of their own.
 
-use memod_protocol::handshake::{CAPABILITIES, Hello, MAGIC, VERSIONS, Welcome, agree};
+use memod_protocol::handshake::{
+    ANNOUNCE, CAPABILITIES, DESCRIPTORS, Hello, MAGIC, VERSIONS, Welcome, agree,
+};
 use memod_protocol::{
     CallIdentity, Delivery, Digest, EntryDetail, EntryRow, ErrorCode, Filter, Hit, InterfaceText,
     Key, Lookup, Miss, MissReason, NewOutput, Output, OutputSource, Provenance, Put, PutOutcome,
     Request, Response, RunClaim, Scope, Selector, Stats, Status, TaskStats, WireError,
 };
 
-use crate::{samples_leases, samples_reports, samples_upkeep};
+use crate::{samples_batches, samples_leases, samples_reports, samples_upkeep};
 
 pub(crate) fn digest(byte: u8) -> Digest {
     Digest::from_bytes([byte; 32])
@@ -122,6 +124,7 @@ pub(crate) fn requests() -> Vec<(&'static str, Request)> {
     requests.extend(samples_leases::requests());
     requests.extend(samples_reports::requests());
     requests.extend(samples_upkeep::requests());
+    requests.extend(samples_batches::requests());
     requests
 }
 
@@ -157,7 +160,7 @@ fn output(name: &str, delivery: Delivery) -> Output {
     }
 }
 
-fn hit() -> Hit {
+pub(crate) fn hit() -> Hit {
     Hit {
         key: key(0x4b),
         age_ms: 65_536,
@@ -318,7 +321,7 @@ pub(crate) fn responses() -> Vec<(String, Response)> {
     let leases = samples_leases::responses().into_iter();
     responses.extend(leases.map(|(name, response)| (name.to_owned(), response)));
     responses.extend(samples_reports::responses());
-    let upkeep = samples_upkeep::responses().into_iter();
+    let upkeep = samples_upkeep::responses().into_iter().chain(samples_batches::responses());
     responses.extend(upkeep.map(|(name, response)| (name.to_owned(), response)));
     responses
 }
@@ -336,7 +339,14 @@ pub(crate) fn welcomes() -> Vec<(&'static str, Welcome)> {
         error: agree(&newer, "memod 0.1.0").unwrap_err(),
     };
     let agreed = Welcome::Agreed(agree(&hello(), "memod 0.1.0").unwrap());
-    let capable = hello().with_capabilities(CAPABILITIES);
-    let capable = Welcome::Agreed(agree(&capable, "memod 0.1.0").unwrap());
-    vec![("Agreed", agreed), ("Agreed.capable", capable), ("Refused", refused)]
+    let able = |to: u64| {
+        let hello = hello().with_capabilities(to);
+        Welcome::Agreed(agree(&hello, "memod 0.1.0").unwrap())
+    };
+    vec![
+        ("Agreed", agreed),
+        ("Agreed.capable", able(DESCRIPTORS | ANNOUNCE)),
+        ("Agreed.batches", able(CAPABILITIES)),
+        ("Refused", refused),
+    ]
 }

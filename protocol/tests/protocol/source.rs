@@ -21,7 +21,8 @@ pub(crate) struct Member {
     pub(crate) fields: Vec<(String, String)>,
 }
 
-const SOURCES: [&str; 11] = [
+const SOURCES: [&str; 12] = [
+    include_str!("../../src/batch.rs"),
     include_str!("../../src/board_messages.rs"),
     include_str!("../../src/call.rs"),
     include_str!("../../src/error.rs"),

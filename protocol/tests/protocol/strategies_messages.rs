@@ -2,9 +2,9 @@
 
 use memod_protocol::handshake::{Agreement, Hello, MAGIC, PeerLimits, Welcome};
 use memod_protocol::{
-    CallIdentity, Delivery, EntryDetail, EntryRow, Filter, Hit, InterfaceText, Key, Lookup, Miss,
-    NewOutput, Output, OutputSource, Provenance, Put, PutOutcome, Request, Response, RunClaim,
-    Selector, Stats, Status, TaskStats, WireError,
+    CallIdentity, Delivery, EntryDetail, EntryRow, Filter, Hit, InterfaceText, Key, Looked, Lookup,
+    Miss, NewOutput, Output, OutputSource, Provenance, Put, PutOutcome, Request, Response,
+    RunClaim, Selector, Stats, Status, TaskStats, WireError,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -101,6 +101,7 @@ pub(crate) fn request() -> impl Strategy<Value = Request> {
         3 => strategies_leases::request(),
         3 => strategies_reports::request(),
         4 => strategies_upkeep::request(),
+        1 => vec(lookup(), 0..4).prop_map(Request::LookupMany),
         12 => early_request(),
     ]
 }
@@ -298,11 +299,22 @@ fn error() -> impl Strategy<Value = WireError> {
         .prop_map(|(code, message, hint)| WireError { code, message, hint })
 }
 
+fn looked() -> impl Strategy<Value = Looked> {
+    prop_oneof![
+        hit().prop_map(|hit| Looked::Hit(Box::new(hit))),
+        miss().prop_map(|miss| Looked::Miss(Box::new(miss))),
+        error().prop_map(|error| Looked::Error(Box::new(error))),
+        Just(Looked::Full),
+        Just(Looked::Apart),
+    ]
+}
+
 pub(crate) fn response() -> impl Strategy<Value = Response> {
     prop_oneof![
         4 => strategies_leases::response(),
         3 => strategies_reports::response(),
         3 => strategies_upkeep::response(),
+        1 => vec(looked(), 0..4).prop_map(Response::LookedUp),
         13 => early_response(),
     ]
 }

@@ -70,10 +70,15 @@ pub(crate) fn waking(report: &mut Report) {
         let call = task(&format!("awaited {round}"));
         let claimed = owner.claim(&call.0, &ClaimOptions::default()).expect("answered");
         let Claimed::Leased(lease) = claimed else { panic!("{claimed:?}") };
-        let threads = wait_in(&daemon, WAITERS, &call, |claimed| {
+        // Who is awake keeps quiet until all are: what is measured is waking, and not a thousand
+        // connections that are closed.
+        let awake = Arc::new(Barrier::new(WAITERS));
+        let threads = wait_in(&daemon, WAITERS, &call, move |claimed| {
             let Claimed::Hit(hit) = claimed else { panic!("{claimed:?}") };
             assert_eq!(hit.outputs[0].bytes, 256);
-            Instant::now()
+            let at = Instant::now();
+            awake.wait();
+            at
         });
         let output = PutOutput {
             name: "o0".to_owned(),

@@ -145,3 +145,61 @@ fn s26_a_claim_of_what_stands_there_is_a_hit() {
     assert_eq!(client.board_hits(), before + 1);
     drop(daemon);
 }
+
+/// Clients of every kind at once, some of which go before all is over: what they had is what is
+/// counted, by task, by scope and by user, in the log and in time saved.
+#[test]
+fn s36_what_many_clients_had_is_what_is_counted() {
+    const CLIENTS: usize = 6;
+    let daemon = Daemon::new();
+    let calls: Vec<_> = (0..40)
+        .map(|number| call(&format!("task {number}")).scope("p", &(number % 3).to_string()))
+        .collect();
+    let mut raw = daemon.connect();
+    for one in calls.iter().step_by(2) {
+        raw.put(one.put(&[("o0", b"content")]));
+    }
+    let all: Vec<_> = calls.iter().map(|one| one.0.clone()).collect();
+    let options = LookupOptions::default();
+    // Each looks up in its own way, and says how many hits and misses it had, and by a board.
+    let had = |number: usize| {
+        let board = number != 0;
+        let client = memod_client::Client::builder().socket(daemon.socket()).board(board).build();
+        let (mut hits, mut misses) = (0_u64, 0_u64);
+        for round in 0..50 {
+            let found: Vec<_> = if (round + number).is_multiple_of(4) {
+                client.lookup_many(&all, &options)
+            } else {
+                all.iter().map(|one| client.lookup(one, &options)).collect()
+            };
+            for found in found {
+                match found.unwrap() {
+                    Lookup::Hit(_) => hits += 1,
+                    Lookup::Miss(_) => misses += 1,
+                }
+            }
+        }
+        (hits, misses, client.board_hits())
+    };
+    let had: Vec<_> = std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS).map(|n| scope.spawn(move || had(n))).collect();
+        clients.into_iter().map(|client| client.join().unwrap()).collect()
+    });
+    let sum = |of: fn(&(u64, u64, u64)) -> u64| had.iter().map(of).sum::<u64>();
+    let (hits, misses, by_board) = (sum(|had| had.0), sum(|had| had.1), sum(|had| had.2));
+    assert_eq!((hits, misses), (CLIENTS as u64 * 50 * 20, CLIENTS as u64 * 50 * 20));
+    assert!(by_board > hits / 4, "only {by_board} of {hits} came by boards");
+    // The last reports of clients that have gone are on their way.
+    eventually("all are counted", || raw.stats().hits >= hits);
+    let (stats, savings) = (raw.stats(), raw.savings());
+    assert_eq!((stats.hits, stats.misses), (hits, misses));
+    assert_eq!(stats.by_task.iter().map(|row| row.hits).sum::<u64>(), hits);
+    assert!(stats.by_task.iter().all(|row| row.hits == 0 || row.hits == CLIENTS as u64 * 50));
+    assert_eq!(savings.by_scope.iter().map(|row| row.hits).sum::<u64>(), hits);
+    assert_eq!(
+        savings.by_uid.iter().map(|row| (row.hits, row.misses)).next(),
+        Some((hits, misses))
+    );
+    let saved_s = stats.time_saved_ns / 1_000_000_000;
+    assert!((2 * hits - 60..=2 * hits).contains(&saved_s), "{saved_s} s of {hits} hits");
+}

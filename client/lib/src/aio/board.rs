@@ -3,23 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use memod_protocol::Scope;
+use memod_protocol::{Call, Key, Scope};
 
 use super::client::Client;
 use super::hop::hop;
 use crate::address::Address;
 use crate::board::{Boards, OnBoard};
-use crate::exchange::hit::Wanted;
-use crate::options::LookupOptions;
 
 impl Client {
     /// As the blocking one; what would have to be written to a file is not had in this way.
     pub(super) fn look_on_board(
         &self,
-        wanted: Wanted<'_>,
+        call: &Call,
+        known: Option<Key>,
         max_age: Option<Duration>,
     ) -> Option<OnBoard> {
-        let hit = self.shared.boards.look(wanted, &LookupOptions { max_age });
+        let hit = self.shared.boards.look(call, known, max_age);
         hit.filter(|hit| hit.bytes() <= self.settings().memory_bytes_max)
     }
 

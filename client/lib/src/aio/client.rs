@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use memod_protocol::{
-    Call, CallIdentity, EntryDetail, Explanation, Filter, Key, LogPage, LogQuery, PutOutcome,
-    Savings, Selector, Stats, Status,
+    Call, CallIdentity, EntryDetail, Filter, Key, LogPage, LogQuery, PutOutcome, Savings, Selector,
+    Stats, Status,
 };
 
 use super::connection::Connection;
@@ -21,7 +21,7 @@ use crate::connect::{Patience, sink_error};
 use crate::content::HitOutput;
 use crate::error::Error;
 use crate::exchange::ask::{
-    Ask, AskLog, AskSavings, AskStats, AskStatus, AskWhy, Invalidate, List, Page, Ping, Show,
+    Ask, AskLog, AskSavings, AskStats, AskStatus, Invalidate, List, Page, Ping, Show,
 };
 use crate::exchange::hit::{HitSummary, Wanted, not_found, unread};
 use crate::hang_ups::HangUps;
@@ -166,22 +166,26 @@ impl Client {
     /// # Errors
     /// As [`crate::Client::lookup`].
     pub async fn lookup(&self, call: &Call, options: &LookupOptions) -> Result<Lookup, Error> {
+        let reads = self.mode().reads();
+        if reads && let Some(hit) = self.look_on_board(call, None, options.max_age) {
+            return hit.collect(self.settings().memory_bytes_max).map(Lookup::Hit);
+        }
         let identity = call.identity()?;
-        if !self.mode().reads() {
+        if !reads {
             return Ok(Lookup::Miss(unread(&identity)));
         }
-        self.lookup_identified(call, &identity, options).await
+        self.lookup_asked(call, &identity, options).await
     }
 
-    /// As [`Client::lookup`], whatever the client's mode.
-    pub(super) async fn lookup_identified(
+    /// As [`Client::lookup`], from the daemon, whatever the client's mode.
+    pub(super) async fn lookup_asked(
         &self,
         call: &Call,
         identity: &CallIdentity,
         options: &LookupOptions,
     ) -> Result<Lookup, Error> {
         let mut taker = self.collector();
-        match self.fetch(Wanted::Call { call, identity }, options, &mut taker).await? {
+        match self.fetch_asked(Wanted::Call { call, identity }, options, &mut taker).await? {
             Found::Hit(summary) => Ok(Lookup::Hit(taker.collected(summary)?)),
             Found::Miss(miss) => Ok(Lookup::Miss(miss)),
         }
@@ -329,20 +333,6 @@ impl Client {
         self.ask(&mut Ping).await
     }
 
-    /// As [`crate::Client::why`].
-    ///
-    /// # Errors
-    /// As [`crate::Client::why`].
-    pub async fn why(
-        &self,
-        call: &Call,
-        options: &LookupOptions,
-        nearest_max: u32,
-    ) -> Result<Explanation, Error> {
-        let identity = call.identity()?;
-        self.ask(&mut AskWhy { call, identity: &identity, options, nearest_max }).await
-    }
-
     /// As [`crate::Client::log`].
     ///
     /// # Errors
@@ -378,10 +368,21 @@ impl Client {
         options: &LookupOptions,
         taker: &mut Taker<'_>,
     ) -> Result<Found, Error> {
-        if let Some(hit) = self.look_on_board(wanted, options.max_age) {
+        if let Wanted::Call { call, .. } = wanted
+            && let Some(hit) = self.look_on_board(call, None, options.max_age)
+        {
             let sink = taker.sink().map_err(sink_error)?;
             return hit.pour(sink).map(Found::Hit);
         }
+        self.fetch_asked(wanted, options, taker).await
+    }
+
+    async fn fetch_asked(
+        &self,
+        wanted: Wanted<'_>,
+        options: &LookupOptions,
+        taker: &mut Taker<'_>,
+    ) -> Result<Found, Error> {
         self.shared.boards.report_due();
         let work = FetchWork { wanted, options, taker };
         let (found, address) = self.with_connection(work).await?;

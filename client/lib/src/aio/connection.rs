@@ -3,6 +3,8 @@
 //! **Invariants.** As [`crate::connection`]; besides, a connection is used only on the runtime on
 //! which it was opened.
 
+mod many;
+
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Instant;
 
@@ -22,6 +24,7 @@ use crate::exchange::ask::{Ask, Ping};
 use crate::exchange::claim::{Answer, answer};
 use crate::exchange::hit::{First, Step, Transfer, Wanted, first};
 use crate::exchange::put::{PutExchange, announced, outcome};
+use crate::exchange::put_many::inline;
 use crate::exchange::{self};
 use crate::options::{ClaimFound, Found, LookupOptions};
 use crate::outputs::{Body, Prepared, unreadable};
@@ -442,14 +445,4 @@ impl Connection {
         let is_it = |id: &mut u64| *payload_bytes == 0 && exchange::is_pong(*id, header);
         self.pong_due.take_if(is_it).is_some()
     }
-}
-
-/// The bytes that travel inside the put's own frame, in order.
-fn inline(put: &PutExchange, outputs: &[Prepared]) -> Vec<Bytes> {
-    put.inline()
-        .filter_map(|index| match outputs.get(index).map(|output| &output.body) {
-            Some(Body::Memory(bytes)) => Some(bytes.clone()),
-            _ => None,
-        })
-        .collect()
 }

@@ -20,7 +20,7 @@ use crate::connection::ClaimOutcome;
 use crate::error::Error;
 use crate::exchange::ask::{AskRelease, AskReserve};
 use crate::exchange::claim::{ClaimExchange, Terms, of_another};
-use crate::exchange::hit::{Wanted, unread};
+use crate::exchange::hit::unread;
 use crate::memo::Right;
 use crate::options::{self, ClaimOptions, OutputSink, PutOptions};
 use crate::outputs::{Prepared, PutOutput};
@@ -98,8 +98,7 @@ impl Client {
         taker: &mut Taker<'_>,
     ) -> Result<(ClaimFound, bool), Error> {
         let exchange = ClaimExchange::new(call, identity, options)?;
-        let wanted = Wanted::Call { call, identity };
-        if let Some(hit) = self.look_on_board(wanted, options.max_age) {
+        if let Some(hit) = self.look_on_board(call, None, options.max_age) {
             let sink = taker.sink().map_err(sink_error)?;
             return Ok((ClaimFound::Hit(hit.pour(sink)?), false));
         }

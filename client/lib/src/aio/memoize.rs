@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use memod_protocol::Call;
+use memod_protocol::{Call, CallIdentity, Key};
 
 use super::Recall;
 use super::client::{Client, prepare_outputs};
@@ -12,7 +12,7 @@ use crate::content::HitOutput;
 use crate::error::Error;
 use crate::memo::{Asking, MemoizeError, Memoized};
 use crate::memoize::read_all;
-use crate::options::MemoizeOptions;
+use crate::options::{Lookup, LookupOptions, MemoizeOptions};
 use crate::outputs::{self, Prepared, PutOutput};
 
 impl Client {
@@ -86,7 +86,7 @@ impl Client {
         let begun = Instant::now();
         match (asking, recall.identity()) {
             (Some(Asking::Lookup(options)), Some(identity)) => {
-                let outcome = self.lookup_identified(call, identity, &options).await;
+                let outcome = self.lookup_known(call, (identity, recall.key()), &options).await;
                 recall.looked_up(outcome, begun.elapsed());
             }
             (Some(Asking::Claim(options)), Some(identity)) => {
@@ -96,6 +96,19 @@ impl Client {
             _ => {}
         }
         recall
+    }
+
+    /// As [`Client::lookup`], whatever the client's mode, of a call whose key is known.
+    async fn lookup_known(
+        &self,
+        call: &Call,
+        (identity, key): (&CallIdentity, Option<Key>),
+        options: &LookupOptions,
+    ) -> Result<Lookup, Error> {
+        match self.look_on_board(call, key, options.max_age) {
+            Some(hit) => hit.collect(self.settings().memory_bytes_max).map(Lookup::Hit),
+            None => self.lookup_asked(call, identity, options).await,
+        }
     }
 
     /// As [`crate::Client::store`].

@@ -11,6 +11,7 @@ mod client;
 mod connection;
 mod hop;
 mod lease;
+mod many;
 mod memoize;
 mod upkeep;
 mod wire;

@@ -1,13 +1,17 @@
 //! Upkeep for async programs.
 
-use memod_protocol::{BudgetReport, CollectReport, Interface, PutOutcome, VerifyReport};
+use memod_protocol::{
+    BudgetReport, Call, CollectReport, Explanation, Interface, PutOutcome, VerifyReport,
+};
 
 use super::client::{Client, Work};
 use super::connection::Connection;
 use crate::connect::Patience;
 use crate::content::HitOutput;
 use crate::error::Error;
+use crate::exchange::ask::AskWhy;
 use crate::exchange::upkeep::{AskBudgets, AskMetrics, Collect, Verify};
+use crate::options::LookupOptions;
 use crate::outputs::prepare_read;
 use crate::upkeep::{ImportedRun, plan_import};
 
@@ -38,6 +42,20 @@ impl Client {
     /// As [`crate::Client::budgets`].
     pub async fn budgets(&self) -> Result<BudgetReport, Error> {
         self.ask(&mut AskBudgets).await
+    }
+
+    /// As [`crate::Client::why`].
+    ///
+    /// # Errors
+    /// As [`crate::Client::why`].
+    pub async fn why(
+        &self,
+        call: &Call,
+        options: &LookupOptions,
+        nearest_max: u32,
+    ) -> Result<Explanation, Error> {
+        let identity = call.identity()?;
+        self.ask(&mut AskWhy { call, identity: &identity, options, nearest_max }).await
     }
 
     /// As [`crate::Client::metrics`].

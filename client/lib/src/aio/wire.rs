@@ -263,6 +263,17 @@ impl Wire {
         Ok(())
     }
 
+    /// The whole payload of a frame, which is bounded.
+    pub(super) async fn gathered(
+        &mut self,
+        bytes: usize,
+        patience: Patience,
+    ) -> Result<Bytes, Error> {
+        let mut payload = vec![0; bytes];
+        self.exactly(&mut payload, patience).await?;
+        Ok(payload.into())
+    }
+
     async fn exactly(&mut self, mut wanted: &mut [u8], patience: Patience) -> Result<(), Error> {
         while !wanted.is_empty() {
             self.fill(patience).await?;

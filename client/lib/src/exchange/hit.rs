@@ -4,18 +4,18 @@
 //! [`BLOB_BYTES_MAX`]; a frame that would bring others, or in another order, ends the transfer. A
 //! hit whose outputs are not those that the call declares is a miss (semantics 22).
 
-use std::collections::BTreeMap;
+use std::io;
 use std::time::Duration;
 
 use memod_protocol::limits::{BLOB_BYTES_MAX, OUTPUTS_MAX};
 use memod_protocol::{
-    Call, CallIdentity, Delivery, Digest, ErrorCode, Hit, Key, LiteralType, Lookup, Miss,
-    MissReason, Output, Provenance, Request, Response, Scope, WireError,
+    Call, CallIdentity, Delivery, Digest, ErrorCode, Hit, Key, Lookup, Miss, MissReason, Output,
+    Provenance, Request, Response, Scope, WireError,
 };
 
 use super::{response, unexpected};
 use crate::error::Error;
-use crate::options::{LookupOptions, milliseconds};
+use crate::options::{LookupOptions, OutputSink, milliseconds};
 
 /// What is known of an output before its bytes come.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub struct OutputDescription {
     /// Its name.
     pub name: String,
     /// Its type.
-    pub literal_type: LiteralType,
+    pub literal_type: memod_protocol::LiteralType,
     /// BLAKE3 of its bytes.
     pub digest: Digest,
     /// Its length in bytes.
@@ -67,14 +67,11 @@ impl<'a> Wanted<'a> {
     /// The same with its key, which takes a while to hash: done when the request has been sent, it
     /// costs nothing, since the daemon is at work meanwhile.
     pub(crate) fn expect(self) -> Expected<'a> {
-        match self {
-            Self::Call { call, identity } => {
-                Expected::declared(&call.interface.outputs, identity.key())
-            }
-            Self::Output { key, name } => {
-                Expected { outputs: Outputs::Alone(name), key, is_withheld: false }
-            }
-        }
+        let key = match self {
+            Self::Call { identity, .. } => identity.key(),
+            Self::Output { key, .. } => key,
+        };
+        Expected { wanted: self, key, is_withheld: false }
     }
 
     /// The scope of the call, if it is one.
@@ -84,27 +81,17 @@ impl<'a> Wanted<'a> {
             Self::Output { .. } => None,
         }
     }
-}
 
-/// The outputs that an answer must have.
-#[derive(Debug, Clone, Copy)]
-enum Outputs<'a> {
-    /// Those of a call, by name.
-    Declared(&'a BTreeMap<String, LiteralType>),
-    /// One of this name.
-    Alone(&'a str),
-}
-
-impl Outputs<'_> {
     /// What is wrong with the outputs, if anything is.
     fn mismatch(&self, outputs: &[OutputDescription]) -> Option<String> {
         match *self {
-            Self::Declared(declared) => {
+            Self::Call { call, .. } => {
+                let declared = &call.interface.outputs;
                 let stored = outputs.iter().map(|output| (&output.name, &output.literal_type));
                 (!declared.iter().eq(stored))
                     .then(|| "the stored outputs are not those that the call declares".into())
             }
-            Self::Alone(name) => {
+            Self::Output { name, .. } => {
                 let alone = matches!(outputs, [output] if output.name == name);
                 (!alone).then(|| format!("what is stored is not an output `{name}` alone"))
             }
@@ -112,21 +99,16 @@ impl Outputs<'_> {
     }
 }
 
-/// The outputs and the key that the answer must name.
+/// What is wanted, and the key that the answer must name.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Expected<'a> {
-    outputs: Outputs<'a>,
+    wanted: Wanted<'a>,
     key: Key,
     /// Whether a hit withholds all outputs; else it withholds none.
     is_withheld: bool,
 }
 
-impl<'a> Expected<'a> {
-    /// The outputs that a call with this key declares.
-    pub(crate) const fn declared(outputs: &'a BTreeMap<String, LiteralType>, key: Key) -> Self {
-        Self { outputs: Outputs::Declared(outputs), key, is_withheld: false }
-    }
-
+impl Expected<'_> {
     /// The same without the outputs' bytes.
     pub(crate) const fn withheld(self) -> Self {
         Self { is_withheld: true, ..self }
@@ -216,7 +198,7 @@ pub(super) fn found(
     response: Response,
     payload_bytes: usize,
 ) -> Result<First, Error> {
-    let Expected { outputs: wanted, key, is_withheld } = expected;
+    let Expected { wanted, key, is_withheld } = expected;
     let hit = match response {
         Response::Miss(miss) if payload_bytes == 0 && miss.key == key => {
             return Ok(First::Miss { miss, settled: true });
@@ -304,6 +286,29 @@ impl Transfer {
     /// Whether all its outputs come in the payload of the first frame.
     pub(crate) fn is_inline(&self) -> bool {
         self.order.iter().all(|(_, delivery)| *delivery == Delivery::Inline)
+    }
+
+    /// Hands the outputs of a hit on, all of which come in this payload.
+    ///
+    /// # Errors
+    /// With what the sink fails.
+    pub(crate) fn pour(
+        mut self,
+        mut payload: &[u8],
+        sink: &mut dyn OutputSink,
+    ) -> io::Result<HitSummary> {
+        loop {
+            match self.step() {
+                Step::Begin(index) => sink.begin(self.output(index), index)?,
+                Step::Move(bytes) => {
+                    let (piece, behind) = payload.split_at_checked(bytes).unwrap_or((payload, &[]));
+                    payload = behind;
+                    sink.data(piece)?;
+                }
+                // None of them is mapped or streamed.
+                Step::Map(_) | Step::Receive | Step::Done => return Ok(self.summary),
+            }
+        }
     }
 
     /// The hit without its outputs' bytes.

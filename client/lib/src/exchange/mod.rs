@@ -10,7 +10,9 @@ pub(crate) mod ask;
 pub(crate) mod board;
 pub(crate) mod claim;
 pub(crate) mod hit;
+pub(crate) mod look_many;
 pub(crate) mod put;
+pub(crate) mod put_many;
 pub(crate) mod upkeep;
 
 use memod_protocol::frame::{FrameError, PREFIX_BYTES, Prefix};
@@ -124,6 +126,7 @@ fn unexpected(asked: &str, response: &Response) -> Error {
         Response::Board(_) => "a board",
         Response::Awaited => "that it awaits a put",
         Response::Metrics(_) => "its metrics",
+        Response::LookedUp(_) => "what many lookups came to",
     };
     Error::Protocol(format!("it answered {asked} with {answer}"))
 }
