@@ -225,6 +225,7 @@ impl Writer {
                 shared.books.note(sealed.usages);
                 self.evictor.learn(sealed.learned);
                 self.evictor.shield(sealed.fresh);
+                self.evictor.forget(&sealed.replaced);
                 self.reserved = sealed.reserved;
                 self.loose.add(sealed.loose);
                 self.loose.forget(sealed.reaped);
