@@ -15,8 +15,7 @@ use crate::evict::Evictor;
 use crate::failpoint::{Failpoint, reach};
 use crate::group::{Freed, Group, Reply, Stuck};
 use crate::limits::{
-    FOLD_INTERVAL, FREED_BYTES_FLUSH, GATHER_MAX, GATHER_SHARE, ROOM_ATTEMPTS_MAX,
-    SYNC_INTERVAL_MAX,
+    FOLD_INTERVAL, FREED_BYTES_FLUSH, GATHER_MAX, ROOM_ATTEMPTS_MAX, SYNC_INTERVAL_MAX,
 };
 use crate::mutation::{Done, Mutation};
 use crate::options::{Durability, Options};
@@ -218,7 +217,7 @@ impl Writer {
             let began = Instant::now();
             let written = shared.db.write(sealed.batch, sync).map_err(StoreError::from);
             if sync {
-                self.gather = (began.elapsed() / GATHER_SHARE).min(GATHER_MAX);
+                self.gather = began.elapsed().min(GATHER_MAX);
             }
             reach(Failpoint::AfterWrite);
             written
