@@ -20,6 +20,8 @@ mod echo;
 mod evicting;
 #[path = "roundtrip/explaining.rs"]
 mod explaining;
+#[path = "roundtrip/floor.rs"]
+mod floor;
 #[path = "roundtrip/large.rs"]
 mod large;
 #[path = "roundtrip/latency.rs"]

@@ -29,10 +29,10 @@ use crate::group::Group;
 use crate::heat::{Learned, SHARDS};
 use crate::limits::{
     EVICT_FOR_PUT_MAX, EVICT_OF_SAMPLE, EVICT_POOL, EVICT_SAMPLES_MAX, FOLD_INTERVAL,
-    REUSE_INTERVAL,
+    REUSE_INTERVAL, SAMPLE_SKIPS_MAX,
 };
 use crate::policy::{ENTRY_BYTES, Reuse};
-use crate::rocks::{Database, Read, Reads, Tier};
+use crate::rocks::{Database, Read, Reads, Rows, Tier};
 use crate::room::Full;
 use crate::sample::{Drawn, Sampler};
 use crate::schema::{Account, Column, META_REUSE};
@@ -119,6 +119,14 @@ impl Evictor {
         }
     }
 
+    /// Entries have been replaced or removed. What stays in the pool is as it was drawn.
+    pub(crate) fn forget(&mut self, replaced: &[Key]) {
+        if !replaced.is_empty() && !self.pool.is_empty() {
+            let replaced: HashSet<&Key> = replaced.iter().collect();
+            self.pool.retain(|drawn| !replaced.contains(&drawn.key));
+        }
+    }
+
     pub(crate) fn learn(&mut self, learned: Vec<Learned>) {
         for event in learned {
             event.teach(&mut self.reuse);
@@ -126,16 +134,18 @@ impl Evictor {
     }
 
     /// Chooses those that are worth least: of one account from a sample of its own, of all from
-    /// what has been drawn so far. No more than give about so many bytes back.
+    /// what has been drawn so far. No more than give about so many bytes back. `refs` is a walk
+    /// over that column by prefixes, as it is now.
     fn choose(
         &mut self,
         shared: &Shared,
         of: Option<&Account>,
         bytes: u64,
+        refs: &mut Rows<'_>,
     ) -> Result<Vec<Drawn>, StoreError> {
         if of.is_some() {
             let mut drawn = self.sampler.draw(shared, of)?;
-            return self.take_lowest(shared, &mut drawn, EVICT_OF_SAMPLE, bytes);
+            return self.take_lowest(shared, &mut drawn, (EVICT_OF_SAMPLE, bytes), refs);
         }
         let mut pool = std::mem::take(&mut self.pool);
         if self.credit == 0 || pool.is_empty() {
@@ -144,7 +154,7 @@ impl Evictor {
             pool.extend(drawn.into_iter().filter(|drawn| !known.contains(&drawn.key)));
             self.credit = EVICT_OF_SAMPLE;
         }
-        let chosen = self.take_lowest(shared, &mut pool, self.credit, bytes)?;
+        let chosen = self.take_lowest(shared, &mut pool, (self.credit, bytes), refs)?;
         self.credit = if chosen.is_empty() { 0 } else { self.credit - chosen.len() };
         pool.truncate(EVICT_POOL + self.credit);
         self.pool = pool;
@@ -156,8 +166,8 @@ impl Evictor {
         &mut self,
         shared: &Shared,
         pool: &mut Vec<Drawn>,
-        count: usize,
-        bytes: u64,
+        (count, bytes): (usize, u64),
+        refs: &mut Rows<'_>,
     ) -> Result<Vec<Drawn>, StoreError> {
         self.reuse.refresh();
         let (policy, now_ms) = (shared.budgets().policy, now_ms());
@@ -172,7 +182,7 @@ impl Evictor {
             let Some((_, mut lowest)) = valued.pop_front() else { break };
             // It is worth more than it seemed if it shares its content with others. That it does
             // not is true for this batch only.
-            if lowest.look(&shared.db)? {
+            if lowest.look(refs)? {
                 let value = value(&lowest);
                 let at = valued.partition_point(|(other, _)| *other < value);
                 valued.insert(at, (value, lowest));
@@ -258,11 +268,12 @@ impl Writer {
     fn evict(&mut self, of: Option<&Account>, samples: usize, bytes: u64) -> u64 {
         let shared = self.share();
         let mut group = Group::new(&shared, 0, self.loose.bytes());
+        let mut refs = shared.db.rows_by_prefix(Column::Refs, SAMPLE_SKIPS_MAX);
         let mut freed: u64 = 0;
         let (mut fruitful, mut in_vain) = (0, false);
         while fruitful < samples && freed < bytes {
             let wanted = bytes - freed;
-            let chosen = match self.evictor.choose(&shared, of, wanted) {
+            let chosen = match self.evictor.choose(&shared, of, wanted, &mut refs) {
                 Ok(chosen) => chosen,
                 Err(error) => {
                     tracing::warn!(%error, "what is to be evicted cannot be chosen");
@@ -292,6 +303,7 @@ impl Writer {
                 self.evictor.forget_drawn();
             }
         }
+        drop(refs);
         if fruitful == 0 {
             return 0;
         }

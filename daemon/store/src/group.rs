@@ -294,10 +294,11 @@ impl<'a> Group<'a> {
     }
 
     /// Removes an entry to make room, if it is still the one that was drawn. Whether it was. A
-    /// group that evicts does nothing else.
+    /// group that evicts does nothing else, and nothing else changes entries between drawing and
+    /// evicting without telling [`crate::evict`]: so what was drawn need not be read again.
     pub(crate) fn evict(&mut self, drawn: &Drawn, now_ms: u64) -> Result<bool, StoreError> {
         let key = &drawn.key;
-        let standing = self.overlay.load_entry(key)?;
+        let standing = self.overlay.know_entry(key, &drawn.row, drawn.has_heat);
         let Standing::Present(entry) = &standing.now else { return Ok(false) };
         if entry.provenance.created_at_ms != drawn.created_at_ms {
             return Ok(false);
@@ -305,7 +306,6 @@ impl<'a> Group<'a> {
         let (compute_ns, worth) = (entry.provenance.run.compute_ns, worth(entry));
         let digests: Vec<Digest> = entry.outputs.iter().map(|output| output.digest).collect();
         self.overlay.load_rows(key, None)?;
-        self.overlay.load_grave(key)?;
         self.overlay.clear_entry(key);
         for digest in digests.iter().filter(|_| drawn.alone) {
             if let Some(refs) = self.overlay.refs.get_mut(digest) {
@@ -315,7 +315,7 @@ impl<'a> Group<'a> {
         let Heat { last_use_ms, hits } = drawn.uses(self.shared);
         let lost = Some(Lost { compute_ns, last_use_ms, hits, regretted: false });
         let grave = Grave { cause: GraveCause::Evicted, at_ms: now_ms, by_uid: None, lost };
-        self.overlay.set_grave(key, GraveChange::Dig(grave));
+        self.overlay.dig_grave(key, grave);
         self.learned.push(Learned::Evicted { hits, worth });
         let counters = &mut self.overlay.counters;
         counters.evicted_entries += 1;

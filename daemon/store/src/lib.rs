@@ -41,6 +41,7 @@
     )
 )]
 
+mod bare;
 mod budgets;
 mod chunk_reader;
 mod collect;
@@ -103,6 +104,7 @@ mod verify_blob;
 mod vitals;
 mod writer;
 
+pub use bare::BareRows;
 pub use budgets::Budgets;
 pub use chunk_reader::ChunkReader;
 pub use collect::Collected;

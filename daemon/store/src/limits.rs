@@ -17,6 +17,9 @@ pub(crate) const GROUP_COUNT_MAX: usize = 512;
 pub(crate) const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Content that may wait in the writer's queue.
 pub(crate) const QUEUE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// A group whose write is synced is waited for, to gather, as long as the last such write took, but
+/// never longer than this.
+pub(crate) const GATHER_MAX: Duration = Duration::from_millis(2);
 /// What a mutation counts for in the two bounds above, besides its content.
 pub(crate) const MUTATION_BYTES: usize = 1024;
 /// Storage ids are reserved on disk in blocks of this many.

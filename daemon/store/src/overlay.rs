@@ -57,9 +57,43 @@ pub(crate) struct PendingEntry {
     pub(crate) stored_owner: Option<Owner>,
     pub(crate) stored_row_bytes: u64,
     stored_entry_bytes: usize,
-    /// The row of `heat` in the database, and the one to write.
-    pub(crate) stored_heat: Option<Heat>,
+    /// Whether the database has a row in `heat`, if that is known, and the row to write.
+    pub(crate) has_heat: Option<bool>,
     pub(crate) heat: Option<Heat>,
+}
+
+impl PendingEntry {
+    /// What the database has, nothing of it changed.
+    fn found(key: &Key, now: Standing, row: Option<Digest>, stored_entry_bytes: usize) -> Self {
+        let (stored_task, stored_owner) = match &now {
+            Standing::Present(entry) => (
+                Some(task_key(
+                    &entry.scope,
+                    &entry.task,
+                    &entry.cache_version,
+                    &entry.signature,
+                    key,
+                )),
+                Some(Owner::of(entry)),
+            ),
+            _ => (None, None),
+        };
+        let stored = !matches!(now, Standing::Absent);
+        Self {
+            now,
+            task: None,
+            changed: false,
+            stored,
+            row,
+            stored_task,
+            stored_near: Vec::new(),
+            stored_owner,
+            stored_row_bytes: 0,
+            stored_entry_bytes,
+            has_heat: None,
+            heat: None,
+        }
+    }
 }
 
 /// What the database has of a blob.
@@ -164,6 +198,23 @@ impl<'a> Overlay<'a> {
         Ok(self.entries.get(key).expect("it has just been put there if it was not"))
     }
 
+    /// The same, if the database has this row, and one in `heat` if that is known.
+    pub(crate) fn know_entry(
+        &mut self,
+        key: &Key,
+        row: &[u8],
+        has_heat: Option<bool>,
+    ) -> &PendingEntry {
+        self.entries.entry(*key).or_insert_with(|| {
+            let now = match wire::decode_record(row) {
+                Ok(entry) => Standing::Present(Box::new(entry)),
+                Err(_) => Standing::Unreadable,
+            };
+            let known = PendingEntry::found(key, now, Some(Digest::of(row)), row.len());
+            PendingEntry { has_heat, ..known }
+        })
+    }
+
     /// Finds the other rows that the entry of a key, which has been loaded, has in the database:
     /// they have to go with it. Those of `near` follow from its listing row, which the identity
     /// names if the entry itself cannot be read.
@@ -176,12 +227,10 @@ impl<'a> Overlay<'a> {
         if !pending.stored || pending.changed || !pending.stored_near.is_empty() {
             return Ok(());
         }
-        let decode = |row: &[u8]| wire::decode_record(row).unwrap_or_default();
-        let read = self.db.read(Column::Heat, key.as_bytes(), Tier::Disk, decode);
-        pending.stored_heat = match or_damage(read, Read::Row(Heat::default()))? {
-            Read::Row(heat) => Some(heat),
-            Read::Absent | Read::WouldBlock => None,
-        };
+        if pending.has_heat.is_none() {
+            let read = self.db.read(Column::Heat, key.as_bytes(), Tier::Disk, |_| ());
+            pending.has_heat = Some(or_damage(read, Read::Row(()))? == Read::Row(()));
+        }
         if pending.stored_task.is_none() {
             pending.stored_task = identity.map(|call| {
                 task_key(&call.scope, &call.task, &call.cache_version, &call.signature, key)
@@ -340,6 +389,12 @@ impl<'a> Overlay<'a> {
         }
     }
 
+    /// Digs a grave, whether or not there is one.
+    pub(crate) fn dig_grave(&mut self, key: &Key, grave: Grave) {
+        let unknown = PendingGrave { stored: true, grave: None, change: GraveChange::Keep };
+        self.graves.entry(*key).or_insert(unknown).change = GraveChange::Dig(grave);
+    }
+
     /// Digs or removes a grave, which has been loaded.
     pub(crate) fn set_grave(&mut self, key: &Key, change: GraveChange) {
         if let Some(pending) = self.graves.get_mut(key) {
@@ -372,28 +427,7 @@ fn read_entry(db: &Database, key: &Key) -> Result<PendingEntry, StoreError> {
         Some(Read::Absent | Read::WouldBlock) => (Standing::Absent, None, 0),
         None => (Standing::Unreadable, None, 0),
     };
-    let (stored_task, stored_owner) = match &now {
-        Standing::Present(entry) => (
-            Some(task_key(&entry.scope, &entry.task, &entry.cache_version, &entry.signature, key)),
-            Some(Owner::of(entry)),
-        ),
-        _ => (None, None),
-    };
-    let stored = !matches!(now, Standing::Absent);
-    Ok(PendingEntry {
-        now,
-        task: None,
-        changed: false,
-        stored,
-        row,
-        stored_task,
-        stored_near: Vec::new(),
-        stored_owner,
-        stored_row_bytes: 0,
-        stored_entry_bytes,
-        stored_heat: None,
-        heat: None,
-    })
+    Ok(PendingEntry::found(key, now, row, stored_entry_bytes))
 }
 
 /// What the database has of a blob; `verifies` is asked about content that stands in its row.

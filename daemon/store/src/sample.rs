@@ -17,7 +17,7 @@ use crate::error::StoreError;
 use crate::limits::{HANDS_MAX, SAMPLE_COUNT, SAMPLE_SKIPS_MAX, SHARED_LOOKS_MAX, USER_LOOKS_MAX};
 use crate::policy::Candidate;
 use crate::record::{EntrySketch, Heat};
-use crate::rocks::{Database, Read, Reads, Tier};
+use crate::rocks::{Database, Read, Reads, Rows, Tier};
 use crate::schema::{Account, Column, parse_ref_key, prefix_end, scope_prefix, split_task_key};
 use crate::shared::Shared;
 use crate::skip;
@@ -50,8 +50,12 @@ pub(crate) struct Drawn {
     cost: Option<Duration>,
     bytes: u64,
     outputs: Vec<(Digest, u64)>,
+    /// Its row in `entries`.
+    pub(crate) row: Box<[u8]>,
     /// Its uses that were written down when it was drawn.
     heat: Heat,
+    /// Whether it has a row in `heat`, if that is known.
+    pub(crate) has_heat: Option<bool>,
     lot: u64,
     /// The bytes of its outputs that no other entry refers to, as last looked at.
     own_bytes: Option<u64>,
@@ -151,7 +155,8 @@ impl Sampler {
         self.keep_hand(account, end);
         let mut found = Vec::with_capacity(keys.len());
         for key in keys {
-            let decode = |row: &[u8]| wire::borrow_record(row).map(|entry| Drawn::new(key, &entry));
+            let decode =
+                |row: &[u8]| wire::borrow_record(row).map(|entry| Drawn::new(key, &entry, row));
             if let Read::Row(Ok(drawn)) =
                 db.read(Column::Entries, key.as_bytes(), Tier::Disk, decode)?
             {
@@ -197,7 +202,7 @@ fn run(
             if found.first().is_some_and(|first| first.key == key) {
                 break;
             }
-            found.push(Drawn::new(key, &entry));
+            found.push(Drawn::new(key, &entry, value));
         }
         rows.forward();
     }
@@ -214,9 +219,10 @@ fn add_heats(db: &Database, drawn: &mut [Drawn]) -> Result<(), StoreError> {
         if index == 0 || rows.row()?.is_some_and(|(row, _)| row < key) {
             rows.seek(key);
         }
-        if let Some((row, value)) = rows.row()?
-            && row == key
-        {
+        // At no row, there are none behind, or there were too many removed ones to be passed.
+        let Some((row, value)) = rows.row()? else { continue };
+        drawn.has_heat = Some(row == key);
+        if row == key {
             drawn.heat = wire::decode_record(value).unwrap_or_default();
             rows.forward();
         }
@@ -226,14 +232,16 @@ fn add_heats(db: &Database, drawn: &mut [Drawn]) -> Result<(), StoreError> {
 
 impl Drawn {
     /// An entry, as far as its own row tells.
-    fn new(key: Key, entry: &EntrySketch<'_>) -> Self {
+    fn new(key: Key, entry: &EntrySketch<'_>, row: &[u8]) -> Self {
         Self {
             key,
             created_at_ms: entry.provenance.created_at_ms,
             cost: entry.provenance.compute_ns.map(Duration::from_nanos),
             bytes: entry.outputs.iter().map(|output| output.bytes).sum(),
             outputs: entry.outputs.iter().map(|output| (output.digest, output.bytes)).collect(),
+            row: row.into(),
             heat: Heat::default(),
+            has_heat: None,
             lot: 0,
             own_bytes: None,
             alone: false,
@@ -265,16 +273,14 @@ impl Drawn {
         self.own_bytes.unwrap_or(self.bytes)
     }
 
-    /// Looks which of its outputs other entries refer to as well. Whether that has made a
-    /// difference.
-    pub(crate) fn look(&mut self, db: &Database) -> Result<bool, StoreError> {
+    /// Looks which of its outputs other entries refer to as well, with a walk over `refs` by
+    /// prefixes. Whether that has made a difference.
+    pub(crate) fn look(&mut self, rows: &mut Rows<'_>) -> Result<bool, StoreError> {
         let before = self.freed_bytes();
         let mut own = self.bytes;
         let mut alone = self.outputs.len() <= SHARED_LOOKS_MAX;
         for (digest, bytes) in self.outputs.iter().take(SHARED_LOOKS_MAX) {
-            let prefix = digest.as_bytes();
-            let mut rows = db.rows_of_prefix(Column::Refs, prefix, SAMPLE_SKIPS_MAX);
-            rows.first();
+            rows.seek(digest.as_bytes());
             while let Some((row, _)) = rows.row()? {
                 if parse_ref_key(row).is_none_or(|(_, key)| key != self.key) {
                     own = own.saturating_sub(*bytes);

@@ -154,7 +154,7 @@ impl Group<'_> {
             if let Some(row) = &entry.stored_task {
                 self.batch.delete(db, Column::Tasks, row);
             }
-            if entry.stored_heat.is_some() {
+            if entry.has_heat == Some(true) {
                 self.batch.delete(db, Column::Heat, key.as_bytes());
             }
         }

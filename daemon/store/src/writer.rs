@@ -14,7 +14,9 @@ use crate::error::StoreError;
 use crate::evict::Evictor;
 use crate::failpoint::{Failpoint, reach};
 use crate::group::{Freed, Group, Reply, Stuck};
-use crate::limits::{FOLD_INTERVAL, FREED_BYTES_FLUSH, ROOM_ATTEMPTS_MAX, SYNC_INTERVAL_MAX};
+use crate::limits::{
+    FOLD_INTERVAL, FREED_BYTES_FLUSH, GATHER_MAX, ROOM_ATTEMPTS_MAX, SYNC_INTERVAL_MAX,
+};
 use crate::mutation::{Done, Mutation};
 use crate::options::{Durability, Options};
 use crate::queue::Taken;
@@ -27,6 +29,8 @@ pub(crate) struct Writer {
     pub(crate) shared: Arc<Shared>,
     durability: Durability,
     sync_interval: Duration,
+    /// How long to wait for a group to gather.
+    gather: Duration,
     /// The bound of storage ids that is on disk.
     reserved: u64,
     /// What has been removed since removals were last flushed.
@@ -78,6 +82,7 @@ impl Writer {
             shared,
             durability: options.durability,
             sync_interval: options.sync_interval.min(SYNC_INTERVAL_MAX),
+            gather: Duration::ZERO,
             reserved,
             freed: Freed::default(),
             unsynced_since: None,
@@ -98,7 +103,7 @@ impl Writer {
         loop {
             self.shared.beat();
             let before = self.shared.counters().total_bytes();
-            match self.shared.queue.take(Some(self.deadline())) {
+            match self.shared.queue.take(Some(self.deadline()), self.gather) {
                 Taken::Group(mutations) => self.commit(mutations),
                 Taken::Idle => {}
                 Taken::Closed => break,
@@ -209,7 +214,11 @@ impl Writer {
         shared.hot_entries.begin_change(&sealed.replaced);
         let written = if changes {
             reach(Failpoint::BeforeWrite);
+            let began = Instant::now();
             let written = shared.db.write(sealed.batch, sync).map_err(StoreError::from);
+            if sync {
+                self.gather = began.elapsed().min(GATHER_MAX);
+            }
             reach(Failpoint::AfterWrite);
             written
         } else {
@@ -225,6 +234,7 @@ impl Writer {
                 shared.books.note(sealed.usages);
                 self.evictor.learn(sealed.learned);
                 self.evictor.shield(sealed.fresh);
+                self.evictor.forget(&sealed.replaced);
                 self.reserved = sealed.reserved;
                 self.loose.add(sealed.loose);
                 self.loose.forget(sealed.reaped);
@@ -249,6 +259,7 @@ impl Writer {
             // Everybody in it is told, and the log has been told once.
             Err(error) => tracing::debug!(%error, "a group of changes could not be written"),
         }
+        shared.queue.expect_back(sealed.replies.len());
         for reply in sealed.replies {
             answer(reply, written.clone());
             reach(Failpoint::BetweenAnswers);

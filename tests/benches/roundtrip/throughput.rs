@@ -3,12 +3,15 @@
 use harness::{Daemon, Setup};
 
 use crate::echo::Echo;
-use crate::measure::{Report, Target, ratios};
+use crate::floor;
+use crate::measure::{Report, Target, quantile, ratios};
 use crate::workers::{Kind, Workers};
 
 const CLIENTS: usize = 8;
+const ROUNDS_OF_ROWS: usize = 10;
 
-/// Puts of 4 KiB from eight clients, beside echoes of as many bytes from eight clients.
+/// Puts of 4 KiB from eight clients, beside echoes of as many bytes from eight clients; and beside
+/// the best that a daemon can reach that does nothing but echo and write the rows of puts.
 pub(crate) fn puts(report: &mut Report) {
     const OPERATIONS: u64 = 1000;
     let daemon = Daemon::new();
@@ -25,6 +28,11 @@ pub(crate) fn puts(report: &mut Report) {
         }
     }
     report.row("echo of 4 KiB, 8 clients", "/s", &echoes, &[], Target::None);
+    let rows = floor::rows_of_puts(&daemon.folder().join("bare"), ROUNDS_OF_ROWS);
+    let cores = std::thread::available_parallelism().map_or(1.0, |cores| cores.get() as f64);
+    let echo_us = cores * 1e6 / quantile(&echoes, 0.5);
+    let best: Vec<f64> = rows.iter().map(|rows_us| echo_us / (echo_us + rows_us)).collect();
+    report.row("rows of a put 4 KiB, bare, processor time", "us", &rows, &best, Target::None);
     let target = Target::AtLeast(0.5);
     report.row("put 4 KiB, process, 8 clients", "/s", &works, &ratios(&works, &echoes), target);
 }

@@ -119,9 +119,10 @@ fn column(of: Column, cache: &Cache, grave_age_ms: &Arc<AtomicU64>) -> Options {
     // Chunks come faster than they are flushed: a third buffer would only be more memory.
     options.set_max_write_buffer_number(if of == Column::Chunks { 2 } else { 3 });
     options.set_write_buffer_size(match of {
-        // Each flush makes a blob file: smaller buffers would make very many.
-        Column::Chunks => 16 * MIB,
-        Column::Entries | Column::Tasks | Column::Blobs => 8 * MIB,
+        // Each flush makes a blob file: smaller buffers would make very many. And what a flush
+        // leaves besides is short, so that four of them would soon have all rows written anew.
+        Column::Chunks | Column::Blobs => 16 * MIB,
+        Column::Entries | Column::Tasks => 8 * MIB,
         Column::Refs | Column::Near => 4 * MIB,
         Column::Heat => 2 * MIB,
         Column::Meta | Column::Graves => MIB,
@@ -131,6 +132,10 @@ fn column(of: Column, cache: &Cache, grave_age_ms: &Arc<AtomicU64>) -> Options {
             blob_files(&mut options, KIB);
             // So that what has been read once is in memory the next time.
             options.set_blob_cache(cache);
+            // A million rows take some 70 MiB, since the content stands elsewhere: with levels as
+            // large as by default there would be only one, all of which each compaction rewrites.
+            options.set_max_bytes_for_level_base(4 * MIB as u64);
+            options.set_target_file_size_base(2 * MIB as u64);
         }
         Column::Chunks => {
             blob_files(&mut options, 4 * KIB);
@@ -179,8 +184,10 @@ fn blob_files(options: &mut Options, from_bytes: usize) {
     // Or each compaction would copy content. It is turned on for a while where there is garbage
     // worth it: see `crate::collect`.
     options.set_enable_blob_gc(false);
-    // A blob file that is all garbage goes when compactions have met all removals.
-    options.add_compact_on_deletion_collector_factory(0, 0, 0.3);
+    // A blob file that is all garbage goes when compactions have met all removals. A file of rows
+    // that are mostly removals is compacted at once; half of them are while each put evicts
+    // another, and then all would be rewritten for each flush.
+    options.add_compact_on_deletion_collector_factory(0, 0, 0.75);
 }
 
 fn is_too_old(value: &[u8], age_max: Duration) -> bool {

@@ -46,7 +46,7 @@ pub(crate) fn shrink(store: &Store) -> u64 {
     wait(|done| store.shrink(done)).unwrap()
 }
 
-fn fold(store: &Store) {
+pub(crate) fn fold(store: &Store) {
     wait(|done| store.fold(done)).unwrap();
 }
 

@@ -15,6 +15,7 @@ mod content;
 mod crash;
 mod damage;
 mod damage_cases;
+mod drawn;
 mod fixtures;
 mod harness;
 mod listing;
