@@ -2,8 +2,8 @@
 //!
 //! **Invariants.** At most `REQUESTS_IN_FLIGHT_MAX` requests are at work; the peer is not read
 //! further until one is done, or until its user has a place for one more. Whoever sends without end
-//! lets others have their turn after [`TURN_REQUESTS`]. Bytes that are no message end the connection with an error that says
-//! so. When the daemon stops, requests that have begun are answered.
+//! lets others have their turn after [`TURN_REQUESTS`]. Bytes that are no message end the connection
+//! with an error that says so. When the daemon stops, requests that have begun are answered.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-use super::budget::TransferError;
+use super::budget::{Share, TransferError};
 use super::dispatch::{self, Desk, Done, Held, Job, Work};
 use super::frames::{FrameReader, ReadError};
 use super::peer::Peer;
@@ -199,17 +199,15 @@ impl Connection {
                 let from = (&**service, &**peer);
                 let done = dispatch::upload(from, &mut self.uploads, step, job, budget);
                 if let Some(answer) = done.await.map_err(ConnectionError::Refused)? {
-                    self.replies.send(id, answer, Vec::new()).await?;
+                    replies.send(id, answer, Vec::new()).await?;
                 }
                 return Ok(());
             }
             dispatch::Step::Announce(announced) => {
-                let uploads = &mut self.uploads;
-                let reply = dispatch::announce(&self.service, &self.peer, uploads, *announced);
-                let reply = reply.await;
+                let done = dispatch::announce(service, peer, &mut self.uploads, *announced);
+                let reply = done.await;
                 // The put that comes is what is written down.
                 let account = account.filter(|_| !matches!(reply.response, Response::Awaited));
-                let (service, peer, replies) = (&self.service, &self.peer, &self.replies);
                 return Ok(answer(service, peer, replies, id, account, reply, None).await?);
             }
             dispatch::Step::Put(put, imported) => {
@@ -227,21 +225,25 @@ impl Connection {
                 Ok(place) => Some(place),
                 Err(error) => {
                     let reply = Response::Error(error).into();
-                    let (service, peer, replies) = (&self.service, &self.peer, &self.replies);
                     return Ok(answer(service, peer, replies, id, account, reply, None).await?);
                 }
             },
         };
-        self.begin(job, account, work, Held::new(place, of_user));
+        self.later(work, Held::new(place, of_user), (id, job.share), account);
         Ok(())
     }
 
-    /// Begins a task for what needs time.
-    fn begin(&self, job: Job, account: Option<Account>, work: Work, place: Held) {
+    /// Handles what needs time, in a task of its own. `share`: of the memory, for the request.
+    fn later(
+        &self,
+        work: Work,
+        place: Held,
+        (id, request_share): (u64, Option<Share>),
+        account: Option<Account>,
+    ) {
         let (service, peer) = (Arc::clone(&self.service), Arc::clone(&self.peer));
         let (replies, lessee) = (Arc::clone(&self.replies), Arc::clone(&self.lessee));
         let (waits, takes_descriptors) = (Arc::clone(&self.waits), self.takes_descriptors);
-        let id = job.id;
         let verb = account.as_ref().map(|account| account.verb().name());
         let (connection, uid, pid) = (self.number, peer.uid, peer.pid);
         let span = tracing::info_span!("request", connection, uid, pid, id, verb);
@@ -256,7 +258,7 @@ impl Connection {
             };
             let Some(done) = dispatch::later(&desk, work, place).await else { return };
             // The request's memory is not kept for as long as its peer takes to read the reply.
-            drop(job.share);
+            drop(request_share);
             let Done { mut reply, mut share, place: _place } = done;
             if takes_descriptors && !reply.streams.is_empty() {
                 // It may wait for a disk, and must not keep others waiting for memory meanwhile.

@@ -84,7 +84,7 @@ fn a_store_of_another_user_is_refused_and_says_what_to_do() {
     let run = theirs.path().join("run");
     fs::create_dir(&run).unwrap();
     chown(&run, Some(STRANGER), Some(STRANGER)).unwrap();
-    // The folder itself, and, where the folder lets everybody in, the files in it.
+    // Whether it lets nobody in or everybody.
     for mode in [0o700, 0o755] {
         fs::set_permissions(daemon.data(), fs::Permissions::from_mode(mode)).unwrap();
         let mut command = std::process::Command::new(&memod);
@@ -93,7 +93,8 @@ fn a_store_of_another_user_is_refused_and_says_what_to_do() {
         let (code, said) = Daemon::run_to_end(&mut command);
         assert_eq!(code, 1, "{said}");
         let path = daemon.data().display().to_string();
-        for part in [path.as_str(), "belongs to user 0", "start memod as that user"] {
+        let owners = format!("belongs to user 0, and this is user {STRANGER}");
+        for part in [path.as_str(), &owners, "start memod as that user"] {
             assert!(said.contains(part), "{mode:o}: `{part}` is not in: {said}");
         }
         assert!(!said.contains("is damaged"), "{said}");
