@@ -1,9 +1,9 @@
 //! One connection: greeting, then requests until either side ends it.
 //!
 //! **Invariants.** At most `REQUESTS_IN_FLIGHT_MAX` requests are at work; the peer is not read
-//! further until one is done, or until its user has a place for one more. Whoever sends without end
-//! lets others have their turn after [`TURN_REQUESTS`]. Bytes that are no message end the connection
-//! with an error that says so. When the daemon stops, requests that have begun are answered.
+//! further until one is done, or until its user has a place for one more. Whoever sends without
+//! end lets others have their turn after [`TURN_REQUESTS`]. Bytes that are no message end the
+//! connection with an error that says so. When the daemon stops, requests that have begun are answered.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -18,9 +18,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-use super::budget::{Share, TransferError};
+use super::budget::{Pressure, Share, TransferError};
 use super::dispatch::{self, Desk, Done, Held, Job, Work};
-use super::frames::{FrameReader, ReadError};
+use super::frames::{FrameReader, ReadError, Received};
 use super::peer::Peer;
 use super::replies::{Replies, ReplyShare};
 use super::stream::PeerStream;
@@ -157,7 +157,7 @@ impl Connection {
             if !begun {
                 return Ok(());
             }
-            let received = self.reader.rest().await?;
+            let received = self.rest(pressure).await?;
             let RequestHeader { id, request } = wire::decode(&received.frame.header)?;
             let announced = request.descriptors();
             if announced > 0 && !self.takes_descriptors {
@@ -171,6 +171,21 @@ impl Connection {
             self.handle(job, request).await?;
         }
         Ok(())
+    }
+
+    /// Reads the rest of a frame. Meanwhile uploads that are slow are given up: the frame may wait
+    /// for memory that others hold who wait for what these hold.
+    async fn rest(&mut self, pressure: &Pressure) -> Result<Received, ReadError> {
+        let mut rest = pin!(self.reader.rest());
+        loop {
+            tokio::select! {
+                biased;
+                received = &mut rest => return received,
+                () = self.uploads.slow(pressure), if !self.uploads.is_empty() => {
+                    self.uploads.give_up_slow();
+                }
+            }
+        }
     }
 
     /// Handles one request: at once if it needs no disk and no thread, else in a task of its own.
@@ -195,9 +210,8 @@ impl Connection {
                 return Ok(());
             }
             dispatch::Step::Upload(step) => {
-                let budget = &self.user.budgets().uploads;
-                let from = (&**service, &**peer);
-                let done = dispatch::upload(from, &mut self.uploads, step, job, budget);
+                let (budgets, from) = (self.user.budgets(), (&**service, &**peer));
+                let done = dispatch::upload(from, &mut self.uploads, step, job, budgets);
                 if let Some(answer) = done.await.map_err(ConnectionError::Refused)? {
                     replies.send(id, answer, Vec::new()).await?;
                 }
