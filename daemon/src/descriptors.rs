@@ -9,8 +9,8 @@ use crate::service::SEALED_FILES_MAX;
 use crate::settings::Settings;
 
 /// Descriptors that are not for connections: the database has up to 256 files open to read, some to
-/// write, and the daemon some of its own, and those of sealed outputs, from peers, and of peers that
-/// are refused.
+/// write, and the daemon some of its own, and those of sealed outputs, from peers, and of peers
+/// that are refused.
 const DESCRIPTORS_KEPT: u64 =
     320 + SEALED_FILES_MAX as u64 + RECEIVED_MAX as u64 + REFUSALS_MAX as u64;
 /// Boards may take one in so many of all descriptors.

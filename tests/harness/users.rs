@@ -3,7 +3,6 @@
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -12,11 +11,15 @@ use memod_protocol::handshake::CAPABILITIES;
 
 use crate::raw::Raw;
 
-/// Connects to the first argument and sends the socket through descriptor 0.
+/// Becomes a user, with groups, connects, and sends the socket through descriptor 0.
 const HAND_OVER: &str = "\
-import array, socket, sys
+import array, os, socket, sys
+path, uid, gid, groups = sys.argv[1:]
+os.setgroups([int(group) for group in groups.split()])
+os.setgid(int(gid))
+os.setuid(int(uid))
 connected = socket.socket(socket.AF_UNIX)
-connected.connect(sys.argv[1])
+connected.connect(path)
 rights = array.array('i', [connected.fileno()])
 socket.socket(fileno=0).sendmsg([b'x'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
 ";
@@ -27,9 +30,20 @@ socket.socket(fileno=0).sendmsg([b'x'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, 
 /// If it cannot connect, or this process may not be other users.
 #[must_use]
 pub fn connected_as(socket: &Path, uid: u32, gid: u32) -> UnixStream {
+    connected_in_groups(socket, uid, gid, &[])
+}
+
+/// The same of a process in further groups.
+///
+/// # Panics
+/// See [`connected_as`].
+#[must_use]
+pub fn connected_in_groups(socket: &Path, uid: u32, gid: u32, groups: &[u32]) -> UnixStream {
     let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
+    let numbers: Vec<String> = groups.iter().map(u32::to_string).collect();
     let mut python = Command::new("python3");
-    python.args(["-c", HAND_OVER]).arg(socket).env_clear().current_dir("/").uid(uid).gid(gid);
+    python.args(["-c", HAND_OVER]).arg(socket).env_clear().current_dir("/");
+    python.args([uid.to_string(), gid.to_string(), numbers.join(" ")]);
     let ended = python.stdin(OwnedFd::from(theirs)).status().expect("python3 is installed");
     assert!(ended.success(), "user {uid} cannot connect to {}", socket.display());
     // Its copy of our counterpart must go, or nothing would end a reading from it.

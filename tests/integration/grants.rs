@@ -2,6 +2,7 @@
 
 mod fairness;
 pub(crate) mod house;
+mod identities;
 mod live;
 mod probe;
 mod requests;

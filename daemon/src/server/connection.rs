@@ -1,9 +1,10 @@
 //! One connection: greeting, then requests until either side ends it.
 //!
 //! **Invariants.** At most `REQUESTS_IN_FLIGHT_MAX` requests are at work; the peer is not read
-//! further until one is done, or until its user has a place for one more. Whoever sends without end
-//! lets others have their turn after [`TURN_REQUESTS`]. Bytes that are no message end the connection with an error that says
-//! so. When the daemon stops, requests that have begun are answered.
+//! further until one is done, or until its user has a place for one more. Whoever sends without
+//! end lets others have their turn after [`TURN_REQUESTS`]. Bytes that are no message end the
+//! connection with an error that says so. When the daemon stops, requests that have begun are
+//! answered.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -18,9 +19,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-use super::budget::TransferError;
+use super::budget::{Pressure, Share, TransferError};
 use super::dispatch::{self, Desk, Done, Held, Job, Work};
-use super::frames::{FrameReader, ReadError};
+use super::frames::{FrameReader, ReadError, Received};
 use super::peer::Peer;
 use super::replies::{Replies, ReplyShare};
 use super::stream::PeerStream;
@@ -161,7 +162,7 @@ impl Connection {
             if !begun {
                 return Ok(());
             }
-            let received = self.reader.rest().await?;
+            let received = self.rest(pressure).await?;
             let RequestHeader { id, request } = wire::decode(&received.frame.header)?;
             let announced = request.descriptors();
             if announced > 0 && !self.takes_descriptors {
@@ -175,6 +176,21 @@ impl Connection {
             self.handle(job, request).await?;
         }
         Ok(())
+    }
+
+    /// Reads the rest of a frame. Meanwhile uploads that are slow are given up: the frame may wait
+    /// for memory that others hold who wait for what these hold.
+    async fn rest(&mut self, pressure: &Pressure) -> Result<Received, ReadError> {
+        let mut rest = pin!(self.reader.rest());
+        loop {
+            tokio::select! {
+                biased;
+                received = &mut rest => return received,
+                () = self.uploads.slow(pressure), if !self.uploads.is_empty() => {
+                    self.uploads.give_up_slow();
+                }
+            }
+        }
     }
 
     /// Handles one request: at once if it needs no disk and no thread, else in a task of its own.
@@ -199,9 +215,8 @@ impl Connection {
                 return Ok(());
             }
             dispatch::Step::Upload(step) => {
-                let budget = &self.user.budgets().uploads;
-                let from = (&**service, &**peer);
-                let done = dispatch::upload(from, &mut self.uploads, step, job, budget);
+                let (budgets, from) = (self.user.budgets(), (&**service, &**peer));
+                let done = dispatch::upload(from, &mut self.uploads, step, job, budgets);
                 if let Some(answer) = done.await.map_err(ConnectionError::Refused)? {
                     replies.send(id, answer, Vec::new()).await?;
                 }
@@ -229,21 +244,26 @@ impl Connection {
                 Ok(place) => Some(place),
                 Err(error) => {
                     let reply = Response::Error(error).into();
-                    let (service, peer, replies) = (&self.service, &self.peer, &self.replies);
                     return Ok(answer(service, peer, replies, id, account, reply, None).await?);
                 }
             },
         };
-        self.begin(job, account, work, Held::new(place, of_user));
+        self.later(work, Held::new(place, of_user), (id, job.share), account);
         Ok(())
     }
 
-    /// Begins a task for what needs time.
-    fn begin(&self, job: Job, account: Option<Account>, work: Work, place: Held) {
+    /// Handles what needs time, in a task of its own. `share`: of the memory, for the request.
+    fn later(
+        &self,
+        work: Work,
+        place: Held,
+        (id, request_share): (u64, Option<Share>),
+        account: Option<Account>,
+    ) {
         let (service, peer) = (Arc::clone(&self.service), Arc::clone(&self.peer));
         let (replies, lessee) = (Arc::clone(&self.replies), Arc::clone(&self.lessee));
         let (waits, takes_descriptors) = (Arc::clone(&self.waits), self.takes_descriptors);
-        let (id, ended) = (job.id, self.ended.clone());
+        let ended = self.ended.clone();
         let verb = account.as_ref().map(|account| account.verb().name());
         let (connection, uid, pid) = (self.number, peer.uid, peer.pid);
         let span = tracing::info_span!("request", connection, uid, pid, id, verb);
@@ -259,7 +279,7 @@ impl Connection {
             };
             let Some(done) = dispatch::later(&desk, work, place).await else { return };
             // The request's memory is not kept for as long as its peer takes to read the reply.
-            drop(job.share);
+            drop(request_share);
             let Done { mut reply, mut share, place: _place } = done;
             if takes_descriptors && !reply.streams.is_empty() {
                 // It may wait for a disk, and must not keep others waiting for memory meanwhile.

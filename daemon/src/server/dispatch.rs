@@ -16,7 +16,7 @@ use memod_protocol::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use super::budget::{Budget, Share};
+use super::budget::{Budgets, Share};
 use super::frames::Descriptors;
 use super::peer::Peer;
 use super::replies::{Replies, ReplyShare};
@@ -179,11 +179,11 @@ pub(crate) async fn upload(
     uploads: &mut Uploads,
     step: UploadStep,
     job: Job,
-    budget: &Budget,
+    budgets: &Budgets,
 ) -> Result<Option<Response>, WireError> {
     match step {
         UploadStep::Data(number) => {
-            uploads.data((service, peer), number, job.payload, budget).await?;
+            uploads.data((service, peer), number, job.payload, budgets).await?;
             Ok(None)
         }
         UploadStep::Abort(number) => {
@@ -196,7 +196,7 @@ pub(crate) async fn upload(
         }
         UploadStep::File(number, digest) => {
             let stored =
-                uploads.file((service, peer), number, digest, job.descriptors, budget).await;
+                uploads.file((service, peer), number, digest, job.descriptors, budgets).await;
             Ok(Some(stored.unwrap_or_else(Response::Error)))
         }
     }

@@ -2,16 +2,18 @@
 //!
 //! **Invariants.** The file has its final mode from the moment it exists. A lock beside it, held
 //! for life, says which process owns the path: a left-over file is removed only under that lock.
+//! Nobody else can put another in its place.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::stat::{Mode, umask};
+use nix::unistd::{getegid, geteuid};
 
 /// Longest path of a Unix socket, in bytes: `sun_path` less its terminator.
 const PATH_BYTES_MAX: usize = 107;
@@ -34,8 +36,8 @@ impl BoundSocket {
     /// files, since the process's umask is narrowed meanwhile.
     ///
     /// # Errors
-    /// If the path is too long, its directory cannot be made, another daemon holds it, or it is
-    /// not a socket; the message says what to do.
+    /// If the path is too long, its directory cannot be made or others can write it, another daemon
+    /// holds it, or it is not a socket; the message says what to do.
     pub(crate) fn bind(path: &Path, mode: u32) -> anyhow::Result<Self> {
         let bytes = path.as_os_str().len();
         if bytes > PATH_BYTES_MAX {
@@ -49,6 +51,7 @@ impl BoundSocket {
         std::fs::DirBuilder::new().recursive(true).mode(0o755).create(directory).with_context(
             || format!("cannot create {}, the directory of the socket", directory.display()),
         )?;
+        check_directory(directory)?;
         let lock = lock(path)?;
         remove_left_over(path)?;
         let before = umask(Mode::from_bits_truncate(0o777 & !mode));
@@ -77,6 +80,24 @@ impl Drop for BoundSocket {
             tracing::warn!("cannot remove {}: {error}", path.display());
         }
     }
+}
+
+/// Nobody but root and this user may put another socket in place of ours: clients would take it
+/// for the daemon. In a sticky directory nobody can; that of one's own group is left to oneself.
+fn check_directory(directory: &Path) -> anyhow::Result<()> {
+    let found = std::fs::metadata(directory)
+        .with_context(|| format!("cannot look at {}", directory.display()))?;
+    let (mode, own) = (found.mode(), geteuid().as_raw());
+    let by_others = mode & 0o002 != 0 || (mode & 0o020 != 0 && found.gid() != getegid().as_raw());
+    let is_foreign = found.uid() != own && found.uid() != 0;
+    if (by_others && mode & 0o1000 == 0) || is_foreign {
+        bail!(
+            "others can write {}, the directory of the socket, and put theirs in its place: make \
+             it user {own}'s own with `chown` and `chmod go-w`, or choose another with --socket",
+            directory.display()
+        );
+    }
+    Ok(())
 }
 
 /// Takes the lock that says who owns the socket's path.

@@ -7,6 +7,7 @@
 //! is theirs, until that put comes or another is announced.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use memod_protocol::{Digest, ErrorCode, Response, WireError};
 use memod_store::{Prepared, Promise, Upload};
 use tokio::time::Instant;
 
-use super::budget::{Budget, PRESSED_PATIENCE, Pressure, Share};
+use super::budget::{Budgets, PRESSED_PATIENCE, Pressure, Share};
 use super::frames::Descriptors;
 use super::peer::Peer;
 use crate::service::{Service, digest_mismatch};
@@ -102,7 +103,7 @@ impl Uploads {
         (service, peer): (&Service, &Peer),
         number: u32,
         payload: Bytes,
-        budget: &Budget,
+        budgets: &Budgets,
     ) -> Result<(), WireError> {
         let state = match self.by_number.remove(&number) {
             Some(State::Open { upload, bytes, began, share }) => {
@@ -111,7 +112,7 @@ impl Uploads {
             Some(State::Ended { .. }) => State::Failed(invalid("upload", "has been ended already")),
             Some(failed @ State::Failed(_)) => failed,
             None => match service.begin_upload(peer, self.promise_of(number)) {
-                Ok(upload) => match self.open(budget).await {
+                Ok(upload) => match self.open(budgets).await {
                     Ok(share) => {
                         let since = (Instant::now(), share);
                         append((service, peer), upload, 0, payload, since).await
@@ -130,10 +131,21 @@ impl Uploads {
         Ok(())
     }
 
-    /// Room for a further upload.
-    async fn open(&self, budget: &Budget) -> Result<Share, WireError> {
+    /// Room for a further upload. Meanwhile those that are slow are given up: they may hold what
+    /// others wait for who hold that room.
+    async fn open(&mut self, budgets: &Budgets) -> Result<Share, WireError> {
         self.check_count()?;
-        tokio::time::timeout(OPENING_TIMEOUT, budget.share(CHUNK)).await.map_err(|_| {
+        let mut share = pin!(budgets.uploads.share(CHUNK));
+        let opening = async {
+            loop {
+                tokio::select! {
+                    biased;
+                    share = &mut share => return share,
+                    () = self.slow(budgets.pressure()), if !self.is_empty() => self.give_up_slow(),
+                }
+            }
+        };
+        tokio::time::timeout(OPENING_TIMEOUT, opening).await.map_err(|_| {
             WireError::new(ErrorCode::Busy, "too many uploads are under way in all")
                 .with_hint("try again later, or let the daemon have a larger buffer_bytes_max")
         })
@@ -182,12 +194,12 @@ impl Uploads {
         number: u32,
         claimed: Option<Digest>,
         descriptors: Descriptors,
-        budget: &Budget,
+        budgets: &Budgets,
     ) -> Result<Response, WireError> {
         if self.by_number.contains_key(&number) {
             return Err(invalid("upload", "has been begun already"));
         }
-        let share = self.open(budget).await?;
+        let share = self.open(budgets).await?;
         let Descriptors { mut held, places } = descriptors;
         let descriptor = held.pop().expect("one came, or the connection had ended");
         let upload = service.begin_upload(peer, self.promise_of(number))?;

@@ -90,10 +90,10 @@ fn eventually_busy(raw: &mut Raw, request: impl Fn() -> Request) -> String {
 fn a_user_with_its_part_of_the_memory_waits_for_itself_and_another_is_served() {
     let Some(house) = House::new(OPEN) else { return };
     // Frames of 3 MiB that never end, from more connections than there is memory for.
-    let begun = [3_u32 << 20, 100].map(u32::to_le_bytes).concat();
+    let beginning = [3_u32 << 20, 100].map(u32::to_le_bytes).concat();
     let mut greedy: Vec<Raw> = (0..16).map(|_| house.connect(ALICE)).collect();
     for raw in &mut greedy {
-        raw.send_bytes(&begun).unwrap();
+        raw.send_bytes(&beginning).unwrap();
         raw.send_bytes(&[0; 1000]).unwrap();
     }
     // The greedy user's own frames wait for each other, so the first of them are given up.

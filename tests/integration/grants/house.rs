@@ -54,11 +54,16 @@ pub(crate) struct House {
 impl House {
     /// Only root can be other users.
     pub(crate) fn new(config: &str) -> Option<Self> {
+        Self::of(Setup::new().config(config))
+    }
+
+    /// A daemon of this set-up.
+    pub(super) fn of(setup: Setup) -> Option<Self> {
         if !Uid::effective().is_root() {
             eprintln!("NOT TESTED: only root can run a program as another user");
             return None;
         }
-        let daemon = Setup::new().config(config).start();
+        let daemon = setup.start();
         let open = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(daemon.folder(), open).unwrap();
         let memo = daemon.folder().join("memo");

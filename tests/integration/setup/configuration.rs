@@ -192,3 +192,55 @@ fn who_reads_the_settings_no_further_is_no_error() {
     assert_eq!(ended.status.code(), Some(0));
     assert_eq!(String::from_utf8_lossy(&ended.stderr), "");
 }
+
+/// What is wrong with a line, beside its number.
+const ODD: &[(&str, &[&str])] = &[
+    ("store_bytes_max = \"10 parsecs\"", &["`parsecs` is no unit"]),
+    ("scope_bytes_max = -1", &["a number of bytes or a size"]),
+    ("user_bytes = { 0 = \"much\" }", &["user_bytes: 0: "]),
+    ("max_age = \"7 fortnights\"", &["unknown time unit \"fortnights\""]),
+    ("idle_exit = 5", &["a string is wanted, not integer"]),
+    ("sync_interval = \"1000 years\"", &["must lie between"]),
+    ("eviction = \"oldest\"", &["there are cost, lru, lfu and random"]),
+    ("log_format = \"xml\"", &["neither `auto`, `text`, `json` nor `journal`"]),
+    ("conections_max = 5", &["did you mean `connections_max`?"]),
+    ("[[grants]]", &[]),
+    ("user = [1000]", &["did you mean `users`?"]),
+    ("rights = [\"own\"]", &["`own` is no right"]),
+    ("scopes = [\"noslash\"]", &["PROJECT/DOMAIN is wanted"]),
+    ("[[grants]]", &[]),
+    (
+        "users = [\"of-that-name-is-nobody\", 65534, -1]",
+        &["one without a name is given by number", "65534 is whatever user", "-1 is no number"],
+    ),
+    ("rights = [\"read\"]", &[]),
+];
+
+#[test]
+fn every_odd_unit_key_name_and_user_is_told_with_a_hint() {
+    let text: Vec<&str> = ODD.iter().map(|(line, _)| *line).collect();
+    let daemon = Setup::new().config(text.join("\n")).prepare();
+    let (code, said) = daemon.refused();
+    assert_eq!(code, 2, "{said}");
+    let mut told = said.lines();
+    for ((line, hints), number) in ODD.iter().zip(1..) {
+        for hint in *hints {
+            let problem = told.next().unwrap_or_default();
+            let place = format!("memod.toml:{number}: ");
+            assert!(problem.contains(&place) && problem.contains(hint), "{line}: {problem}");
+        }
+    }
+    assert_eq!(told.next(), None);
+}
+
+#[test]
+fn budgets_that_contradict_each_other_are_told_before_a_store_is_touched() {
+    let text = "store_bytes_max = 100\nstore_bytes_high = 200\nstore_bytes_low = 300\n";
+    let daemon = Setup::new().config(text).prepare();
+    let wanted = [
+        "memod.toml:3: store_bytes_low must not be above store_bytes_high",
+        "memod.toml:2: store_bytes_high must not be above store_bytes_max",
+    ];
+    assert_refused(daemon.refused(), 2, &wanted);
+    assert!(!daemon.data().exists());
+}

@@ -1,11 +1,12 @@
 //! Socket paths that are too long, taken, or left over.
 
-use std::fs;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown};
 use std::path::Path;
 
 use harness::{Daemon, Setup, call};
 use memod_protocol::PutOutcome;
+use nix::unistd::Uid;
 
 use super::assert_refused;
 
@@ -88,4 +89,43 @@ fn the_socket_is_its_owners_alone_unless_told_otherwise() {
     let daemon = Daemon::new();
     let mode = fs::metadata(daemon.socket()).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn a_directory_that_others_can_write_is_refused() {
+    let mut daemon = Daemon::new();
+    assert!(daemon.stop().success());
+    let folder = daemon.folder().join("run");
+    fs::create_dir(&folder).unwrap();
+    daemon.listen_on(&folder.join("memod.sock"));
+    let mode = |mode| fs::set_permissions(&folder, Permissions::from_mode(mode)).unwrap();
+    let is_refused = |daemon: &Daemon| {
+        let (code, said) = daemon.refused();
+        assert_eq!(code, 1, "{said}");
+        let told = format!("others can write {}, the directory of the socket", folder.display());
+        assert!(said.contains(&told) && said.contains("chmod go-w"), "{said}");
+        assert!(!folder.join("memod.sock").exists());
+    };
+    for open in [0o777, 0o757, 0o702] {
+        mode(open);
+        is_refused(&daemon);
+    }
+    // One's own group is one's own; in a sticky directory nobody replaces another's files.
+    for good in [0o700, 0o755, 0o775, 0o1777] {
+        mode(good);
+        daemon.start().unwrap();
+        assert!(daemon.connect().ping());
+        assert!(daemon.stop().success());
+    }
+    if Uid::effective().is_root() {
+        // Another's group, and another's directory, are not.
+        mode(0o775);
+        chown(&folder, None, Some(20_001)).unwrap();
+        is_refused(&daemon);
+        mode(0o755);
+        daemon.start().unwrap();
+        assert!(daemon.stop().success());
+        chown(&folder, Some(20_001), None).unwrap();
+        is_refused(&daemon);
+    }
 }

@@ -4,8 +4,8 @@
 use bytes::Bytes;
 use harness::{Raw, named};
 use memod_protocol::{
-    BoardHit, BoardHits, BudgetOf, BudgetReport, LogQuery, Outcome, Request, Response, Savings,
-    Scope, Stats, Verb,
+    BoardHit, BoardHits, BudgetOf, BudgetReport, LogQuery, Outcome, Request, Response, Scope,
+    Stats, Verb,
 };
 
 use super::{ALICE, BOB, Two, elsewhere, key};
@@ -48,7 +48,7 @@ fn savings_count_ones_own() {
     busy(&mut two);
     for raw in [&mut two.bob, &mut two.stranger] {
         let told = raw.ask(Request::Savings, Bytes::new()).response;
-        assert_eq!(told, Response::Savings(Box::new(Savings::default())));
+        assert_eq!(told, Response::Savings(Box::default()));
     }
     two.bob.lookup(&elsewhere("his")).expect_err("not stored");
     let told = two.bob.savings();
