@@ -103,13 +103,12 @@ impl FrameReader {
             return Ok(true);
         }
         let there = self.stream.read(&mut self.buffer, READ_BYTES, &mut self.inbox);
-        let read = match now_or_never(there) {
-            Some(read) => read?,
-            None => {
-                // Thousands of peers may be silent: nothing is held to read into meanwhile.
-                self.buffer = BytesMut::new();
-                self.stream.read(&mut self.buffer, READ_BYTES, &mut self.inbox).await?
-            }
+        let read = if let Some(read) = now_or_never(there) {
+            read?
+        } else {
+            // Thousands of peers may be silent: nothing is held to read into meanwhile.
+            self.buffer = BytesMut::new();
+            self.stream.read(&mut self.buffer, READ_BYTES, &mut self.inbox).await?
         };
         self.place()?;
         Ok(read > 0)

@@ -1,7 +1,7 @@
 //! Lookups of many calls are what as many lookups are (semantics 14 and 15).
 
 use harness::{CallBuilder, Daemon, Setup, call};
-use memod_client::{Client, Error, Lookup, LookupOptions, MissReason, Mode, PutOptions};
+use memod_client::{Client, Content, Error, Lookup, LookupOptions, MissReason, Mode, PutOptions};
 use memod_protocol::{LogQuery, Outcome};
 
 use super::{asking, bytes, content, found, look, numbered, store};
@@ -133,6 +133,30 @@ fn s15_large_and_small_outputs_are_had_together() {
     }
     assert_eq!(client.stats().unwrap().hits, 60, "each counts once");
     drop(daemon);
+}
+
+#[tokio::test]
+async fn s15_what_is_too_large_for_the_clients_memory_goes_into_files() {
+    let daemon = Daemon::new();
+    let (asks, calls) = (asking(&daemon), numbered("spooled", 50));
+    let content = |number: usize| vec![b'x'; number * 100];
+    let runs = calls.iter().enumerate().map(|(number, call)| super::run(call, &content(number)));
+    assert!(asks.put_many(runs.collect()).iter().all(Result::is_ok));
+    let builder = || Client::builder().socket(daemon.socket()).memory_bytes_max(1000);
+    let (blocking, client) = (builder().build(), builder().build_async());
+    // At last by the board, too.
+    for _ in 0..5 {
+        let async_too = client.lookup_many(&calls, &LookupOptions::default()).await;
+        for outcomes in [look(&blocking, &calls), async_too] {
+            for (number, outcome) in outcomes.iter().enumerate() {
+                let Ok(Lookup::Hit(hit)) = outcome else { panic!("{outcome:?}") };
+                let is_file = matches!(hit.outputs[0].content, Content::File(_));
+                assert_eq!(is_file, number > 10, "call {number}");
+                assert_eq!(bytes(hit), content(number));
+            }
+        }
+    }
+    assert!(client.board_hits() > 0 && blocking.board_hits() > 0);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Frames and answers that are not as they should be: errors, and nothing worse.
 
+use std::sync::{Arc, Mutex};
+
 use bytes::Bytes;
 use harness::{Answer, Daemon, Fake, call};
 use memod_client::{Client, Error, Lookup};
@@ -10,7 +12,7 @@ use memod_protocol::{
     Provenance, Request, Response, RunClaim, WireError,
 };
 
-use super::{found, look, numbered};
+use super::{found, look, numbered, run};
 
 fn asked(task: &str) -> Asked {
     Asked { call: call(task).0.identity().unwrap(), max_age_ms: None }
@@ -210,4 +212,27 @@ fn s34_a_daemon_that_does_not_answer_is_not_waited_for_twice() {
     let outcomes = look(&client, &numbered("silent", 1000));
     assert!(outcomes.iter().all(|outcome| matches!(outcome, Err(Error::Timeout { .. }))));
     assert!(began.elapsed() < std::time::Duration::from_secs(5), "{:?}", began.elapsed());
+}
+
+/// The daemon does what is under way in any order, so a put waits for one of its key before it.
+#[test]
+fn s18_no_two_puts_of_one_key_are_under_way() {
+    let calls = numbered("again", 3);
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let asked = Arc::clone(&seen);
+    let fake = Fake::able(BATCHES, move |request| match request {
+        Request::Put(put) => {
+            asked.lock().unwrap().push(put.call.key());
+            Answer::Nothing
+        }
+        other => panic!("{other:?} was not due"),
+    });
+    let deadline = std::time::Duration::from_millis(300);
+    let client = Client::builder().socket(fake.socket()).deadline(deadline).build();
+    let runs = [0, 1, 2, 1, 0].map(|number: usize| run(&calls[number], b"x"));
+    let outcomes = client.put_many(runs.into());
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, Err(Error::Timeout { .. }))));
+    // The first three go at once; the fourth waits for the second, and all behind it for their turn.
+    let due: Vec<_> = calls.iter().map(|call| call.key().unwrap()).collect();
+    assert_eq!(*seen.lock().unwrap(), due);
 }

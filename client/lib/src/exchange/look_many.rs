@@ -193,7 +193,8 @@ impl<'a> Lookups<'a> {
     pub(crate) fn frame(&mut self, id: u64) -> Result<Option<Vec<u8>>, Error> {
         let (mut asked, mut lookups, mut bytes) = (Vec::new(), Vec::new(), 0_usize);
         while let Some(index) = self.open.front().copied().filter(|_| asked.len() < self.count) {
-            let Some(identity) = self.identities.get(index).and_then(Option::as_ref) else { break };
+            let identity = self.identities.get(index).and_then(Option::as_ref);
+            let identity = identity.expect("only what has an identity is open");
             let more = request_bytes(identity);
             if more > FRAME_BYTES {
                 self.open.pop_front();
