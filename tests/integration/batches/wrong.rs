@@ -232,7 +232,7 @@ fn s18_no_two_puts_of_one_key_are_under_way() {
     let runs = [0, 1, 2, 1, 0].map(|number: usize| run(&calls[number], b"x"));
     let outcomes = client.put_many(runs.into());
     assert!(outcomes.iter().all(|outcome| matches!(outcome, Err(Error::Timeout { .. }))));
-    // The first three go at once; the fourth waits for the second, and all behind it for their turn.
+    // The first three go at once; the fourth waits for the second, and what is behind it for it.
     let due: Vec<_> = calls.iter().map(|call| call.key().unwrap()).collect();
     assert_eq!(*seen.lock().unwrap(), due);
 }

@@ -1,8 +1,10 @@
-//! What reads entries: `Lookup`, `Show`, `Read`, `List`, `Why`, `Board`.
+//! What reads entries: `Lookup`, `LookupMany`, `Show`, `Read`, `List`, `Why`, `Board`.
 
 use bytes::Bytes;
-use harness::Raw;
-use memod_protocol::{ErrorCode, Filter, MissReason, Request, Response, Scope, WireError};
+use harness::{CallBuilder, Raw};
+use memod_protocol::{
+    ErrorCode, Filter, Looked, Lookup, MissReason, Request, Response, Scope, WireError,
+};
 
 use super::{ALICE, BOB, Duration, Two, elsewhere, key, timed};
 
@@ -17,6 +19,27 @@ fn lookup_misses_alike() {
     // The same call of one's own is another key.
     two.bob.lookup(&elsewhere("there")).expect_err("it is not his");
     two.nothing_has_changed();
+}
+
+#[test]
+fn lookup_many_misses_alike_beside_what_may_be_read() {
+    let Some(mut two) = Two::meet() else { return };
+    let asked = |call: &CallBuilder| Lookup { call: call.0.identity().unwrap(), max_age_ms: None };
+    let own = elsewhere("own");
+    // What he may ask for beside it does not help.
+    let both = |call: &CallBuilder| {
+        (Request::LookupMany(vec![asked(call), asked(&own), asked(call)]), Bytes::new())
+    };
+    for (told, is_bob) in two.same(both).into_iter().zip([true, false]) {
+        let Response::LookedUp(looked) = told else { panic!("{told:?}") };
+        let [Looked::Miss(first), Looked::Miss(his), Looked::Miss(last)] = &looked[..] else {
+            panic!("{looked:?}")
+        };
+        assert_eq!([first.reason, last.reason], [MissReason::Forbidden; 2]);
+        let reason = if is_bob { MissReason::NeverSeen } else { MissReason::Forbidden };
+        assert_eq!(his.reason, reason);
+    }
+    two.alice.lookup(&two.there).expect("it is still there");
 }
 
 /// By key there is nothing, and that is said no earlier than any entry could have been read.
