@@ -20,7 +20,7 @@ use crate::server::{BoundSocket, MetricsSocket, Server};
 use crate::service::{Boards, Service};
 use crate::settings::Settings;
 use crate::shutdown::{HangUp, Heeded, Signals};
-use crate::systemd;
+use crate::systemd::{self, Inherited};
 use crate::watchdog;
 
 /// Most threads that wait for the disk at a time.
@@ -35,11 +35,20 @@ pub(crate) enum Ended {
     Stuck,
 }
 
-/// What the daemon runs on, and with it, from now on, SIGHUP does not end it.
+/// What the daemon has before anything else.
+pub(crate) struct Ground {
+    runtime: Runtime,
+    hang_up: HangUp,
+    inherited: Inherited,
+}
+
+/// Takes what systemd passed, and makes what the daemon runs on: from now on SIGHUP does not end
+/// it.
 ///
 /// # Errors
-/// If the system gives no threads, or takes no handler.
-pub(crate) fn runtime() -> anyhow::Result<(Runtime, HangUp)> {
+/// If something odd was passed, the system gives no threads, or takes no handler.
+pub(crate) fn ground() -> anyhow::Result<Ground> {
+    let inherited = systemd::inherited()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("memod-async")
         .max_blocking_threads(BLOCKING_THREADS_MAX)
@@ -50,7 +59,7 @@ pub(crate) fn runtime() -> anyhow::Result<(Runtime, HangUp)> {
         let _within = runtime.enter();
         HangUp::catch().context("cannot catch SIGHUP")?
     };
-    Ok((runtime, hang_up))
+    Ok(Ground { runtime, hang_up, inherited })
 }
 
 /// Runs the daemon until a signal, its idle time, or a store that is stuck ends it.
@@ -60,7 +69,7 @@ pub(crate) fn runtime() -> anyhow::Result<(Runtime, HangUp)> {
 pub(crate) fn run(
     mut settings: Settings,
     reload: Reload,
-    (runtime, hang_up): (Runtime, HangUp),
+    Ground { runtime, hang_up, inherited }: Ground,
 ) -> anyhow::Result<Ended> {
     descriptors::raise_limit();
     descriptors::leave_some(&mut settings);
@@ -74,7 +83,6 @@ pub(crate) fn run(
         let error = anyhow::Error::new(error);
         if is_told { error } else { error.context(format!("cannot open the store in {data}")) }
     })?;
-    let inherited = systemd::inherited()?;
     let socket = match inherited.listener {
         Some(listener) => BoundSocket::inherited(listener),
         None => BoundSocket::bind(&settings.socket, settings.socket_mode)?,

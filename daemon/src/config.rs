@@ -18,6 +18,8 @@ use std::path::{Path, PathBuf};
 use toml::{Spanned, Value};
 
 use crate::args::Arguments;
+use crate::metrics_address::MetricsAddress;
+use crate::server::SOCKET_PATH_BYTES_MAX;
 use crate::settings::{Settings, parse_durability, parse_on_damage};
 use fields::FIELDS;
 pub(crate) use fields::bytes;
@@ -116,7 +118,37 @@ fn load_file(
         let place = settings.origin(name).filter(|origin| *origin != "argument");
         problems.push(Problem { place: place.map(str::to_owned), message });
     }
+    problems.extend(socket_problems(&settings));
     if problems.is_empty() { Ok(settings) } else { Err(problems) }
+}
+
+/// What is wrong with the paths of the sockets.
+fn socket_problems(settings: &Settings) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut problem = |name: &str, message: String| {
+        let place = settings.origin(name).filter(|origin| *origin != "argument");
+        problems.push(Problem { place: place.map(str::to_owned), message });
+    };
+    let metrics = match &settings.metrics {
+        MetricsAddress::Socket(path) => Some(path),
+        MetricsAddress::Off | MetricsAddress::Loopback(_) => None,
+    };
+    for (name, path) in [("socket", Some(&settings.socket)), ("metrics", metrics)] {
+        let bytes = path.map_or(0, |path| path.as_os_str().len());
+        if bytes > SOCKET_PATH_BYTES_MAX {
+            let shown = path.map_or(Path::new(""), PathBuf::as_path).display();
+            let message = format!(
+                "the {name} path {shown} is {bytes} bytes long, Unix sockets allow \
+                 {SOCKET_PATH_BYTES_MAX}: choose a shorter one with --socket, or in the \
+                 configuration"
+            );
+            problem(name, message);
+        }
+    }
+    if metrics == Some(&settings.socket) {
+        problem("metrics", "metrics must not be on the socket of the clients".to_owned());
+    }
+    problems
 }
 
 fn take_environment(

@@ -98,8 +98,8 @@ fn print(told: &str, code: ExitCode) -> ExitCode {
 }
 
 fn serve(arguments: args::Arguments) -> ExitCode {
-    let runtime = match app::runtime() {
-        Ok(runtime) => runtime,
+    let ground = match app::ground() {
+        Ok(ground) => ground,
         Err(error) => {
             eprintln!("memod: error: {}", told(&error));
             return ExitCode::FAILURE;
@@ -110,7 +110,7 @@ fn serve(arguments: args::Arguments) -> ExitCode {
         Err(code) => return code,
     };
     let log = log::start(&settings);
-    match app::run(settings, Reload { arguments, log }, runtime) {
+    match app::run(settings, Reload { arguments, log }, ground) {
         Ok(Ended::Asked) => ExitCode::SUCCESS,
         Ok(Ended::Stuck) => start_anew(),
         Err(error) => {

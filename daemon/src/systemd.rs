@@ -7,6 +7,7 @@
 use std::net::TcpListener;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
+use std::path::Path;
 
 use anyhow::{Context, bail};
 use nix::sys::socket::{AddressFamily, SockType, SockaddrLike, SockaddrStorage};
@@ -39,7 +40,8 @@ pub(crate) struct Inherited {
     pub(crate) metrics: Option<MetricsSocket>,
 }
 
-/// Takes the listening sockets that systemd passed to this process.
+/// Takes the listening sockets that systemd passed to this process. To be called before anything
+/// else is opened, which could get the number of a socket that was counted and not passed.
 ///
 /// # Errors
 /// If it passed something else than a listening Unix stream socket, and perhaps one for metrics.
@@ -48,6 +50,9 @@ pub(crate) fn inherited() -> anyhow::Result<Inherited> {
     let mut inherited = Inherited::default();
     let fds = sd_notify::listen_fds_with_names().context("LISTEN_FDS cannot be understood")?;
     for (fd, name) in fds {
+        if !Path::new(&format!("/proc/self/fd/{fd}")).exists() {
+            bail!("LISTEN_FDS counts the descriptor {fd}, which is not open");
+        }
         // SAFETY: LISTEN_PID names this process, so systemd opened the descriptor for it; nothing
         // else in this process knows the number, and this function is called once.
         let owned = unsafe { OwnedFd::from_raw_fd(fd) };

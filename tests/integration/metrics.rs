@@ -142,6 +142,25 @@ fn a_loopback_address_tells_numbers_and_no_names() {
     }
 }
 
+/// Who asks slowly does not keep others from asking.
+#[test]
+fn slow_askers_do_not_hide_the_metrics() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let _daemon = Setup::new().config(format!("metrics = \"{free}\"\n")).start();
+    let slow: Vec<_> = (0..100)
+        .map(|_| {
+            let mut stream = TcpStream::connect(free).unwrap();
+            stream.write_all(b"GET /metr").unwrap();
+            stream
+        })
+        .collect();
+    let began = std::time::Instant::now();
+    let (head, _) = http(TcpStream::connect(free).unwrap(), GET);
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+    assert!(began.elapsed() < std::time::Duration::from_secs(5), "{:?}", began.elapsed());
+    drop(slow);
+}
+
 /// Every name of ours that stands in this text.
 fn names(text: &str) -> BTreeSet<String> {
     let word = |of: char| of.is_ascii_alphanumeric() || of == '_';

@@ -86,7 +86,7 @@ pub(super) const FIELDS: &[(&str, Apply)] = &[
     ("idle_exit", |s, v| duration(v).map(|given| s.idle_exit = given)),
     ("log", |s, v| {
         let given = text(v)?;
-        tracing_subscriber::EnvFilter::try_new(given).map_err(|error| error.to_string())?;
+        check_log_filter(given)?;
         given.clone_into(&mut s.log);
         Ok(())
     }),
@@ -191,6 +191,25 @@ fn within(given: Duration, least: Duration, most: Duration) -> Result<Duration, 
     }
     let show = humantime::format_duration;
     Err(format!("must lie between {} and {}", show(least), show(most)))
+}
+
+/// Checks what is to be logged. A single word that is no level would be taken for the name of a
+/// module, and silence all others.
+fn check_log_filter(given: &str) -> Result<(), String> {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    tracing_subscriber::EnvFilter::try_new(given).map_err(|error| error.to_string())?;
+    for directive in given.split(',').map(str::trim) {
+        let is_plain = directive.chars().all(char::is_alphanumeric) && !directive.is_empty();
+        let is_level = LEVELS.iter().any(|level| level.eq_ignore_ascii_case(directive))
+            || directive.parse::<u8>().is_ok_and(|level| level <= 5);
+        if is_plain && !is_level {
+            let levels = LEVELS.join(", ");
+            return Err(format!(
+                "`{directive}` is no level; there are {levels}, and `module=level` for a part"
+            ));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

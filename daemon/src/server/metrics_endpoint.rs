@@ -1,8 +1,9 @@
 //! Serves the metrics over HTTP, on a Unix socket or a loopback address.
 //!
 //! **Invariants.** One request to a connection. Connections, bytes of a request and its time are
-//! bounded. Who asks over a Unix socket sees what it may read; who asks over a loopback address is
-//! nobody that is known, and is told no names.
+//! bounded, so that who asks slowly does not keep Prometheus from asking. Who asks over a Unix
+//! socket sees what it may read; who asks over a loopback address is nobody that is known, and is
+//! told no names.
 //!
 //! **Does not** speak more of HTTP than Prometheus needs.
 
@@ -21,13 +22,16 @@ use crate::metrics_address::MetricsAddress;
 use crate::service::Service;
 
 /// Connections at a time.
-const CONNECTIONS_MAX: usize = 8;
+const CONNECTIONS_MAX: usize = 64;
 /// Bytes of a request's head.
 const HEAD_BYTES_MAX: usize = 8 * 1024;
 /// Reads of what follows a head that is too long.
 const LEFT_READS_MAX: usize = 64;
-/// How long a connection may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a connection may take to ask: who asks for metrics has its request at hand, and others
+/// may be waiting.
+const ASKING_PATIENCE: Duration = Duration::from_millis(500);
+/// How long it may take to be answered.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Between two attempts to accept, after one that failed.
 const BACKOFF: Duration = Duration::from_millis(500);
 /// The format of the page.
@@ -141,13 +145,13 @@ async fn answer(
     peer: Option<Peer>,
     service: &Arc<Service>,
 ) -> std::io::Result<()> {
-    let mut head = Vec::new();
-    while !head.windows(4).any(|end| end == b"\r\n\r\n") {
-        if head.len() >= HEAD_BYTES_MAX || stream.read_buf(&mut head).await? == 0 {
-            reply(&mut stream, "400 Bad Request", "this is no request\n").await?;
-            return leave(&mut stream).await;
-        }
-    }
+    let Ok(read) = tokio::time::timeout(ASKING_PATIENCE, read_head(&mut stream)).await else {
+        return Err(std::io::ErrorKind::TimedOut.into());
+    };
+    let Some(head) = read? else {
+        reply(&mut stream, "400 Bad Request", "this is no request\n").await?;
+        return leave(&mut stream).await;
+    };
     let (status, body) = match asks_for_metrics(&head) {
         Asked::Metrics => match service.metrics_page(peer.as_ref()).await {
             Ok(page) => ("200 OK", page),
@@ -157,6 +161,17 @@ async fn answer(
         Asked::Otherwise => ("405 Method Not Allowed", "only GET is answered\n".to_owned()),
     };
     reply(&mut stream, status, &body).await
+}
+
+/// The head of a request; none if it is none.
+async fn read_head(stream: &mut Box<dyn Stream>) -> std::io::Result<Option<Vec<u8>>> {
+    let mut head = Vec::new();
+    while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+        if head.len() >= HEAD_BYTES_MAX || stream.read_buf(&mut head).await? == 0 {
+            return Ok(None);
+        }
+    }
+    Ok(Some(head))
 }
 
 async fn reply(stream: &mut Box<dyn Stream>, status: &str, body: &str) -> std::io::Result<()> {

@@ -24,4 +24,4 @@ pub(crate) use budget::RECEIVED_MAX;
 pub(crate) use listener::{REFUSALS_MAX, Server};
 pub(crate) use metrics_endpoint::MetricsSocket;
 pub(crate) use peer::Peer;
-pub(crate) use socket::BoundSocket;
+pub(crate) use socket::{BoundSocket, SOCKET_PATH_BYTES_MAX};

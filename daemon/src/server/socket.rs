@@ -16,7 +16,7 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{getegid, geteuid};
 
 /// Longest path of a Unix socket, in bytes: `sun_path` less its terminator.
-const PATH_BYTES_MAX: usize = 107;
+pub(crate) const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 /// A bound socket; its file goes when this is dropped.
 #[derive(Debug)]
@@ -36,17 +36,9 @@ impl BoundSocket {
     /// files, since the process's umask is narrowed meanwhile.
     ///
     /// # Errors
-    /// If the path is too long, its directory cannot be made or others can write it, another daemon
+    /// If its directory cannot be made or others can write it, another daemon
     /// holds it, or it is not a socket; the message says what to do.
     pub(crate) fn bind(path: &Path, mode: u32) -> anyhow::Result<Self> {
-        let bytes = path.as_os_str().len();
-        if bytes > PATH_BYTES_MAX {
-            bail!(
-                "the socket path {} is {bytes} bytes long, Unix sockets allow {PATH_BYTES_MAX}: \
-                 choose a shorter one with --socket",
-                path.display()
-            );
-        }
         let directory = path.parent().unwrap_or(Path::new("/"));
         std::fs::DirBuilder::new().recursive(true).mode(0o755).create(directory).with_context(
             || format!("cannot create {}, the directory of the socket", directory.display()),

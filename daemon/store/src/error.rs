@@ -105,6 +105,15 @@ fn holder(pid: Option<u32>) -> String {
     pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
 }
 
+/// How much is used of a budget; nothing if that has not been looked at, because what is wanted is
+/// more than all of it.
+fn stored(used: u64, uploading: u64) -> String {
+    if used == 0 {
+        return String::new();
+    }
+    format!(" and has stored {used}{}", unfinished(uploading))
+}
+
 /// How much of what is used belongs to uploads.
 fn unfinished(uploading: u64) -> String {
     if uploading == 0 {
@@ -178,8 +187,8 @@ pub enum StoreError {
         need: u64,
     },
     /// A scope's budget is used up, and nothing more of it could be evicted. Nothing was stored.
-    #[error("project {}, domain {} may hold {limit} bytes and holds {used}: there is no room for \
-        {need} more", scope.project, scope.domain)]
+    #[error("project {}, domain {} may hold {limit} bytes{}: there is no room for {need} more",
+        scope.project, scope.domain, stored(*.used, 0))]
     ScopeFull {
         /// Whose budget it is.
         scope: Scope,
@@ -192,9 +201,8 @@ pub enum StoreError {
     },
     /// A user's budget is used up, and nothing more of it could be evicted. Nothing was stored.
     #[error(
-        "user {uid} may store {limit} bytes and has stored {used}{}: there is no room for {need} \
-        more",
-        unfinished(*.uploading)
+        "user {uid} may store {limit} bytes{}: there is no room for {need} more",
+        stored(*.used, *.uploading)
     )]
     UserFull {
         /// Whose budget it is.

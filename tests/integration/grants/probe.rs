@@ -134,7 +134,7 @@ fn a_refusal_for_want_of_room_tells_neither_what_is_known_nor_what_there_is() {
     let (_, unknown) = file(&house, 3, 70_000);
     let told = refused(BOB, &known, &more);
     assert_eq!(told, refused(BOB, &unknown, &more));
-    let wanted = "project beta, domain development may hold 100000 bytes and holds 0: there is no \
+    let wanted = "project beta, domain development may hold 100000 bytes: there is no \
         room for 11";
     assert!(told.starts_with(wanted), "{told}");
     // An entry that is too large for any store of this size is refused as such.

@@ -202,6 +202,7 @@ const ODD: &[(&str, &[&str])] = &[
     ("idle_exit = 5", &["a string is wanted, not integer"]),
     ("sync_interval = \"1000 years\"", &["must lie between"]),
     ("eviction = \"oldest\"", &["there are cost, lru, lfu and random"]),
+    ("log = \"warning\"", &["`warning` is no level"]),
     ("log_format = \"xml\"", &["neither `auto`, `text`, `json` nor `journal`"]),
     ("conections_max = 5", &["did you mean `connections_max`?"]),
     ("[[grants]]", &[]),
@@ -243,4 +244,37 @@ fn budgets_that_contradict_each_other_are_told_before_a_store_is_touched() {
     ];
     assert_refused(daemon.refused(), 2, &wanted);
     assert!(!daemon.data().exists());
+}
+
+#[test]
+fn a_filter_of_the_log_is_a_level_or_levels_of_parts() {
+    for (log, is_good) in [
+        ("warn", true),
+        ("INFO", true),
+        ("3", true),
+        ("off", true),
+        ("info,memod_store=debug", true),
+        ("memod=trace", true),
+        ("loud", false),
+        ("info,memod_store", true),
+        ("info,storee", false),
+    ] {
+        let daemon = Setup::new().prepare();
+        let mut checking = daemon.command();
+        checking.args(["check-config"]).env("MEMOD_LOG", log);
+        let (code, said) = Daemon::run_to_end(&mut checking);
+        assert_eq!(code == 0, is_good, "{log}: {said}");
+    }
+}
+
+#[test]
+fn metrics_cannot_be_where_clients_ask() {
+    let daemon = Setup::new().prepare();
+    let socket = daemon.socket();
+    let text = format!("metrics = \"{}\"\n", socket.display());
+    let daemon = Setup::new().config(text).prepare();
+    let mut checking = daemon.command();
+    let (code, said) = Daemon::run_to_end(checking.arg("check-config").arg("--socket").arg(socket));
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains("metrics must not be on the socket"), "{said}");
 }

@@ -18,7 +18,7 @@ fn a_socket_path_that_is_too_long_is_refused_and_one_that_just_fits_is_not() {
     let too_long = daemon.folder().join("s".repeat(108 - folder - 1));
     let path = too_long.display().to_string();
     daemon.listen_on(&too_long);
-    assert_refused(daemon.refused(), 1, &[&path, "108 bytes long", "allow 107", "--socket"]);
+    assert_refused(daemon.refused(), 2, &[&path, "108 bytes long", "allow 107", "--socket"]);
     daemon.listen_on(&longest);
     daemon.start().unwrap();
     assert!(daemon.connect().ping());

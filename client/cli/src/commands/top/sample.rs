@@ -77,7 +77,9 @@ impl History {
         for row in sample.rows.iter().filter(|row| row.outcome == Outcome::Leased) {
             self.leases.push_front(row.clone());
         }
-        self.leases.truncate(LEASES_MAX);
+        // Nobody tells which have ended; no more are shown than are held.
+        let held = usize::try_from(sample.stats.leases).unwrap_or(LEASES_MAX);
+        self.leases.truncate(LEASES_MAX.min(held));
         self.last = Some(sample);
     }
 

@@ -24,7 +24,8 @@ pub(super) fn miss(miss: &Miss, now_ms: u64) -> String {
         },
         MissReason::Corrupt => format!("found damaged{when}"),
         MissReason::BlobMissing => format!("found without an output's bytes{when}"),
-        MissReason::Forbidden => "this user may not read this project and domain".to_owned(),
+        // Which right is missing, or whose entries are not served, stands in the detail.
+        MissReason::Forbidden => "this may not be served".to_owned(),
         MissReason::Disabled => "the cache is disabled for this call".to_owned(),
     };
     match &miss.detail {
