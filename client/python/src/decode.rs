@@ -156,9 +156,27 @@ fn decode_struct<'py>(
         named.set_item(key, value)?;
     }
     match shape {
-        Shape::Attributes(class) => Ok(class.bind(py).call((), Some(&named))?),
+        Shape::Attributes(class) => Ok(restored(class.bind(py), &named)?),
         _ => Ok(named.into_any()),
     }
+}
+
+/// An object with these fields. One of a dataclass is made without its constructor, which may do
+/// more than take them, and has done that when the value was made.
+fn restored<'py>(
+    class: &Bound<'py, PyAny>,
+    fields: &Bound<'py, PyDict>,
+) -> PyResult<Bound<'py, PyAny>> {
+    if !class.hasattr("__dataclass_fields__")? {
+        return class.call((), Some(fields));
+    }
+    let object = class.py().import("builtins")?.getattr("object")?;
+    let value = object.call_method1("__new__", (class,))?;
+    let set = object.getattr("__setattr__")?;
+    for (name, field) in fields {
+        set.call1((&value, name, field))?;
+    }
+    Ok(value)
 }
 
 impl Buffer {

@@ -68,7 +68,7 @@ pub(crate) enum Sequence {
 /// What a struct is in Python.
 #[derive(Debug)]
 pub(crate) enum Shape {
-    /// An object of this class, made with the fields as keyword arguments.
+    /// An object of this class: of a dataclass, or made with the fields as keyword arguments.
     Attributes(Py<PyAny>),
     /// A dictionary.
     Items,

@@ -28,8 +28,8 @@ def slow(x: int) -> int:
     # One byte for each run; then it waits until it is told to go on.
     with open(sys.argv[1], "ab", buffering=0) as runs:
         runs.write(b".")
-    with open(sys.argv[2], "rb") as gate:
-        gate.read()
+    with open(sys.argv[2], "rb", buffering=0) as gate:
+        gate.read(1)
     return x * x
 
 print("ready", flush=True)
@@ -45,6 +45,7 @@ class FlytekitCrowd(Crowd):
         self.runs, self.gate = folder / "runs", folder / "gate"
         self.runs.touch()
         os.mkfifo(self.gate)
+        self.held = os.open(self.gate, os.O_RDWR)
         program = folder / "program.py"
         program.write_text(WORKER)
         command = [sys.executable, str(program), str(self.runs), str(self.gate)]

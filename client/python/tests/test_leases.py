@@ -28,8 +28,8 @@ def slow(x: int) -> int:
     # One byte for each run; then it waits until it is told to go on.
     with open(sys.argv[1], "ab", buffering=0) as runs:
         runs.write(b".")
-    with open(sys.argv[2], "rb") as gate:
-        gate.read()
+    with open(sys.argv[2], "rb", buffering=0) as gate:
+        gate.read(1)
     return x * x
 
 print("ready", flush=True)
@@ -45,6 +45,8 @@ class Crowd:
         self.runs, self.gate = folder / "runs", folder / "gate"
         self.runs.touch()
         os.mkfifo(self.gate)
+        # Held open, so that who comes late is not left alone before it.
+        self.held = os.open(self.gate, os.O_RDWR)
         command = [sys.executable, "-c", WORKER, str(self.runs), str(self.gate)]
         self.workers = [
             subprocess.Popen(command, env=daemon.environment(), stdin=subprocess.PIPE,
@@ -65,12 +67,14 @@ class Crowd:
         return len(self.runs.read_bytes())
 
     def open_gate(self) -> None:
-        """Comes back once whoever runs has come to the gate, and lets it through."""
-        with self.gate.open("wb"):
+        """Comes back once somebody runs, and lets all through who come, one for each byte."""
+        while not self.executions():
             pass
+        os.write(self.held, b"." * 1000)
 
     def results(self) -> tuple[list[str], str]:
         told = [worker.communicate(timeout=60) for worker in self.workers]
+        os.close(self.held)
         assert all(worker.returncode == 0 for worker in self.workers), told
         return [out for out, _ in told], "".join(error for _, error in told)
 

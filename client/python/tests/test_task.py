@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -308,3 +309,49 @@ def test_a_task_looks_like_its_function() -> None:
     assert hash_string_task.__name__ == "hash_string_task"  # type: ignore[attr-defined]
     assert hash_string_task.__doc__ == "The task of the Flyte guide."
     assert repr(hash_string_task) == "<memod task hash_string_task>"
+
+
+@dataclass
+class Account:
+    """Does more than take its fields, and keeps one that its constructor does not take."""
+
+    total: float
+    tax: float = 0.2
+    touched: int = field(init=False, default=7)
+
+    def __post_init__(self) -> None:
+        self.total *= 1 + self.tax
+
+
+@task(cache=True, cache_version="1")
+def account_of(total: float) -> Account:
+    """What is no longer as it was made."""
+    RUNS.append(total)
+    made = Account(total)
+    made.touched = 99
+    return made
+
+
+@task(cache=True, cache_version="1")
+def touched_of(account: Account) -> int:
+    """What a field counts that no constructor takes."""
+    RUNS.append(account)
+    return account.touched
+
+
+def test_a_dataclass_comes_back_as_it_was_and_not_as_it_is_made(daemon: Daemon) -> None:
+    """Semantics 15: a constructor that ran once does not run again on a hit."""
+    first = account_of(100.0)
+    again = account_of.call(100.0)
+    assert (again.is_hit, again.value) == (True, first)
+    assert (first.total, again.value.touched) == (120.0, 99)
+    other = Account(100.0)
+    assert (touched_of(first), touched_of(other), touched_of(again.value)) == (99, 7, 99)
+    assert len(RUNS) == 3
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../up", "/etc/x", "a/b", "a\0b"])
+def test_a_files_name_leads_nowhere_else(name: str) -> None:
+    """Files are restored in a folder of their own."""
+    with pytest.raises(DeclarationError, match="a plain name of a file is wanted"):
+        memod.FileName(name)

@@ -82,16 +82,17 @@ CASES: list[tuple[Any, str, list[Any]]] = [
      [{(1, 2): 0.5}]),
     (Colour, "enum(GREEN|RED)", [Colour.RED, Colour.GREEN]),
     (Literal["fast", "slow"], "enum(fast|slow)", ["fast"]),
-    (Point, "struct{x:float,y:float}", [Point(3.0, 4.0)]),
-    (Line, "struct{colour:optional<enum(GREEN|RED)>,name:string,points:list<struct{x:float,"
-           "y:float}>}", [Line("l", [Point(1.0)], Colour.RED), Line("l", [])]),
+    (Point, "struct{length:float,x:float,y:float}", [Point(3.0, 4.0)]),
+    (Line, "struct{colour:optional<enum(GREEN|RED)>,name:string,points:list<struct{"
+           "length:float,x:float,y:float}>}", [Line("l", [Point(1.0)], Colour.RED), Line("l", [])]),
     (list[Pair], "list<struct{left:integer,right:string}>", [[Pair(1, "a")]]),
     (Options, "struct{depth:integer,label:string}", [{"depth": 1, "label": "x"}]),
     (Optional[int], "optional<integer>", [None, 3]),  # noqa: UP045
     (int | str, "union<integer|string>", [1, "1"]),
     (Union[int, float, None], "optional<union<integer|float>>", [1, 1.0, None]),  # noqa: UP007
     (bool | int, "union<boolean|integer>", [True, 1]),
-    (list[int] | Point, "union<list<integer>|struct{x:float,y:float}>", [[1], Point(1.0)]),
+    (list[int] | Point, "union<list<integer>|struct{length:float,x:float,y:float}>",
+     [[1], Point(1.0)]),
 ]
 
 

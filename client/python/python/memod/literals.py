@@ -173,7 +173,8 @@ class Reader:
         fields = {field.name: field for field in dataclasses.fields(of)}
         if lost := sorted(set(of.__dataclass_fields__) - set(fields) - _class_variables(of)):
             raise self._unsupported(of, f"has an InitVar, {lost[0]}, which is not kept")
-        return [name for name, field in fields.items() if field.init]
+        # Those that the constructor does not take, too: they may have been changed since.
+        return list(fields)
 
     def _fields(self, of: type, names: list[str], shape: str) -> Spec:
         hints = hints_of(of, self.where)

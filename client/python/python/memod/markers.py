@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from memod.errors import DeclarationError
+
 T = TypeVar("T")
 
 
@@ -36,10 +38,16 @@ class Pickle:
 class FileName:
     """The name that a file has when it is restored from the cache.
 
-    `Annotated[Path, FileName("report.csv")]`. Without it, it is `output`.
+    `Annotated[Path, FileName("report.csv")]`. Without it, it is `output`. Raises `DeclarationError`
+    if it is no plain name: it may not lead to another folder.
     """
 
     name: str
+
+    def __post_init__(self) -> None:
+        """Refuse what is no name of a file."""
+        if self.name in ("", ".", "..") or "/" in self.name or "\0" in self.name:
+            raise DeclarationError(f"FileName({self.name!r}): a plain name of a file is wanted")
 
 
 def marker(metadata: tuple[Any, ...], kind: type[T]) -> T | None:
