@@ -115,6 +115,15 @@ fn budgets_charge_what_is_known_as_any_other() {
     }
 }
 
+/// What a put of both outputs by this user is refused with, for its size.
+fn refused(house: &House, uid: u32, output: &str, more: &str) -> String {
+    let more = more.replace("o0", "o1");
+    let put = [&call("put", "t", output)[..], &["--output", &more]].concat();
+    let error = house.ends(4, uid, "beta", &put).json_error();
+    assert_eq!(error["code"], "over_budget", "{error}");
+    error["message"].as_str().unwrap().to_owned()
+}
+
 #[test]
 fn a_refusal_for_want_of_room_tells_neither_what_is_known_nor_what_there_is() {
     let config = "store_bytes_max = \"1 MB\"\nuser_bytes = { 0 = 0 }\n\
@@ -122,18 +131,11 @@ fn a_refusal_for_want_of_room_tells_neither_what_is_known_nor_what_there_is() {
     let Some(house) = House::new(&format!("{config}{}", GRANTS.replace("1 GiB", "100 kB"))) else {
         return;
     };
-    let refused = |uid: u32, output: &str, more: &str| -> String {
-        let more = more.replace("o0", "o1");
-        let put = [&call("put", "t", output)[..], &["--output", &more]].concat();
-        let error = house.ends(4, uid, "beta", &put).json_error();
-        assert_eq!(error["code"], "over_budget", "{error}");
-        error["message"].as_str().unwrap().to_owned()
-    };
     let (_, more) = file(&house, 1, 40_000);
     let known = stored(&house, 2, 70_000);
     let (_, unknown) = file(&house, 3, 70_000);
-    let told = refused(BOB, &known, &more);
-    assert_eq!(told, refused(BOB, &unknown, &more));
+    let told = refused(&house, BOB, &known, &more);
+    assert_eq!(told, refused(&house, BOB, &unknown, &more));
     let wanted = "project beta, domain development may hold 100000 bytes: there is no \
         room for 11";
     assert!(told.starts_with(wanted), "{told}");
@@ -141,8 +143,8 @@ fn a_refusal_for_want_of_room_tells_neither_what_is_known_nor_what_there_is() {
     let (_, more) = file(&house, 4, 600_000);
     let known = stored(&house, 5, 600_000);
     let (_, unknown) = file(&house, 6, 600_000);
-    let told = refused(BOB, &known, &more);
-    assert_eq!(told, refused(BOB, &unknown, &more));
+    let told = refused(&house, BOB, &known, &more);
+    assert_eq!(told, refused(&house, BOB, &unknown, &more));
     assert!(told.starts_with("the entry needs 1200"), "{told}");
 }
 
@@ -158,19 +160,12 @@ fn who_may_not_read_all_is_not_told_how_full_the_store_is() {
     let end = Request::UploadEnd { upload: 1, digest: None };
     let ended = root.ask(end, Bytes::new()).response;
     assert!(matches!(ended, Response::Uploaded { .. }), "{ended:?}");
-    let refused = |uid: u32, output: &str, more: &str| -> String {
-        let more = more.replace("o0", "o1");
-        let put = [&call("put", "t", output)[..], &["--output", &more]].concat();
-        let error = house.ends(4, uid, "beta", &put).json_error();
-        assert_eq!(error["code"], "over_budget", "{error}");
-        error["message"].as_str().unwrap().to_owned()
-    };
     let (_, more) = file(&house, 14, 900_000);
     let known = stored(&house, 15, 1_000_000);
     let (_, unknown) = file(&house, 16, 1_000_000);
-    let told = refused(BOB, &known, &more);
-    assert_eq!(told, refused(BOB, &unknown, &more));
+    let told = refused(&house, BOB, &known, &more);
+    assert_eq!(told, refused(&house, BOB, &unknown, &more));
     assert!(told.starts_with("the store is full: there is no room for 190"), "{told}");
-    let told = refused(0, &unknown, &more);
+    let told = refused(&house, 0, &unknown, &more);
     assert!(told.starts_with("the store may hold 8000000 bytes and holds "), "{told}");
 }
