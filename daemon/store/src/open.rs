@@ -84,7 +84,7 @@ pub(crate) fn open(options: &Options) -> Result<(Arc<Shared>, JoinHandle<()>), O
         id: meta.id,
         left_out: meta.left_out,
         db,
-        _lock: lock,
+        lock,
     });
     queue_loose(&shared).map_err(|error| cannot_open(path, &error))?;
     reach(Failpoint::OpenLoose);

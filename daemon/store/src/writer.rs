@@ -98,6 +98,7 @@ impl Writer {
     /// Works until the queue is closed and empty.
     pub(crate) fn run(mut self) {
         let _refuse = RefuseRest(Arc::clone(&self.shared));
+        self.shared.lock.await_succession();
         // What may be stored may be less than when it was stored.
         self.evict_in_turn(0);
         loop {
@@ -116,6 +117,8 @@ impl Writer {
         }
         self.fold();
         self.write_reuse();
+        self.shared.hot_entries.end_mirror();
+        self.shared.lock.end_in_order();
         reach(Failpoint::CloseFolded);
         if self.shared.halt.error().is_some() {
             // All that was acknowledged is in the log. A database that takes no changes may try to

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use memod_store::{Found, OnDamage, OpenError, Options, Store};
 
@@ -31,6 +32,25 @@ fn a_second_store_in_the_same_folder_is_refused_with_the_process() {
     // The refused one has harmed nothing.
     put(&store, 1, &[content(1, 10)]);
     assert_hit(&store.reopen(), 1, &[content(1, 10)]);
+}
+
+/// Who reads the boards of a daemon that has just died may still do so for a moment (semantics 24).
+#[test]
+fn s24_what_a_dead_process_had_is_read_at_once_and_changed_a_little_later() {
+    let mut store = open();
+    for number in 1..6 {
+        put(&store, number, &[content(number, 10)]);
+        let TestStore { store: old, folder } = store;
+        drop(old);
+        // One that ended in order has left nothing there.
+        assert_eq!(fs::read(folder.path().join("lock")).unwrap(), b"");
+        fs::write(folder.path().join("lock"), "1\n").unwrap();
+        let began = Instant::now();
+        store = TestStore { store: open_in(folder.path()), folder };
+        assert_hit(&store, number, &[content(number, 10)]);
+        put(&store, number + 1, &[content(number + 1, 10)]);
+        assert!(began.elapsed() >= Duration::from_millis(20), "{:?}", began.elapsed());
+    }
 }
 
 #[test]
