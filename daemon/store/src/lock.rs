@@ -24,6 +24,9 @@ pub(crate) struct Lock {
     not_before: Option<Instant>,
 }
 
+/// Shows that the store may be changed.
+pub(crate) struct Succeeded(());
+
 impl Lock {
     pub(crate) fn take(store: &Path) -> Result<Self, OpenError> {
         let path = store.join("lock");
@@ -67,10 +70,34 @@ impl Lock {
     }
 
     /// Waits until the store may be changed: mostly, opening it has taken that long.
-    pub(crate) fn await_succession(&self) {
+    pub(crate) fn await_succession(&self) -> Succeeded {
         if let Some(until) = self.not_before {
             // tidy: sleeps because the dead tell nobody who still reads what they had.
             thread::sleep(until.saturating_duration_since(Instant::now()));
         }
+        Succeeded(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
+
+    use super::*;
+
+    /// Whoever reads what the process before had copied may do so for a moment (semantics 24).
+    #[test]
+    fn s24_a_lock_that_was_left_behind_is_waited_for_and_one_given_back_in_order_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Lock::take(folder.path()).unwrap();
+        assert_eq!(first.not_before, None, "nobody had it");
+        drop(first);
+        let began = Instant::now();
+        let second = Lock::take(folder.path()).unwrap();
+        second.await_succession();
+        assert!(began.elapsed() >= SUCCESSION, "{:?}", began.elapsed());
+        second.end_in_order();
+        drop(second);
+        assert_eq!(Lock::take(folder.path()).unwrap().not_before, None);
     }
 }

@@ -17,6 +17,7 @@ use crate::group::{Freed, Group, Reply, Stuck};
 use crate::limits::{
     FOLD_INTERVAL, FREED_BYTES_FLUSH, GATHER_MAX, ROOM_ATTEMPTS_MAX, SYNC_INTERVAL_MAX,
 };
+use crate::lock::Succeeded;
 use crate::mutation::{Done, Mutation};
 use crate::options::{Durability, Options};
 use crate::queue::Taken;
@@ -96,9 +97,8 @@ impl Writer {
     }
 
     /// Works until the queue is closed and empty.
-    pub(crate) fn run(mut self) {
+    pub(crate) fn run(mut self, _: Succeeded) {
         let _refuse = RefuseRest(Arc::clone(&self.shared));
-        self.shared.lock.await_succession();
         // What may be stored may be less than when it was stored.
         self.evict_in_turn(0);
         loop {
