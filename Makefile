@@ -5,6 +5,7 @@
 # CYCLES                  cycles of each store in `make torture` (default: 100)
 # OUT                     where `make deb` puts the package (default: target/)
 # FAST, FULL              FAST=1 is a short `make compare`, FULL=1 one with values of 256 MiB
+# BENCH, PUBLISH          figures of `make bench` for the comparison; PUBLISH=1 brings it into README
 # PREFIX, DESTDIR         for `make install` (default: /usr/local, and no staging folder)
 
 PREFIX ?= /usr/local
@@ -40,9 +41,9 @@ bench: ## Run the benchmarks in release
 	@bash .ci/setup build
 	@bash .ci/bench
 
-compare: ## Run the same work against memod and its rivals, which it installs (FAST=1: two minutes)
+compare: ## Run the same work against memod and its rivals, which it installs (FAST=1: a short run)
 	@bash .ci/setup build test
-	@FAST=$(FAST) FULL=$(FULL) bash .ci/compare
+	@FAST=$(FAST) FULL=$(FULL) BENCH=$(BENCH) PUBLISH=$(PUBLISH) bash .ci/compare
 
 fmt: ## Format the sources
 	@cargo fmt --all

@@ -28,8 +28,13 @@ pub use read::{Board, BoardError, Posted};
 pub use word::Word;
 pub use write::{Notice, Placed, Writer};
 
+use std::time::Duration;
+
 use twox_hash::XxHash3_64;
 
+/// How long a daemon that has been seen to live may be taken to live by those who read its boards.
+/// A store whose daemon has died is not changed for much longer than that.
+pub const TRUST: Duration = Duration::from_millis(1);
 /// Beginning of the first word of a board: "memodbrd".
 const MAGIC: u64 = u64::from_le_bytes(*b"memodbrd");
 /// The version of the layout.

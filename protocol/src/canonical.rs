@@ -34,7 +34,7 @@ pub(crate) trait Sink {
 /// A hash of what it is given, which it gathers: an encoding is many small pieces, and to hash each
 /// by itself costs more than the hash.
 pub(crate) struct Hash<'a> {
-    context: &'a ContextKey,
+    beginning: Beginning<'a>,
     /// Only of what is longer than can be gathered: it is large, and slow to make and to move.
     begun: Option<Box<Hasher>>,
     gathered: [u8; GATHERED_BYTES],
@@ -43,11 +43,40 @@ pub(crate) struct Hash<'a> {
 
 const GATHERED_BYTES: usize = 512;
 
+/// What stands before everything that a hash is given.
+#[derive(Clone, Copy)]
+enum Beginning<'a> {
+    Context(&'a ContextKey),
+    /// What this has been given already.
+    Begun(&'a Hasher),
+}
+
+impl Beginning<'_> {
+    #[inline]
+    fn hasher(self) -> Hasher {
+        match self {
+            Self::Context(context) => Hasher::new_from_context_key(context),
+            Self::Begun(begun) => begun.clone(),
+        }
+    }
+}
+
 impl<'a> Hash<'a> {
     /// A hash with this context.
     #[inline]
     pub(crate) fn new(context: &'a ContextKey) -> Self {
-        Self { context, begun: None, gathered: [0; GATHERED_BYTES], filled: 0 }
+        Self::beginning(Beginning::Context(context))
+    }
+
+    /// A hash that goes on where this hasher stands.
+    #[inline]
+    pub(crate) fn behind(begun: &'a Hasher) -> Self {
+        Self::beginning(Beginning::Begun(begun))
+    }
+
+    #[inline]
+    fn beginning(beginning: Beginning<'a>) -> Self {
+        Self { beginning, begun: None, gathered: [0; GATHERED_BYTES], filled: 0 }
     }
 
     fn gathered(&self) -> &[u8] {
@@ -57,8 +86,7 @@ impl<'a> Hash<'a> {
     /// The hasher, which has been given everything.
     fn begun(&mut self) -> &mut Hasher {
         let begun = self.begun.take();
-        let mut hasher =
-            begun.unwrap_or_else(|| Box::new(Hasher::new_from_context_key(self.context)));
+        let mut hasher = begun.unwrap_or_else(|| Box::new(self.beginning.hasher()));
         hasher.update(self.gathered());
         self.filled = 0;
         self.begun.insert(hasher)
@@ -70,7 +98,7 @@ impl<'a> Hash<'a> {
         if self.begun.is_some() {
             return self.begun().finalize().into();
         }
-        Hasher::new_from_context_key(self.context).update(self.gathered()).finalize().into()
+        self.beginning.hasher().update(self.gathered()).finalize().into()
     }
 }
 
@@ -119,7 +147,14 @@ mod tests {
                 whole.put(&piece);
             }
             let mut hasher = Hasher::new_from_context_key(&CONTEXT);
-            prop_assert_eq!(gathering.finish(), hasher.update(&whole).finalize().into());
+            let digest = hasher.update(&whole).finalize().into();
+            prop_assert_eq!(gathering.finish(), digest);
+            let (first, rest) = whole.split_at(whole.len() / 3);
+            let mut begun = Hasher::new_from_context_key(&CONTEXT);
+            begun.update(first);
+            let mut behind = Hash::behind(&begun);
+            behind.put(rest);
+            prop_assert_eq!(behind.finish(), digest);
         }
     }
 }

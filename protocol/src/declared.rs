@@ -1,12 +1,8 @@
-//! A task's declaration that has been checked, with what it decides of its calls' keys.
-//!
-//! **Invariants.** A key made here is the one that [`Call::key`] makes.
+//! A task's declaration that has been checked, with its signature.
 
-use crate::call::{Call, Interface, check_count};
+use crate::call::{Call, Interface};
 use crate::digest::Digest;
 use crate::error::InvalidArgument;
-use crate::key::{Key, KeyParts};
-use crate::limits::INPUTS_MAX;
 use crate::name;
 
 /// The name and the interface of a task, both good, with the signature that is theirs. Whoever has
@@ -52,33 +48,5 @@ impl Declared {
     #[must_use]
     pub fn output_types(&self) -> &[String] {
         &self.output_types
-    }
-
-    /// The key of a call of this task.
-    ///
-    /// # Errors
-    /// As [`Call::key`], or if the call is of another declaration.
-    pub fn key(&self, call: &Call) -> Result<Key, InvalidArgument> {
-        if !self.is_of(call) {
-            return Err(InvalidArgument::new("call", "is of another declaration"));
-        }
-        call.scope.check()?;
-        let cache_version = name::trimmed_version(&call.cache_version)?;
-        check_count("input", call.inputs.len(), INPUTS_MAX)?;
-        let counts = |name: &str| call.ignored.is_empty() || !call.ignored.contains(name);
-        let mut key = Key::begin(&KeyParts {
-            scope: &call.scope,
-            task: &self.task,
-            cache_version,
-            signature: &self.signature,
-            inputs: call.inputs.keys().filter(|name| counts(name)).count(),
-        });
-        for (given, value) in &call.inputs {
-            call.check_input(given, value)?;
-            if counts(given) {
-                key.input(given, &value.input_digest());
-            }
-        }
-        Ok(key.finish())
     }
 }

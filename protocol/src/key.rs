@@ -5,7 +5,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::LazyLock;
 
-use blake3::hazmat::{ContextKey, hash_derive_key_context};
+use blake3::Hasher;
+use blake3::hazmat::{ContextKey, HasherExt, hash_derive_key_context};
 
 use crate::call::{CallIdentity, Scope};
 use crate::canonical::{Hash, Sink};
@@ -32,10 +33,21 @@ pub(crate) struct KeyParts<'a> {
 }
 
 /// A key whose inputs are given one by one, in ascending order of their names.
-pub(crate) struct UnfinishedKey(Hash<'static>);
+pub(crate) struct UnfinishedKey<'a>(Hash<'a>);
 
-impl UnfinishedKey {
-    fn counting(mut hasher: Hash<'static>, inputs: usize) -> Self {
+/// What many keys begin with.
+#[derive(Debug, Clone)]
+pub(crate) struct BegunKey(Hasher);
+
+impl BegunKey {
+    /// One of them, with so many inputs that count.
+    pub(crate) fn counting(&self, inputs: usize) -> UnfinishedKey<'_> {
+        UnfinishedKey::counting(Hash::behind(&self.0), inputs)
+    }
+}
+
+impl<'a> UnfinishedKey<'a> {
+    fn counting(mut hasher: Hash<'a>, inputs: usize) -> Self {
         hasher.tag(0x95);
         hasher.length(inputs);
         Self(hasher)
@@ -66,7 +78,7 @@ impl Key {
     }
 
     /// Begins a key.
-    pub(crate) fn begin(parts: &KeyParts<'_>) -> UnfinishedKey {
+    pub(crate) fn begin(parts: &KeyParts<'_>) -> UnfinishedKey<'static> {
         let KeyParts { scope, task, cache_version, signature, inputs } = *parts;
         let mut hasher = Hash::new(&KEY_CONTEXT);
         write_head(&mut hasher, scope, task, cache_version, signature);
@@ -74,10 +86,20 @@ impl Key {
     }
 
     /// Begins a key whose encoding begins with these bytes, which [`write_head`] wrote.
-    pub(crate) fn begin_behind(head: &[u8], inputs: usize) -> UnfinishedKey {
+    pub(crate) fn begin_behind(head: &[u8], inputs: usize) -> UnfinishedKey<'static> {
         let mut hasher = Hash::new(&KEY_CONTEXT);
         hasher.put(head);
         UnfinishedKey::counting(hasher, inputs)
+    }
+
+    /// Begins the keys of many calls, however many inputs each has.
+    pub(crate) fn begin_many(parts: &KeyParts<'_>) -> BegunKey {
+        let KeyParts { scope, task, cache_version, signature, inputs: _ } = *parts;
+        let mut head = Vec::new();
+        write_head(&mut head, scope, task, cache_version, signature);
+        let mut hasher = Hasher::new_from_context_key(&KEY_CONTEXT);
+        hasher.update(&head);
+        BegunKey(hasher)
     }
 
     /// The key whose bytes these are.

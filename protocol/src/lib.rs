@@ -8,6 +8,7 @@
 //! adds a codec, no I/O).
 
 mod batch;
+mod begun;
 pub mod board;
 mod board_messages;
 mod call;
@@ -41,6 +42,7 @@ mod upkeep;
 pub mod wire;
 
 pub use batch::Looked;
+pub use begun::Begun;
 pub use board_messages::{BoardHit, BoardHits, BoardOffer};
 pub use call::{Call, CallIdentity, Interface, Scope};
 #[cfg(feature = "tokio")]

@@ -19,6 +19,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import bench
+import pinning
 import plots
 import rounds
 import table
@@ -36,8 +38,10 @@ NOTES = [
     "1 GiB.",
     "`process` is no sync (redis without an append-only file, NO_SYNC, synchronous=OFF), `power` a "
     "sync before each acknowledgement (appendfsync always, synchronous=FULL).",
-    "Several clients are threads of one process, each with a connection of its own; nothing is "
-    "pinned to a core.",
+    "Several clients are threads of one process, each with a connection of its own.",
+    pinning.RULE + ".",
+    "A cold hit is the first after a restart, or after the library has been opened, with the files "
+    "in the page cache.",
     "Rivals in Python have values of 256 characters; buildbox-casd is asked for a blob by digest.",
 ]
 
@@ -47,15 +51,16 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("binaries", "worker", "python", "casd", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--bench", type=Path, help="what `make bench` wrote as JSON")
     return parser.parse_args()
 
 
 def pace_of(environment: dict[str, str]) -> Pace:
-    """FAST=1 is a run of two minutes, FULL=1 has values of 256 MiB."""
+    """FAST=1 is a short run, FULL=1 has values of 256 MiB."""
     sizes = [*SIZES, FULL_SIZE] if environment.get("FULL") == "1" else SIZES
     if environment.get("FAST") == "1":
         return Pace(rounds=4, milliseconds=60, sizes=sizes)
-    return Pace(rounds=15, milliseconds=200, sizes=sizes)
+    return Pace(rounds=25, milliseconds=200, sizes=sizes)
 
 
 def say(text: str) -> None:
@@ -70,6 +75,7 @@ def all_rows(plan: Plan) -> list[Row]:
     def run(rows: list[Row]) -> None:
         if rows:
             say(rows[0].work)
+            plan.place_for(rows[0].part)
             rounds.run(rows, plan.pace.rounds)
             done.extend(rows)
 
@@ -77,6 +83,7 @@ def all_rows(plan: Plan) -> list[Row]:
     workers = plan.all_in_rust("process")
     for rows in plan.hits(workers) + plan.ratios(workers) + plan.rates(workers):
         run(rows)
+    run(plan.cold())
     run(plan.python(workers))
     run(plan.programs())
     run(plan.puts(workers, "process"))
@@ -147,9 +154,10 @@ def main() -> int:
         "date": datetime.now(UTC).date().isoformat(),
         "seconds": round(time.monotonic() - began),
         "machine": machine(load_before, pace),
+        "pinning": pinning.RULE,
         "versions": versions(tools),
         "rows": rows,
-        "targets": targets.judge(rows, has_board),
+        "targets": targets.judge(rows, has_board) + bench.judge(bench.read(given.bench)),
         "not_run": plan.not_run,
         "notes": notes,
     }

@@ -28,6 +28,8 @@ NOTES = {
     "redis-benchmark -P 32": "32 requests of each client are under way at once",
     "memod, board off": "every hit asks the daemon over its socket",
     "memod, in pieces": "outputs are read as they come, without being kept",
+    "memod, in batches": "hundreds of lookups in each frame, by `Client::lookup_many`, board off",
+    "mapped file": "no cache: a file is opened, mapped and read for each hit",
     "memod, from Rust": "the same work by the client in Rust",
     "flytekit with memod": "flytekit's tasks, with memod in place of flytekit's own cache",
     "gcc, without a cache": "what a hit spares",

@@ -6,11 +6,14 @@ Rivals that are not there are left out and told, with the reason; so is work tha
 from __future__ import annotations
 
 import csv
+import os
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cold
+import pinning
 from programs import Compilation
 from rounds import Answer, Row
 from servers import NotRun, Servers, program
@@ -23,7 +26,14 @@ PUT_CLIENTS = 8
 CLIENTS = (1, 8, 32)
 PRESENT_PERCENTS = (100, 90, 0)
 PIPELINE = 32
-WITHOUT_PUTS = ("memod, in pieces", "memod, board off")
+BATCH = 500
+MAPPED_MIN = 64 * MIB
+BATCHES = "memod, in batches"
+MAPPED = "mapped file"
+WITHOUT_PUTS = ("memod, in pieces", "memod, board off", BATCHES, MAPPED)
+WITHOUT_SMALL_HITS = ("memod, in pieces", BATCHES, MAPPED)
+LEAST_BYTES = {"memod, in pieces": MIB, BATCHES: 1 << 62, MAPPED: MAPPED_MIN}
+"""Hits of less than this are not asked one by one of these rivals."""
 BOARD_SWITCH = "MEMOD_BOARD"
 
 
@@ -78,10 +88,33 @@ class Plan:
     workers: list[Worker] = field(default_factory=list)
     not_run: list[dict[str, str]] = field(default_factory=list)
     serial: int = 0
+    processors: set[int] = field(default_factory=lambda: os.sched_getaffinity(0))
 
     def has_board(self) -> bool:
         """Whether the client library that was built knows the switch of the board."""
         return BOARD_SWITCH.encode() in self.tools.worker.read_bytes()
+
+    def place_for(self, part: str) -> None:
+        """Puts everything that has been started where it runs in this part."""
+        of_servers, of_clients = pinning.processors(part, self.processors)
+        for server in self.servers.processes.values():
+            pinning.place(server.pid, of_servers)
+        for worker in self.workers:
+            pinning.place(worker.process.pid, of_clients)
+
+    def cold(self) -> list[Row]:
+        """The first hit of what has just been started."""
+
+        def ask(rival: str, place: Path, command: dict[str, Any]) -> Answer:
+            worker = self.work(rival, place)
+            self.place_for("cold")
+            try:
+                return worker.ask(command)
+            finally:
+                self.workers.remove(worker)
+                worker.end()
+
+        return cold.rows(self.servers, ask)
 
     def leave_out(self, rival: str, why: str) -> None:
         """Tells that a rival is not run."""
@@ -114,6 +147,8 @@ class Plan:
                 off = {BOARD_SWITCH: "off"}
                 found["memod, board off"] = self.work("memod", memod, variables=off)
             found["memod, in pieces"] = self.work("memod-stream", memod)
+            found[BATCHES] = self.work("memod", memod, variables={BOARD_SWITCH: "off"})
+            found[MAPPED] = self.work("mapped", self.servers.place("mapped"))
         self.servers_in_rust(found, durability)
         for name in ("SQLite", "LMDB", "RocksDB"):
             folder = self.servers.place(f"{name}-{durability}")
@@ -142,7 +177,7 @@ class Plan:
             hits = {"values": values, "operations": size.operations, "present_percent": 100}
             rows = []
             for rival, worker in workers.items():
-                if rival == "memod, in pieces" and size.bytes < MIB:
+                if size.bytes < LEAST_BYTES.get(rival, 0):
                     continue
                 filled = worker.ask({"fill": values})
                 if "void" in filled:
@@ -168,7 +203,7 @@ class Plan:
             rows = [
                 Row("ratio", work, rival, "us", asking(worker, {"hits": hits}), figure="mean_us")
                 for rival, worker in workers.items()
-                if rival != "memod, in pieces"
+                if rival not in WITHOUT_SMALL_HITS
             ]
             for row in rows:
                 row.parameters = {"percent": percent}
@@ -184,11 +219,18 @@ class Plan:
                 "clients": clients,
                 "milliseconds": self.pace.milliseconds,
             }
+            together = rate | {"together": BATCH}
             work = f"hits {HOT_BYTES} B, {clients} client{'s' if clients > 1 else ''}"
             rows = [
-                Row("rate", work, rival, "/s", asking(worker, {"hit_rate": rate}))
+                Row(
+                    "rate",
+                    work,
+                    rival,
+                    "/s",
+                    asking(worker, {"hit_rate": together if rival == BATCHES else rate}),
+                )
                 for rival, worker in workers.items()
-                if rival != "memod, in pieces"
+                if rival not in ("memod, in pieces", MAPPED)
             ]
             if clients == 8 and "redis" in workers:
                 rows += self.redis_benchmark(work)

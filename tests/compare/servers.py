@@ -44,25 +44,31 @@ class Servers:
         self.folder = folder
         self.binaries = binaries
         self.values_bytes_max = values_bytes_max
-        self.processes: list[subprocess.Popen[bytes]] = []
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> Servers:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for process in self.processes:
+        for process in self.processes.values():
             process.terminate()
-        for process in self.processes:
-            try:
-                process.wait(PATIENCE_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        for name in list(self.processes):
+            self.stop(name)
+
+    def stop(self, name: str) -> None:
+        """Ends a server in order."""
+        process = self.processes.pop(name)
+        process.terminate()
+        try:
+            process.wait(PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
     def place(self, name: str) -> Path:
-        """A new folder."""
+        """A folder of this name."""
         place = self.folder / name
-        place.mkdir()
+        place.mkdir(exist_ok=True)
         return place
 
     def start(self, name: str, words: list[str], place: Path, path: Path) -> Path:
@@ -72,7 +78,7 @@ class Servers:
             process = subprocess.Popen(
                 words, cwd=place, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
-        self.processes.append(process)
+        self.processes[place.name] = process
         patience_ends = time.monotonic() + PATIENCE_SECONDS
         while not _answers(path):
             if process.poll() is not None or time.monotonic() > patience_ends:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,7 +17,7 @@ def markdown(report: Report) -> str:
         f"memod {report['memod']} beside others, {report['date']}.",
         _machine(report["machine"]),
         *_figures(report["rows"]),
-        "## Targets\n\n" + _targets(report["targets"]),
+        "## Targets\n\n" + of_targets(report["targets"]),
         "## What the others do not do\n\n" + qualities(),
         _notes(report),
     ]
@@ -37,6 +38,7 @@ def _figures(rows: list[dict[str, Any]]) -> list[str]:
     parts = {
         "hit": "Hot hits: one client, microseconds until every byte is read",
         "ratio": "Lookups of which some miss: one client, microseconds on the average",
+        "cold": "Cold hit: one client, microseconds until every byte is read",
         "rate": "Hits a second",
         "put": "Puts a second",
         "python": "Python: one client, microseconds",
@@ -78,13 +80,19 @@ def number(figure: float) -> str:
     return f"{figure:.{2 if figure < 10 else 1}f}"
 
 
-def _targets(targets: Iterable[dict[str, Any]]) -> str:
+def of_targets(targets: Iterable[dict[str, Any]]) -> str:
+    """Each target with what was measured."""
     lines = [["work", "what", "target", "measured", ""]]
     for target in targets:
         figure = "" if target["figure"] is None else number(target["figure"])
         met = "; ".join(part for part in (target["met"], target["note"]) if part)
         lines.append([target["work"], target["target"], target["bound"], figure, met])
     return _table(lines)
+
+
+def wrapped(text: str, width: int) -> str:
+    """A paragraph in lines."""
+    return "\n".join(textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False))
 
 
 def qualities() -> str:

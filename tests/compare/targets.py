@@ -9,6 +9,7 @@ from rounds import ratio
 
 Rows = dict[tuple[str, str], dict[str, Any]]
 HOT, LARGE = "hit 256 B", "hit 64 MiB"
+COLD = "cold hit 64 MiB"
 PYTHON = "Python, hit 256 B"
 PUTS = "puts 4 KiB, 8 clients, "
 COMPILATION = "gcc -c of a small file, hit"
@@ -60,6 +61,13 @@ def targets(has_board: bool) -> list[Target]:
             needs_board=True,
         ),
         Target(
+            "in batches, times redis-benchmark -P 32",
+            ("hits 256 B, 8 clients", "memod, in batches"),
+            ("hits 256 B, 8 clients", "redis-benchmark -P 32"),
+            ">=",
+            1,
+        ),
+        Target(
             "hit of 64 MiB, times faster than redis GET",
             (LARGE, "memod"),
             (LARGE, "redis"),
@@ -67,6 +75,9 @@ def targets(has_board: bool) -> list[Target]:
             8,
             True,
         ),
+        Target("times a mapped file's time", (LARGE, "memod"), (LARGE, "mapped file"), "<=", 1.3),
+        # At a gigabyte a second.
+        Target("cold hit of 64 MiB, us", (COLD, "memod"), None, "<=", 67_109),
         Target(
             "puts, `process`, times redis without AOF",
             (PUTS + "process", "memod"),

@@ -6,8 +6,9 @@
 //! **Invariants.** A hit by the board is right at some moment between call and return: the entry
 //! stood there as a whole, the daemon takes it off before any change is written, and that this
 //! daemon still lives is looked at after the entry was read, so that no other can have changed it
-//! before. Nothing here is an error: whatever is odd, the daemon is asked. A process never uses the
-//! tether that its parent opened, and counts none of its hits.
+//! before; a look is good for as long as no successor changes anything, see `Tether`. Nothing here
+//! is an error: whatever is odd, the daemon is asked. A process never uses the tether that its
+//! parent opened, and counts none of its hits.
 //!
 //! **Does not** wait on the way of a hit.
 
@@ -136,8 +137,8 @@ impl Boards {
             }
             Arc::clone(view)
         };
-        let declared = declarations::of(call)?;
-        let key = known.or_else(|| declared.key(call).ok())?;
+        let begun_key = declarations::of(call)?;
+        let key = known.or_else(|| begun_key.key(call).ok())?;
         let board = Board::of(view.mapping.words(), view.layout);
         let mut buffer = Vec::new();
         let Some(posted) = board.read(&key, &mut buffer) else {
@@ -152,14 +153,15 @@ impl Boards {
         if most > 0 && age_ms > most {
             return None;
         }
-        let found = OnBoard::of(call, &declared, key, &posted, age_ms)?;
+        let found = OnBoard::of(call, begun_key.declared(), key, &posted, age_ms)?;
         // Last of all: what was read before the daemon is seen to live is what its store has.
-        if !view.tether.is_up() {
+        let ended = Instant::now();
+        if !view.tether.was_up(ended) {
             self.forget(|other| Arc::ptr_eq(&other.tether, &view.tether));
             return None;
         }
         self.hits.fetch_add(1, Ordering::Relaxed);
-        view.count(key, now_ms, begun);
+        view.count(key, now_ms, ended, ended.duration_since(begun));
         Some(found.with(buffer))
     }
 
@@ -290,10 +292,9 @@ impl View {
     }
 
     /// Counts a hit, and reports if that is due.
-    fn count(&self, key: Key, at_ms: u64, begun: Instant) {
-        let now = Instant::now();
+    fn count(&self, key: Key, at_ms: u64, now: Instant, took: Duration) {
         let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
-        tally.add(key, at_ms, now.duration_since(begun), now);
+        tally.add(key, at_ms, took, now);
         let is_due = tally.is_due(now);
         drop(tally);
         // Whoever speaks with the daemon just now may have to wait for it; a later hit reports.

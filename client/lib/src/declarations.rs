@@ -1,31 +1,32 @@
-//! The declarations of the tasks that a thread calls: each is checked and hashed once.
+//! What the keys of a thread's calls begin with: each declaration, in its scope and of its cache
+//! version, is checked and hashed once.
 //!
-//! **Invariants.** A declaration is found by comparing all of it, so a call that was changed is
-//! another's. Bounded; nothing is shared by threads.
+//! **Invariants.** It is found by comparing all of it, so a call that was changed is another's.
+//! Bounded; nothing is shared by threads.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use memod_protocol::{Call, Declared};
+use memod_protocol::{Begun, Call};
 
 /// Declarations that a thread remembers, the last first.
 const DECLARED_MAX: usize = 16;
 
 thread_local! {
-    static DECLARED: RefCell<Vec<Rc<Declared>>> = const { RefCell::new(Vec::new()) };
+    static DECLARED: RefCell<Vec<Rc<Begun>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The declaration of a call, if it is good.
-pub(crate) fn of(call: &Call) -> Option<Rc<Declared>> {
-    let known = |all: &RefCell<Vec<Rc<Declared>>>| {
+/// What a call's key begins with, if it is good.
+pub(crate) fn of(call: &Call) -> Option<Rc<Begun>> {
+    let known = |all: &RefCell<Vec<Rc<Begun>>>| {
         let mut all = all.try_borrow_mut().ok()?;
-        let at = all.iter().position(|declared| declared.is_of(call));
+        let at = all.iter().position(|begun| begun.is_of(call));
         if let Some(at) = at {
             all.get_mut(..=at)?.rotate_right(1);
         } else {
-            let declared = Declared::new(&call.task, &call.interface).ok()?;
+            let begun = Begun::of(call).ok()?;
             all.truncate(DECLARED_MAX - 1);
-            all.insert(0, Rc::new(declared));
+            all.insert(0, Rc::new(begun));
         }
         all.first().map(Rc::clone)
     };
@@ -47,8 +48,11 @@ mod tests {
         let mut call = call_with_outputs(&["o0"], &LiteralType::Bytes);
         let key = |call: &Call| of(call).unwrap().key(call).unwrap();
         let mut seen = vec![key(&call)];
-        let changes: [fn(&mut Call); 4] = [
+        let changes: [fn(&mut Call); 7] = [
             |call| call.task.push('x'),
+            |call| call.scope.project.push('x'),
+            |call| call.scope.domain.push('x'),
+            |call| call.cache_version.push('x'),
             |call| drop(call.interface.outputs.insert("o1".into(), LiteralType::Bytes)),
             |call| drop(call.interface.outputs.insert("o1".into(), LiteralType::Integer)),
             |call| drop(call.interface.inputs.insert("more".into(), LiteralType::Integer)),

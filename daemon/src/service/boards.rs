@@ -159,16 +159,6 @@ impl Boards {
     }
 }
 
-impl Boards {
-    /// Empties all boards, and lets there be no other.
-    pub(crate) fn end(&self) {
-        let open = self.lock();
-        self.ended.store(true, Ordering::Relaxed);
-        drop(open);
-        self.close_all();
-    }
-}
-
 impl Mirror for Boards {
     fn publish(&self, entry: &StoredEntry) {
         let Some(board) = self.of(&entry.scope) else { return };
@@ -183,6 +173,14 @@ impl Mirror for Boards {
         if self.count.load(Ordering::Acquire) > 0 {
             self.lock().iter().for_each(|board| board.clear(keys));
         }
+    }
+
+    /// Empties all boards, and lets there be no other.
+    fn end(&self) {
+        let open = self.lock();
+        self.ended.store(true, Ordering::Relaxed);
+        drop(open);
+        self.close_all();
     }
 }
 

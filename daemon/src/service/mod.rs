@@ -36,7 +36,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use memod_store::{Store, Usages};
+use memod_store::{Mirror, Store, Usages};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 

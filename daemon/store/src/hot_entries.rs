@@ -100,6 +100,12 @@ impl HotEntries {
         is_here
     }
 
+    /// Has the mirror give everything up.
+    pub(crate) fn end_mirror(&self) {
+        let _gate = self.gate();
+        self.mirror.end();
+    }
+
     /// Forgets entries that are about to be changed.
     pub(crate) fn begin_change(&self, keys: &[Key]) {
         if keys.is_empty() {
@@ -169,6 +175,10 @@ mod tests {
 
         fn clear(&self, keys: &[Key]) {
             self.0.lock().unwrap().retain(|key| !keys.contains(key));
+        }
+
+        fn end(&self) {
+            self.0.lock().unwrap().clear();
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use memod_protocol::board::TRUST;
+
 /// Content up to this length stands in its row in `blobs`; what is longer stands in `chunks`.
 /// Small enough that an entry with the most outputs fits into memory with all of them.
 pub const WHOLE_BYTES_MAX: usize = 16 * 1024;
@@ -81,6 +83,12 @@ pub(crate) const GARBAGE_BUDGET_SHARE: u64 = 8;
 pub(crate) const GRAVES_PER_ENTRY_MAX: u64 = 8;
 /// So many graves are kept whatever the number of entries is.
 pub(crate) const GRAVES_MIN: u64 = 100_000;
+/// How long a store is not changed after a process that did not end in order has had it. Who reads
+/// a daemon's boards may take it to live for [`TRUST`] after it has seen that it does, and the
+/// kernel, which closes what a dead process had open one by one, may have given the store's lock
+/// back before that.
+pub(crate) const SUCCESSION: Duration = Duration::from_millis(20);
+const _: () = assert!(SUCCESSION.as_micros() >= 20 * TRUST.as_micros());
 /// How long a collection waits for the database to delete files.
 pub(crate) const PURGE_PATIENCE: Duration = Duration::from_secs(5);
 /// Small entries may take one part in so many of the hot cache's memory, besides it.

@@ -18,6 +18,9 @@ pub trait Mirror: fmt::Debug + Send + Sync {
     /// Removes the copies of entries that are about to change. When this returns, nobody finds
     /// them any more.
     fn clear(&self, keys: &[Key]);
+
+    /// Removes all copies, and takes no other: the store may soon be another process's.
+    fn end(&self);
 }
 
 /// No copies.
@@ -28,4 +31,6 @@ impl Mirror for Blind {
     fn publish(&self, _: &StoredEntry) {}
 
     fn clear(&self, _: &[Key]) {}
+
+    fn end(&self) {}
 }

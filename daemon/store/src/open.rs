@@ -84,14 +84,17 @@ pub(crate) fn open(options: &Options) -> Result<(Arc<Shared>, JoinHandle<()>), O
         id: meta.id,
         left_out: meta.left_out,
         db,
-        _lock: lock,
+        lock,
     });
     queue_loose(&shared).map_err(|error| cannot_open(path, &error))?;
     reach(Failpoint::OpenLoose);
     let writer = Writer::new(Arc::clone(&shared), options, meta.next_storage);
     let thread = thread::Builder::new()
         .name("memod-writer".to_owned())
-        .spawn(move || writer.run())
+        .spawn(move || {
+            let succeeded = writer.share().lock.await_succession();
+            writer.run(succeeded);
+        })
         .map_err(|source| OpenError::Io {
             path: path.to_owned(),
             advice: "let the daemon have more threads",

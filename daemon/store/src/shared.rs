@@ -46,7 +46,7 @@ pub(crate) struct Shared {
     pub(crate) path: PathBuf,
     pub(crate) id: String,
     pub(crate) left_out: Vec<String>,
-    pub(crate) _lock: Lock,
+    pub(crate) lock: Lock,
 }
 
 impl Shared {

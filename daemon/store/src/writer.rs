@@ -17,6 +17,7 @@ use crate::group::{Freed, Group, Reply, Stuck};
 use crate::limits::{
     FOLD_INTERVAL, FREED_BYTES_FLUSH, GATHER_MAX, ROOM_ATTEMPTS_MAX, SYNC_INTERVAL_MAX,
 };
+use crate::lock::Succeeded;
 use crate::mutation::{Done, Mutation};
 use crate::options::{Durability, Options};
 use crate::queue::Taken;
@@ -96,7 +97,7 @@ impl Writer {
     }
 
     /// Works until the queue is closed and empty.
-    pub(crate) fn run(mut self) {
+    pub(crate) fn run(mut self, _: Succeeded) {
         let _refuse = RefuseRest(Arc::clone(&self.shared));
         // What may be stored may be less than when it was stored.
         self.evict_in_turn(0);
@@ -116,6 +117,8 @@ impl Writer {
         }
         self.fold();
         self.write_reuse();
+        self.shared.hot_entries.end_mirror();
+        self.shared.lock.end_in_order();
         reach(Failpoint::CloseFolded);
         if self.shared.halt.error().is_some() {
             // All that was acknowledged is in the log. A database that takes no changes may try to

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use memod_protocol::{
-    Call, Declared, Interface, Key, Literal, LiteralType, Scope, TaskIdentity, json,
+    Begun, Call, Interface, Key, Literal, LiteralType, Scope, TaskIdentity, json,
 };
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -30,8 +30,7 @@ fn key(call: &Call) -> Key {
     let identity = call.identity().unwrap_or_else(|error| panic!("{call:?}: {error}"));
     identity.check().unwrap();
     assert_eq!(identity.key(), call.key().unwrap());
-    let declared = Declared::new(&call.task, &call.interface).unwrap();
-    assert_eq!(declared.key(call).unwrap(), identity.key());
+    assert_eq!(Begun::of(call).unwrap().key(call).unwrap(), identity.key());
     identity.key()
 }
 
@@ -257,23 +256,32 @@ proptest! {
 }
 
 #[test]
-fn a_declaration_makes_keys_of_its_own_calls_only() {
+fn what_is_begun_makes_the_keys_of_its_own_calls_only() {
     let call = crate::support::call(&serde_json::json!({
         "project": "p", "domain": "d", "task": "t", "cache_version": " 1 ",
         "inputs": {"x": {"value": 1}, "y": {"value": 2}}, "outputs": {"o": "integer"},
     }));
-    let declared = Declared::new(&call.task, &call.interface).unwrap();
-    assert_eq!(declared.output_types(), ["integer"]);
+    let begun = Begun::of(&call).unwrap();
+    assert_eq!(begun.declared().output_types(), ["integer"]);
     let ignoring = Call { ignored: ["x".to_owned()].into(), ..call.clone() };
     for call in [&call, &ignoring] {
-        assert_eq!(declared.key(call).unwrap(), call.key().unwrap());
+        assert!(begun.is_of(call));
+        assert_eq!(begun.key(call).unwrap(), call.key().unwrap());
     }
-    assert_ne!(declared.key(&call), declared.key(&ignoring));
-    let other = Call { task: "other".into(), ..call.clone() };
-    assert!(declared.key(&other).is_err());
-    let mut other = call;
-    other.interface.outputs.insert("o".into(), LiteralType::None);
-    assert!(declared.key(&other).is_err());
+    assert_ne!(begun.key(&call), begun.key(&ignoring));
+    let changes: [Change; 6] = [
+        &|call| call.task.push('x'),
+        &|call| call.scope.project.push('x'),
+        &|call| call.scope.domain.push('x'),
+        &|call| call.cache_version.push('x'),
+        &|call| drop(call.interface.outputs.insert("o".into(), LiteralType::None)),
+        &|call| drop(call.interface.inputs.insert("z".into(), LiteralType::Integer)),
+    ];
+    for change in changes {
+        let mut other = call.clone();
+        change(&mut other);
+        assert!(!begun.is_of(&other));
+    }
 }
 
 type Change<'a> = &'a dyn Fn(&mut Call);
@@ -291,8 +299,8 @@ fn wrong_calls_are_refused_by_name() {
         let error = call.identity().unwrap_err();
         let known = TaskIdentity::of(&call).and_then(|task| task.know(&call).map(|_| ()));
         assert_eq!(known.unwrap_err(), error);
-        let declared = Declared::new(&call.task, &call.interface);
-        assert!(declared.and_then(|declared| declared.key(&call)).is_err(), "{error}");
+        let begun = Begun::of(&call).and_then(|begun| begun.key(&call));
+        assert_eq!(begun.unwrap_err(), error);
         error.to_string()
     };
     let long = "x".repeat(memod_protocol::limits::NAME_BYTES_MAX + 1);

@@ -92,7 +92,7 @@ pub(crate) fn hits(report: &mut Report) {
     });
     let client = client(&daemon);
     for (name, bytes, operations, target) in [
-        ("256 B", 256, 400, Target::AtMost(1.25)),
+        ("256 B", 256, 400, Target::AtMost(1.15)),
         ("4 KiB", 4096, 400, Target::None),
         ("1 MiB", 1 << 20, 30, Target::None),
     ] {

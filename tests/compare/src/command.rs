@@ -28,6 +28,9 @@ pub(crate) enum Command {
         clients: u64,
         /// How long.
         milliseconds: u64,
+        /// How many lookups a client has answered at once; absent, one by one.
+        #[serde(default)]
+        together: Option<u64>,
     },
     /// Many clients at once, each storing values that were not there.
     PutRate {

@@ -13,6 +13,7 @@
 mod command;
 mod content;
 mod lmdb;
+mod mapped;
 mod measure;
 mod memcached;
 mod memod;
@@ -66,6 +67,7 @@ fn open(rival: &str, place: &Path, durability: Durability) -> Result<Box<dyn Pla
         "sqlite" => Box::new(sqlite::File::new(place, durability)),
         "lmdb" => Box::new(lmdb::Folder::open(place, durability)?),
         "rocksdb" => Box::new(rocks::Folder::open(place, durability)?),
+        "mapped" => Box::new(mapped::Folder(place.to_owned())),
         // Runs programs; there is nothing to connect to.
         "program" => Box::new(program::Nowhere),
         other => bail!("{other} is no rival that this program knows"),

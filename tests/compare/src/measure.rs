@@ -3,7 +3,7 @@
 use std::sync::{Barrier, OnceLock};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 
 use crate::command::{Command, Done, Values};
 use crate::content::{Content, next_random};
@@ -35,13 +35,20 @@ impl Worker {
             Command::Hits { values, operations, present_percent } => {
                 self.hits(values, *operations, *present_percent)
             }
-            Command::HitRate { values, clients, milliseconds } => {
+            Command::HitRate { values, clients, milliseconds, together: Some(together) } => self
+                .rate(*clients, *milliseconds, |rival, client| {
+                    let mut lookups = Lookups::new(values, client);
+                    let numbers: Vec<u64> = (0..*together).map(|_| lookups.number()).collect();
+                    lookups.together(rival, &numbers)?;
+                    Ok(move |rival: &mut dyn Rival| lookups.together(rival, &numbers))
+                }),
+            Command::HitRate { values, clients, milliseconds, together: None } => {
                 self.rate(*clients, *milliseconds, |rival, client| {
                     let mut lookups = Lookups::new(values, client);
                     for _ in 0..WARM_UP_OPERATIONS {
                         lookups.next(rival, 100)?;
                     }
-                    Ok(move |rival: &mut dyn Rival| lookups.next(rival, 100).map(drop))
+                    Ok(move |rival: &mut dyn Rival| lookups.next(rival, 100).map(|_| 1))
                 })
             }
             Command::PutRate { values, clients, milliseconds } => {
@@ -52,7 +59,7 @@ impl Worker {
                         rival.aim(&values.group, number);
                         rival.put(content.of(number))?;
                         number += 1;
-                        Ok(())
+                        Ok(1)
                     })
                 })
             }
@@ -76,7 +83,8 @@ impl Worker {
         took.collect::<Result<_>>().map(latency)
     }
 
-    /// Lets clients work at once for so long, each with what `prepare` gives for its number.
+    /// Lets clients work at once for so long, each with what `prepare` gives for its number, which
+    /// tells how many operations it has done.
     fn rate<Work>(
         &self,
         clients: u64,
@@ -84,7 +92,7 @@ impl Worker {
         prepare: impl Fn(&mut dyn Rival, u64) -> Result<Work> + Sync,
     ) -> Result<Done>
     where
-        Work: FnMut(&mut dyn Rival) -> Result<()>,
+        Work: FnMut(&mut dyn Rival) -> Result<u32>,
     {
         let threads = usize::try_from(clients).context("so many clients")?;
         let (barrier, window) = (Barrier::new(threads), OnceLock::new());
@@ -102,8 +110,7 @@ impl Worker {
             let mut operations = 0_u32;
             let mut now = Instant::now();
             while now < end {
-                work(&mut *rival)?;
-                operations += 1;
+                operations += work(&mut *rival)?;
                 now = Instant::now();
             }
             Ok((operations, now - began))
@@ -137,10 +144,28 @@ impl<'a> Lookups<'a> {
         Self { values, content: Content::new(values.bytes), random }
     }
 
+    /// The next number.
+    fn number(&mut self) -> u64 {
+        self.random = next_random(self.random);
+        (self.random >> 8) % self.values.count
+    }
+
+    /// Lookups of all these numbers at once; gives how many.
+    fn together(&mut self, rival: &mut dyn Rival, numbers: &[u64]) -> Result<u32> {
+        let (mut shown, content) = (0, &mut self.content);
+        rival.get_many(&self.values.group, numbers, &mut |number, found| {
+            shown += 1;
+            Found::compare(found, content.of(number)).guard(Found::Hit)
+        })?;
+        if shown != numbers.len() {
+            bail!("{shown} answers where {} were due", numbers.len());
+        }
+        Ok(u32::try_from(shown)?)
+    }
+
     /// One lookup; gives how long it took, with every byte read.
     fn next(&mut self, rival: &mut dyn Rival, present_percent: u64) -> Result<Duration> {
-        self.random = next_random(self.random);
-        let number = (self.random >> 8) % self.values.count;
+        let number = self.number();
         let present = (self.random >> 40) % 100 < present_percent;
         let (asked, due) =
             if present { (number, Found::Hit) } else { (number + self.values.count, Found::Miss) };

@@ -11,7 +11,7 @@ use memod_client::{
     LookupOptions, OutputDescription, OutputSink, PutOptions, PutOutput, Scope, Source,
 };
 
-use crate::rival::{Found, Place, Rival};
+use crate::rival::{Found, Place, Rival, Show};
 
 const INPUT: &str = "number";
 const OUTPUT: &str = "o0";
@@ -58,7 +58,7 @@ impl Place for Daemon {
             ignored: BTreeSet::new(),
         };
         let options = LookupOptions::default();
-        Ok(Box::new(Caller { client, call, options, reading: self.reading }))
+        Ok(Box::new(Caller { client, call, options, reading: self.reading, calls: Vec::new() }))
     }
 }
 
@@ -67,6 +67,8 @@ struct Caller {
     call: Call,
     options: LookupOptions,
     reading: Reading,
+    /// The calls that were looked up together last. Their keys are made anew each time.
+    calls: Vec<Call>,
 }
 
 impl Rival for Caller {
@@ -108,6 +110,28 @@ impl Rival for Caller {
             }
         }
     }
+
+    fn get_many(&mut self, group: &str, numbers: &[u64], show: Show<'_>) -> Result<()> {
+        // Whoever asks for other numbers is another client.
+        if self.calls.len() != numbers.len() {
+            self.calls.clear();
+            for number in numbers {
+                self.aim(group, *number);
+                self.calls.push(self.call.clone());
+            }
+        }
+        let found = self.client.lookup_many(&self.calls, &self.options);
+        for (number, found) in numbers.iter().zip(found) {
+            show_hit(*number, &found?, show)?;
+        }
+        Ok(())
+    }
+}
+
+fn show_hit(number: u64, found: &Lookup, show: Show<'_>) -> Result<()> {
+    let Lookup::Hit(hit) = found else { return show(number, None) };
+    let output = hit.outputs.first().context("a hit without outputs")?;
+    show(number, Some(&output.content.to_bytes()?))
 }
 
 fn compare(content: &Content, expected: &[u8]) -> Result<Found> {

@@ -22,6 +22,9 @@ pub(crate) trait Place: Sync {
     }
 }
 
+/// Is shown what stands under a number.
+pub(crate) type Show<'a> = &'a mut dyn FnMut(u64, Option<&[u8]>) -> Result<()>;
+
 /// One client.
 pub(crate) trait Rival: Send {
     /// The key that is meant from now on.
@@ -32,6 +35,11 @@ pub(crate) trait Rival: Send {
 
     /// Looks the key up, and reads what is found.
     fn get(&mut self, expected: &[u8]) -> Result<Found>;
+
+    /// Looks many keys of a group up at once, and shows what was found under each number.
+    fn get_many(&mut self, _group: &str, _numbers: &[u64], _show: Show<'_>) -> Result<()> {
+        bail!("this rival is not asked for many values at once")
+    }
 }
 
 /// What a lookup found.

@@ -1,17 +1,18 @@
 //! Uploads as files: descriptors of other things, files that lie, and files that go on changing.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use harness::{CallBuilder, Daemon, Random, Raw, Setup, call};
+use memod_client::{Client, Error, Lookup, LookupOptions, PutOptions, PutOutput, Source};
 use memod_descriptors::MemoryFile;
 use memod_protocol::handshake::DESCRIPTORS;
 use memod_protocol::limits::BLOB_BYTES_MAX;
 use memod_protocol::{
-    Delivery, Digest, ErrorCode, Frame, NewOutput, OutputSource, PutOutcome, Request,
+    Delivery, Digest, ErrorCode, Frame, LiteralType, NewOutput, OutputSource, PutOutcome, Request,
     RequestHeader, Response,
 };
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -131,6 +132,48 @@ fn a_file_that_gets_shorter_while_it_is_read_is_refused_and_kills_nobody() {
         }
     }
     assert!(shorter > 0, "no file was caught in the middle");
+}
+
+/// A file on a disk is read by the client, which nothing that becomes of it may kill.
+#[test]
+fn a_regular_file_that_gets_shorter_while_it_is_put_is_stored_as_it_was_read_or_not_at_all() {
+    let daemon = Daemon::new();
+    let client = Client::builder().socket(daemon.socket()).build();
+    let content = Random::new(8).bytes(24 * MIB);
+    let path = daemon.folder().join("shrinking");
+    let mut caught = 0;
+    for round in 0..200 {
+        std::fs::write(&path, &content).unwrap();
+        let file = OpenOptions::new().write(true).open(&path).unwrap();
+        let of = call("shrinking").version(&round.to_string()).bare().output("o0", "bytes");
+        let output = PutOutput {
+            name: "o0".to_owned(),
+            literal_type: LiteralType::Bytes,
+            source: Source::File(path.clone()),
+        };
+        let stored = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                (0..round * 4000).for_each(|_| std::hint::spin_loop());
+                file.set_len(5).unwrap();
+            });
+            client.put(&of.0, vec![output], &PutOptions::default())
+        });
+        match stored {
+            Ok(_) => {
+                let found = client.lookup(&of.0, &LookupOptions::default()).unwrap();
+                let Lookup::Hit(hit) = found else { panic!("it is stored") };
+                let bytes = hit.outputs[0].content.to_bytes().unwrap();
+                assert_eq!(Digest::of(&bytes), hit.outputs[0].digest);
+                caught += usize::from((6..content.len()).contains(&bytes.len()));
+            }
+            Err(Error::Local { .. }) => caught += 1,
+            Err(other) => panic!("neither stored nor refused by the client: {other}"),
+        }
+        if caught == 3 {
+            break;
+        }
+    }
+    assert!(caught > 0, "no file was caught in the middle");
 }
 
 /// The hole of CVE-2024-27297: who makes a content keeps a descriptor of it that can be written.

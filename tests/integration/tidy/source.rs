@@ -48,6 +48,7 @@ const RESERVED: &[Reserved] = &[
             // The one place that maps memory, and only what is sealed.
             "protocol/descriptors/src/mapping.rs",
             "tests/compare/src/lmdb.rs",
+            "tests/compare/src/mapped.rs",
             // A process is forked.
             "tests/integration/board/forked.rs",
             "tests/faults/src/",

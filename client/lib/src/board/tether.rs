@@ -2,13 +2,16 @@
 //!
 //! **Invariants.** It is used only by the process that opened it. Nothing that is sent on it waits:
 //! what the kernel does not take now is sent before the next report. After any failure it is down
-//! for good.
+//! for good. Who is told that the daemon was up at a moment is told so of a look that was made at
+//! most [`TRUST`] before; no successor changes anything for longer than that.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
 
+use memod_protocol::board::TRUST;
 use memod_protocol::{BoardHit, BoardOffer, Scope};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -30,6 +33,10 @@ pub(super) struct Tether {
     address: Address,
     speaking: Mutex<Speaking>,
     down: AtomicBool,
+    /// From when on times are counted: before it was opened.
+    origin: Instant,
+    /// The last moment, in nanoseconds, of which it is known that the daemon lived then or later.
+    seen: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -52,11 +59,13 @@ impl Tether {
         bounds: Bounds,
         patience: Patience,
     ) -> Result<Self, Error> {
+        let origin = Instant::now();
         let connection = Connection::open(address, program, bounds, patience)?;
         let socket = connection.copy()?;
         let speaking = Speaking { connection, unsent: Vec::new(), uncounted: false };
         let (address, speaking) = (address.clone(), Mutex::new(speaking));
-        Ok(Self { socket, address, speaking, down: AtomicBool::new(false) })
+        let (down, seen) = (AtomicBool::new(false), AtomicU64::new(0));
+        Ok(Self { socket, address, speaking, down, origin, seen })
     }
 
     /// Where it leads.
@@ -74,6 +83,22 @@ impl Tether {
         let mut looked = [PollFd::new(self.socket.as_fd(), PollFlags::empty())];
         !self.down.load(Ordering::Relaxed)
             && poll(&mut looked, PollTimeout::ZERO).is_ok_and(|ended| ended == 0)
+    }
+
+    /// Whether the daemon lived, or at least had no successor that changed anything, at this moment
+    /// that has just been. Mostly that costs no system call.
+    pub(super) fn was_up(&self, at: Instant) -> bool {
+        let at = at.saturating_duration_since(self.origin);
+        let since = at.saturating_sub(Duration::from_nanos(self.seen.load(Ordering::Relaxed)));
+        if since <= TRUST {
+            return !self.down.load(Ordering::Relaxed);
+        }
+        let is_up = self.is_up();
+        if is_up && let Ok(at) = u64::try_from(at.as_nanos()) {
+            // It lives still, so it lived then.
+            self.seen.fetch_max(at, Ordering::Relaxed);
+        }
+        is_up
     }
 
     fn set_down(&self) {

@@ -29,7 +29,8 @@ fn what_was_drawn_and_then_replaced_is_evicted_as_it_stands() {
             put_as(&store, *number, &outputs, number * 1000, Replace::Always);
         }
         assert_sound(&store);
-        assert!(remove(&store, &there[..20]) > 0);
+        // Those that came last: all that came first may have been evicted for them.
+        assert!(remove(&store, &there[there.len() - 20..]) > 0);
     }
     more(&store, 6);
     assert_sound(&store);

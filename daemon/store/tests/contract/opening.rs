@@ -33,6 +33,22 @@ fn a_second_store_in_the_same_folder_is_refused_with_the_process() {
     assert_hit(&store.reopen(), 1, &[content(1, 10)]);
 }
 
+/// Who comes next and finds it left behind waits before it changes anything (semantics 24).
+#[test]
+fn s24_the_lock_says_whether_its_process_ended_in_order() {
+    let store = open();
+    put(&store, 1, &[content(1, 10)]);
+    let TestStore { store, folder } = store;
+    let lock = folder.path().join("lock");
+    assert_eq!(fs::read_to_string(&lock).unwrap().trim(), std::process::id().to_string());
+    drop(store);
+    assert_eq!(fs::read(&lock).unwrap(), b"");
+    fs::write(&lock, "1\n").unwrap();
+    let store = TestStore { store: open_in(folder.path()), folder };
+    assert_hit(&store, 1, &[content(1, 10)]);
+    put(&store, 2, &[content(2, 10)]);
+}
+
 #[test]
 fn a_file_is_refused() {
     let folder = tempfile::tempdir().unwrap();
