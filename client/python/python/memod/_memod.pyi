@@ -1,8 +1,10 @@
 """The extension module: what is written in Rust."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 from typing_extensions import Buffer, Self
+
+T = TypeVar("T")
 
 __version__: str
 
@@ -108,6 +110,7 @@ class Recall:
     def report(self) -> dict[str, Any] | None: ...
     def wait(self, most: float | None = None) -> Any: ...
     def store(self, value: Any, took_ns: int) -> BaseException | None: ...
+    def settled(self, value: T) -> T: ...
     def abandon(self) -> None: ...
 
 class Caller:

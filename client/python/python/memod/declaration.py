@@ -210,6 +210,11 @@ _PLAIN: dict[type, Spec] = {
 def spec_of_value(value: Any, where: str) -> Spec:
     """How a value without an annotation is converted. It must be one that cannot change."""
     of = type(value)
+    if of is datetime.datetime and value.tzinfo is not datetime.UTC:
+        raise DeclarationError(
+            f"{where} is a datetime that is not in UTC, and its zone is not part of the key; "
+            "capture value.astimezone(datetime.UTC), or pass it as an argument"
+        )
     if of in _PLAIN:
         return _PLAIN[of]
     if isinstance(value, enum.Enum):

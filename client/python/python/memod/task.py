@@ -133,7 +133,7 @@ class Task(Caller, Generic[P, R]):
             found.abandon()
             raise
         problem = found.store(value, time.perf_counter_ns() - begun)
-        return value, found, problems + self._warn(problem)
+        return found.settled(value), found, problems + self._warn(problem)
 
     async def _call_async(
         self, mode: Mode | None, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -165,7 +165,7 @@ class Task(Caller, Generic[P, R]):
             raise
         took = time.perf_counter_ns() - begun
         problem = await waiting.off_loop(found.store, value, took)
-        return value, found, problems + self._warn(problem)
+        return found.settled(value), found, problems + self._warn(problem)
 
     def _wait_seconds(self) -> float | None:
         return None if self.options.wait is None else self.options.wait.total_seconds()
