@@ -127,13 +127,17 @@ impl Client {
         // Held until the end, whatever becomes of the outputs.
         let lease = recall.take_lease();
         // A wrong call has no identity; its report has said why since the lookup.
+        let mut is_lost = false;
         let outcome = options.zip(recall.identity()).map(|(options, identity)| {
             let outputs = prepare()?;
             match lease {
-                Some(lease) => lease.put_prepared(call, identity, outputs, &options),
+                Some(lease) => lease.put_prepared(call, identity, outputs, &options, &mut is_lost),
                 None => self.put_prepared(call, identity, outputs, &options),
             }
         });
+        if is_lost {
+            recall.lost_lease();
+        }
         recall.stored(outcome)
     }
 }

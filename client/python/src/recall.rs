@@ -242,7 +242,8 @@ impl Recall {
         let report = py.detach(|| client.inner.store(&call, recall, outputs, took));
         plan.get().keep(call);
         self.tell(report::memoized(py, &report)?);
-        let error = report.store_error.as_ref().map(|error| errors::from_client(py, error));
+        let error = report.store_error.as_ref().or(report.lease_error.as_ref());
+        let error = error.map(|error| errors::from_client(py, error));
         Ok(error.map(|error| error.into_value(py).into_any()))
     }
 

@@ -150,6 +150,7 @@ impl<C> Asked<C> {
                 Doing::Storing,
                 if report.lookup_error.is_some() { &None } else { &report.store_error },
             ),
+            (Doing::Serializing, &report.lease_error),
         ];
         for (doing, error) in told {
             if let Some(error) = error {

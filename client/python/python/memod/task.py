@@ -30,7 +30,12 @@ from memod import waiting
 from memod._memod import Call, Caller, Plan, Recall
 from memod.client import Client, default_client
 from memod.declaration import Declaration, check_function, task_name
-from memod.errors import BreakerOpenError, DeclarationError, InvalidArgumentError
+from memod.errors import (
+    BreakerOpenError,
+    DeclarationError,
+    InvalidArgumentError,
+    LeaseLostError,
+)
 from memod.options import Cache, Mode, Options, cache_options, checked_mode, checked_span
 from memod.report import Explanation, Report, report
 
@@ -173,6 +178,9 @@ class Task(Caller, Generic[P, R]):
     def _warn(self, problem: BaseException | None) -> list[BaseException]:
         if problem is None:
             return []
+        if isinstance(problem, LeaseLostError):
+            logger.warning("task %s is run and cached, but perhaps not alone: %s", self.name, problem)
+            return [problem]
         # The daemon is left alone, which has been said when it failed.
         level = logging.DEBUG if isinstance(problem, BreakerOpenError) else logging.WARNING
         logger.log(level, "task %s is run, and not cached: %s", self.name, problem)
