@@ -391,6 +391,15 @@ impl<L> Recall<L> {
         Some(PutOptions { overwrite, max_age: self.max_age, run })
     }
 
+    /// The report of a run that took so long and whose outputs cannot be stored. A lease is given
+    /// back.
+    #[must_use]
+    pub fn unstored(mut self, took: Duration) -> Memoized<()> {
+        let _ = self.computed(took);
+        drop(self.take_lease());
+        self.stored(None)
+    }
+
     /// What storing gave; nothing if it was not tried.
     pub(crate) fn stored(mut self, outcome: Option<Result<PutOutcome, Error>>) -> Memoized<()> {
         match outcome {

@@ -21,7 +21,7 @@ use pyo3::types::{
 };
 
 use crate::call::Hashed;
-use crate::errors::{Unfit, kind_of};
+use crate::errors::{self, Unfit, kind_of};
 use crate::file::{self, Stamp};
 use crate::moment;
 use crate::node::{Field, Node, Opaque, Sequence, Shape};
@@ -35,6 +35,8 @@ pub(crate) struct Encoding {
     pub(crate) exact: bool,
     /// Whether a value may be given as [`Hashed`], as in a call by hand and in Flyte's literals.
     pub(crate) by_hand: bool,
+    /// Whether neither files are read nor functions called: what they would tell is left out.
+    pub(crate) shallow: bool,
 }
 
 impl Node {
@@ -48,6 +50,9 @@ impl Node {
             && let Ok(hashed) = value.cast::<Hashed>()
         {
             return hashed.get().encode(self, value.py(), to);
+        }
+        if to.shallow && self.is_shallow(value) {
+            return Ok(Literal::None);
         }
         match self {
             Self::None | Self::Optional(_) if value.is_none() => Ok(Literal::None),
@@ -80,6 +85,19 @@ impl Node {
                 hashed(value, function.bind(value.py()), inner.as_deref(), to)
             }
             Self::None => Err(wrong_kind(value, "None")),
+        }
+    }
+}
+
+impl Node {
+    /// Whether nothing more is known of the value without reading a file or calling a function.
+    fn is_shallow(&self, value: &Bound<'_, PyAny>) -> bool {
+        let is_text = value.is_none() || value.is_instance_of::<PyString>();
+        match self {
+            Self::File(_) => !is_text,
+            Self::Opaque(opaque) => opaque.format == "pickle" || !is_text,
+            Self::Hashed(..) => true,
+            _ => false,
         }
     }
 }
@@ -209,13 +227,20 @@ fn list(
         items.push(literal.map_err(|unfit| unfit.inside(&format!("[{index}]")))?);
     }
     if matches!(sequence, Sequence::Set | Sequence::Frozenset) {
-        return in_order(items, Literal::key_encoding);
+        return in_order(items, to.shallow, Literal::key_encoding);
     }
     Ok(Literal::List(items))
 }
 
 /// A list without an order of its own.
-fn in_order(items: Vec<Literal>, by: impl Fn(&Literal) -> Vec<u8>) -> Result<Literal, Unfit> {
+fn in_order(
+    items: Vec<Literal>,
+    shallow: bool,
+    by: impl Fn(&Literal) -> Vec<u8>,
+) -> Result<Literal, Unfit> {
+    if shallow {
+        return Ok(Literal::List(items));
+    }
     let mut sorted = BTreeMap::new();
     for item in items {
         if sorted.insert(by(&item), item).is_some() {
@@ -253,7 +278,7 @@ fn pairs(
         let pair = [("key".to_owned(), name), ("value".to_owned(), literal)];
         members.push(Literal::Struct(pair.into()));
     }
-    in_order(members, |member| match member {
+    in_order(members, to.shallow, |member| match member {
         Literal::Struct(pair) => pair.get("key").map(Literal::key_encoding).unwrap_or_default(),
         other => other.key_encoding(),
     })
@@ -367,6 +392,8 @@ fn told(py: Python<'_>, error: PyErr, said: &str) -> Unfit {
         return Unfit::Raised(error);
     }
     let value = error.value(py);
+    // One of memod's own says it all.
+    let said = if errors::is_own(py, value) { "" } else { said };
     let kind = if said.is_empty() { String::new() } else { format!("{}: ", kind_of(value)) };
     Unfit::new(format!("{said}{kind}{value}"))
 }

@@ -221,23 +221,23 @@ impl Recall {
         value: &Bound<'py, PyAny>,
         took_ns: u64,
     ) -> PyResult<Option<Py<PyAny>>> {
-        let Some(Open { asked, recall }) = self.take() else { return Ok(None) };
+        let took = Duration::from_nanos(took_ns);
+        let Some(Open { asked, recall }) = self.take() else {
+            self.tell(report::aside(py, self.status, took)?);
+            return Ok(None);
+        };
         let writes = asked.options.mode.is_none_or(Mode::writes) && recall.key().is_some();
         let outputs = if writes { outputs(py, &asked, value) } else { Ok(Vec::new()) };
         let outputs = match outputs {
             Ok(outputs) => outputs,
             Err(error) => {
                 let error = only_exceptions(py, error)?;
-                let dict = PyDict::new(py);
-                dict.set_item("status", recall.status().name())?;
-                dict.set_item("store", CacheStatus::PutFailure.name())?;
-                dict.set_item("key", recall.key().map(|key| key.to_string()))?;
-                self.tell(dict);
+                let report = py.detach(|| recall.unstored(took));
+                self.tell(report::memoized(py, &report)?);
                 return Ok(Some(error.into_value(py).into_any()));
             }
         };
         let Asked { plan, client, call, .. } = asked;
-        let took = Duration::from_nanos(took_ns);
         let client = client.get();
         let report = py.detach(|| client.inner.store(&call, recall, outputs, took));
         plan.get().keep(call);
