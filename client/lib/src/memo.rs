@@ -112,6 +112,29 @@ impl<T> Memoized<T> {
     }
 }
 
+impl Memoized {
+    /// The report of a hit that was had without asking the daemon.
+    pub(crate) fn of_hit(key: Key, hit: Hit, took: Duration) -> Self {
+        Self {
+            outputs: hit.outputs,
+            status: CacheStatus::Hit,
+            store: CacheStatus::Skipped,
+            reservation: ReservationStatus::Disabled,
+            key: Some(key),
+            compute_time: hit.provenance.run.compute_ns.map(Duration::from_nanos),
+            lookup_time: took,
+            age: Some(hit.age),
+            provenance: Some(hit.provenance),
+            miss: None,
+            pending: None,
+            put: None,
+            lookup_error: None,
+            store_error: None,
+            lease_error: None,
+        }
+    }
+}
+
 /// Why there are no outputs. The daemon is never the reason.
 #[derive(Debug, thiserror::Error)]
 pub enum MemoizeError<E> {

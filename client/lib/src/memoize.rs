@@ -58,7 +58,18 @@ impl Client {
         encode: impl FnOnce(&T) -> Result<Vec<PutOutput>, Error>,
         decode: impl FnOnce(&[HitOutput]) -> Result<T, Error>,
     ) -> Result<Memoized<T>, E> {
-        let mut recall = self.recall(call, options);
+        self.memoize_recalled(call, self.recall(call, options), compute, encode, decode)
+    }
+
+    /// As [`Client::memoize_value`], of a call that has been looked up.
+    pub(crate) fn memoize_recalled<T, E>(
+        &self,
+        call: &Call,
+        mut recall: Recall,
+        compute: impl FnOnce() -> Result<T, E>,
+        encode: impl FnOnce(&T) -> Result<Vec<PutOutput>, Error>,
+        decode: impl FnOnce(&[HitOutput]) -> Result<T, Error>,
+    ) -> Result<Memoized<T>, E> {
         match recall.outputs().map(decode) {
             Some(Ok(value)) => return Ok(recall.into_hit_with(value)),
             Some(Err(error)) => recall.reject(error.to_string()),
