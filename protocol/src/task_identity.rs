@@ -42,6 +42,12 @@ impl TaskIdentity {
         &self.scope
     }
 
+    /// The cache version, trimmed.
+    #[must_use]
+    pub fn cache_version(&self) -> &str {
+        &self.cache_version
+    }
+
     /// Makes a call of this task known, which differs from the one that this was made of in the
     /// values of its inputs only.
     ///

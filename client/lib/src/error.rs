@@ -91,6 +91,12 @@ pub enum Error {
         /// Why, with the last lines of its log if there are any.
         problem: String,
     },
+    /// The daemon that gave a lease ended while its holder computed.
+    #[error(
+        "the daemon ended while the task ran, and with it the lease, so another may have run the \
+         task at the same time; its log says why it ended"
+    )]
+    LeaseLost,
     /// Something on the caller's side of the exchange failed: a sink, a source, a temporary file.
     #[error("{what}: {source}")]
     Local {
@@ -112,7 +118,9 @@ impl Error {
             Self::Io { .. } if self.is_hang_up() => 3,
             Self::Invalid(_) | Self::PathTooLong { .. } => 2,
             Self::NotOurs { .. } => 4,
-            Self::NoDaemon { .. } | Self::Start { .. } | Self::Timeout { .. } => 3,
+            Self::NoDaemon { .. } | Self::Start { .. } | Self::Timeout { .. } | Self::LeaseLost => {
+                3
+            }
             Self::Daemon(error) => match error.code {
                 ErrorCode::InvalidArgument => 2,
                 ErrorCode::Forbidden | ErrorCode::OverBudget => 4,
@@ -137,6 +145,7 @@ impl Error {
             Self::Invalid(_) | Self::PathTooLong { .. } => "invalid_argument",
             Self::NotOurs { .. } => "not_ours",
             Self::Start { .. } => "start_failed",
+            Self::LeaseLost => "lease_lost",
             Self::Local { .. } => "local",
         }
     }
@@ -186,6 +195,7 @@ impl Error {
                 Self::Timeout { path: path.clone(), what, after: *after }
             }
             Self::BreakerOpen => Self::BreakerOpen,
+            Self::LeaseLost => Self::LeaseLost,
             Self::Io { path, source } => Self::Io { path: path.clone(), source: io(source) },
             Self::Daemon(error) => Self::Daemon(error.clone()),
             Self::Version(error) => Self::Version(error.clone()),

@@ -236,16 +236,18 @@ impl Lease {
     ) -> Result<PutOutcome, Error> {
         let identity = call.identity()?;
         let options = put_options(self.client.mode(), options)?;
-        self.put_prepared(call, &identity, prepare(&call.interface, outputs)?, &options)
+        let outputs = prepare(&call.interface, outputs)?;
+        self.put_prepared(call, &identity, outputs, &options, &mut false)
     }
 
-    /// As [`Lease::put`], whatever the client's mode.
+    /// As [`Lease::put`], whatever the client's mode; also tells whether the lease was lost.
     pub(crate) fn put_prepared(
         mut self,
         call: &Call,
         identity: &CallIdentity,
         mut outputs: Vec<Prepared>,
         options: &PutOptions,
+        is_lost: &mut bool,
     ) -> Result<PutOutcome, Error> {
         of_another(self.key(), identity)?;
         let options = &self.terms.put_options(options, Instant::now());
@@ -265,6 +267,8 @@ impl Lease {
                 return client.finish(process, connection, outcome);
             }
         }
+        // A process that was forked has never had it.
+        *is_lost = self.owner.is_none() && self.process == process;
         // What holds the lease stays until this is over, so that nobody else computes meanwhile.
         client.put_prepared(call, identity, outputs, options)
     }

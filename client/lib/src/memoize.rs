@@ -58,7 +58,18 @@ impl Client {
         encode: impl FnOnce(&T) -> Result<Vec<PutOutput>, Error>,
         decode: impl FnOnce(&[HitOutput]) -> Result<T, Error>,
     ) -> Result<Memoized<T>, E> {
-        let mut recall = self.recall(call, options);
+        self.memoize_recalled(call, self.recall(call, options), compute, encode, decode)
+    }
+
+    /// As [`Client::memoize_value`], of a call that has been looked up.
+    pub(crate) fn memoize_recalled<T, E>(
+        &self,
+        call: &Call,
+        mut recall: Recall,
+        compute: impl FnOnce() -> Result<T, E>,
+        encode: impl FnOnce(&T) -> Result<Vec<PutOutput>, Error>,
+        decode: impl FnOnce(&[HitOutput]) -> Result<T, Error>,
+    ) -> Result<Memoized<T>, E> {
         match recall.outputs().map(decode) {
             Some(Ok(value)) => return Ok(recall.into_hit_with(value)),
             Some(Err(error)) => recall.reject(error.to_string()),
@@ -127,13 +138,17 @@ impl Client {
         // Held until the end, whatever becomes of the outputs.
         let lease = recall.take_lease();
         // A wrong call has no identity; its report has said why since the lookup.
+        let mut is_lost = false;
         let outcome = options.zip(recall.identity()).map(|(options, identity)| {
             let outputs = prepare()?;
             match lease {
-                Some(lease) => lease.put_prepared(call, identity, outputs, &options),
+                Some(lease) => lease.put_prepared(call, identity, outputs, &options, &mut is_lost),
                 None => self.put_prepared(call, identity, outputs, &options),
             }
         });
+        if is_lost {
+            recall.lost_lease();
+        }
         recall.stored(outcome)
     }
 }

@@ -60,7 +60,7 @@ pub enum ReservationStatus {
     Exists,
     /// It was held, and ended when the run did.
     Released,
-    /// It was wanted and could not be had; the call was run without it.
+    /// It was wanted and could not be had, or the daemon that gave it ended during the run.
     Failure,
 }
 

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 
 use memod_client::{Literal, LiteralType};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyFloat, PyInt, PyString, PyTuple};
+use pyo3::types::{PyDict, PyString, PyTuple};
 
 use crate::encode::Encoding;
-use crate::errors;
+use crate::errors::{self, Unfit};
 use crate::node::{Node, parse_type};
 
 /// One parameter, or a variable that the function captures.
@@ -108,7 +108,7 @@ impl Parameters {
     ) -> PyResult<()> {
         for (parameter, value) in self.all.iter().zip(values) {
             if let Some(node) = &parameter.node {
-                let literal = node.encode(value, to).map_err(|unfit| {
+                let literal = parameter.literal(node, value, to).map_err(|unfit| {
                     unfit.into_exception(value.py(), &format!("input `{}`", parameter.name))
                 })?;
                 match inputs.get_mut(&parameter.name) {
@@ -120,32 +120,28 @@ impl Parameters {
         Ok(())
     }
 
-    /// The arguments with floats in place of integers where floats are declared, if there are
-    /// such: both have one key, so the function must not be able to tell them apart.
-    pub(crate) fn as_declared(
+    /// The arguments as the function is to be given them, if they are not settled as they are.
+    pub(crate) fn settled(
         &self,
         py: Python<'_>,
-        values: &[Bound<'_, PyAny>],
+        values: &[Py<PyAny>],
     ) -> PyResult<Option<Arguments>> {
-        let both = || self.all.iter().zip(values);
-        if !both().any(|(parameter, value)| parameter.makes_float(value)) {
-            return Ok(None);
-        }
+        let mut differs = false;
         let mut positional = Vec::with_capacity(values.len());
         let named = PyDict::new(py);
-        for (parameter, value) in both() {
-            let value = if parameter.makes_float(value) {
-                PyFloat::new(py, value.extract()?).into_any()
-            } else {
-                value.clone()
-            };
+        for (parameter, value) in self.all.iter().zip(values) {
+            let value = value.bind(py);
+            let settled = parameter.settle(value)?;
+            differs |= settled.is_some();
+            let value = settled.unwrap_or_else(|| value.clone());
             match parameter.kind {
                 Kind::PositionalOnly | Kind::Either => positional.push(value),
                 Kind::KeywordOnly => named.set_item(parameter.key.bind(py), value)?,
                 Kind::Cell(_) => {}
             }
         }
-        Ok(Some((PyTuple::new(py, positional)?.unbind(), named.unbind())))
+        let made = || Ok((PyTuple::new(py, positional)?.unbind(), named.unbind()));
+        differs.then(made).transpose()
     }
 }
 
@@ -174,12 +170,25 @@ impl Parameter {
         Ok(Self { name: key.to_string(), key: key.unbind(), kind, default, of, node })
     }
 
-    fn makes_float(&self, value: &Bound<'_, PyAny>) -> bool {
-        let float = match &self.node {
-            Some(Node::Float) => true,
-            Some(Node::Optional(inner)) => matches!(**inner, Node::Float),
-            _ => false,
-        };
-        float && value.is_instance_of::<PyInt>()
+    fn literal(
+        &self,
+        node: &Node,
+        value: &Bound<'_, PyAny>,
+        to: &mut Encoding,
+    ) -> Result<Literal, Unfit> {
+        let literal = node.encode(value, to)?;
+        // The function sees what it captures as it is.
+        if matches!(self.kind, Kind::Cell(_)) && node.settle(value)?.is_some() {
+            return Err(Unfit::new(
+                "has a form that does not count, and the function sees it; pass it as an argument",
+            ));
+        }
+        Ok(literal)
+    }
+
+    fn settle<'py>(&self, value: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let Some(node) = &self.node else { return Ok(None) };
+        node.settle(value)
+            .map_err(|unfit| unfit.into_exception(value.py(), &format!("input `{}`", self.name)))
     }
 }

@@ -28,6 +28,18 @@ impl Converter {
         self.node.literal_type().to_string()
     }
 
+    /// Why the value is not of the type, if it is not; as far as that can be told without reading
+    /// files and calling functions.
+    fn problem(&self, value: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
+        let mut shallow = Encoding { shallow: true, ..Encoding::default() };
+        match self.node.encode(value, &mut shallow) {
+            Ok(_) => Ok(None),
+            Err(Unfit::Problem { path, problem }) if path.is_empty() => Ok(Some(problem)),
+            Err(Unfit::Problem { path, problem }) => Ok(Some(format!("at {path} {problem}"))),
+            Err(Unfit::Raised(error)) => Err(error),
+        }
+    }
+
     /// The digest of the value as an input, as 64 hexadecimal digits.
     fn digest(&self, value: &Bound<'_, PyAny>) -> PyResult<String> {
         Ok(self.literal(value)?.input_digest().to_string())

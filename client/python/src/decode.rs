@@ -148,16 +148,43 @@ fn decode_struct<'py>(
         let member = member.ok_or_else(|| Unfit::new(format!("has no field `{}`", field.name)))?;
         values.push((field.key.bind(py), field.node.decode(py, member)?));
     }
-    if let Shape::Positions = shape {
-        return Ok(PyTuple::new(py, values.into_iter().map(|(_, value)| value))?.into_any());
+    Ok(shape.give(py, values)?)
+}
+
+impl Shape {
+    /// A member of the value, which has this name and stands at this place.
+    pub(crate) fn member<'py>(
+        &self,
+        value: &Bound<'py, PyAny>,
+        name: &Bound<'py, PyString>,
+        index: usize,
+    ) -> Result<Bound<'py, PyAny>, Unfit> {
+        match self {
+            Self::Attributes(_) => Ok(value.getattr(name)?),
+            Self::Items => {
+                value.get_item(name).map_err(|_| Unfit::new(format!("has no member `{name}`")))
+            }
+            Self::Positions => Ok(value.get_item(index)?),
+        }
     }
-    let named = PyDict::new(py);
-    for (key, value) in values {
-        named.set_item(key, value)?;
-    }
-    match shape {
-        Shape::Attributes(class) => Ok(restored(class.bind(py), &named)?),
-        _ => Ok(named.into_any()),
+
+    /// The value with these members.
+    pub(crate) fn give<'py>(
+        &self,
+        py: Python<'py>,
+        members: Vec<(&Bound<'py, PyString>, Bound<'py, PyAny>)>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        if let Self::Positions = self {
+            return Ok(PyTuple::new(py, members.into_iter().map(|(_, value)| value))?.into_any());
+        }
+        let named = PyDict::new(py);
+        for (name, value) in members {
+            named.set_item(name, value)?;
+        }
+        match self {
+            Self::Attributes(class) => restored(class.bind(py), &named),
+            _ => Ok(named.into_any()),
+        }
     }
 }
 
@@ -180,7 +207,7 @@ fn restored<'py>(
 }
 
 impl Buffer {
-    fn give(self, py: Python<'_>, bytes: Bytes) -> PyResult<Bound<'_, PyAny>> {
+    pub(crate) fn give(self, py: Python<'_>, bytes: Bytes) -> PyResult<Bound<'_, PyAny>> {
         Ok(match self {
             Self::Bytes => PyBytes::new(py, &bytes).into_any(),
             Self::Bytearray => PyByteArray::new(py, &bytes).into_any(),
@@ -196,7 +223,7 @@ fn view(py: Python<'_>, bytes: Bytes, of: LiteralType) -> PyResult<Bound<'_, PyA
 }
 
 impl Sequence {
-    fn give<'py>(
+    pub(crate) fn give<'py>(
         self,
         py: Python<'py>,
         items: Vec<Bound<'py, PyAny>>,

@@ -1,7 +1,8 @@
 //! From Python values to literals.
 //!
 //! **Invariants.** A value is of its declared type or refused: nothing is guessed or rounded,
-//! except that an integer is taken where a float is declared. Sets, and dictionaries whose keys
+//! except that an integer is taken where a float is declared, and a scalar of numpy's where the
+//! Python type of the same value is. Sets, and dictionaries whose keys
 //! are no strings, are put in the order of their canonical encodings, so that they have one key in
 //! every process.
 
@@ -12,6 +13,7 @@ use bytes::Bytes;
 use memod_client::{Literal, LiteralType};
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyException;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{
@@ -19,7 +21,7 @@ use pyo3::types::{
 };
 
 use crate::call::Hashed;
-use crate::errors::{Unfit, kind_of};
+use crate::errors::{self, Unfit, kind_of};
 use crate::file::{self, Stamp};
 use crate::moment;
 use crate::node::{Field, Node, Opaque, Sequence, Shape};
@@ -33,6 +35,8 @@ pub(crate) struct Encoding {
     pub(crate) exact: bool,
     /// Whether a value may be given as [`Hashed`], as in a call by hand and in Flyte's literals.
     pub(crate) by_hand: bool,
+    /// Whether neither files are read nor functions called: what they would tell is left out.
+    pub(crate) shallow: bool,
 }
 
 impl Node {
@@ -47,14 +51,14 @@ impl Node {
         {
             return hashed.get().encode(self, value.py(), to);
         }
+        if to.shallow && self.is_shallow(value) {
+            return Ok(Literal::None);
+        }
         match self {
             Self::None | Self::Optional(_) if value.is_none() => Ok(Literal::None),
-            Self::Boolean => match value.cast::<PyBool>() {
-                Ok(boolean) => Ok(Literal::Boolean(boolean.is_true())),
-                Err(_) => Err(wrong_kind(value, "bool")),
-            },
-            Self::Integer => integer(value),
-            Self::Float => float(value, to.exact),
+            Self::Boolean => Ok(Literal::Boolean(boolean(value)?)),
+            Self::Integer => Ok(Literal::Integer(integer(value)?)),
+            Self::Float => Ok(Literal::Float(float(value, to.exact)?)),
             Self::String => Ok(Literal::String(text(value)?)),
             Self::Bytes(_) => Ok(Literal::Bytes(buffer(value)?)),
             Self::Datetime(true) | Self::Duration(true) if value.is_instance_of::<PyInt>() => {
@@ -85,29 +89,82 @@ impl Node {
     }
 }
 
-fn wrong_kind(value: &Bound<'_, PyAny>, wanted: &str) -> Unfit {
+impl Node {
+    /// Whether nothing more is known of the value without reading a file or calling a function.
+    fn is_shallow(&self, value: &Bound<'_, PyAny>) -> bool {
+        let is_text = value.is_none() || value.is_instance_of::<PyString>();
+        match self {
+            Self::File(_) => !is_text,
+            Self::Opaque(opaque) => opaque.format == "pickle" || !is_text,
+            Self::Hashed(..) => true,
+            _ => false,
+        }
+    }
+}
+
+/// A value is of another type than this one, which is declared.
+pub(crate) fn wrong_kind(value: &Bound<'_, PyAny>, wanted: &str) -> Unfit {
     Unfit::new(format!("is {}, {wanted} is declared", kind_of(value)))
 }
 
-fn integer(value: &Bound<'_, PyAny>) -> Result<Literal, Unfit> {
-    match value.cast::<PyInt>() {
-        Ok(integer) if !value.is_instance_of::<PyBool>() => match integer.extract() {
-            Ok(integer) => Ok(Literal::Integer(integer)),
-            Err(_) => Err(Unfit::new("is an integer beyond 64 bits with sign")),
-        },
-        _ => Err(wrong_kind(value, "int")),
+/// The Python value of a scalar of numpy's, if it is one.
+fn of_numpy<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let py = value.py();
+    let modules = py.import(intern!(py, "sys"))?.getattr(intern!(py, "modules"))?;
+    // Whoever has such a value has imported numpy.
+    let Ok(numpy) = modules.get_item(intern!(py, "numpy")) else { return Ok(None) };
+    if !value.is_instance(&numpy.getattr(intern!(py, "generic"))?)? {
+        return Ok(None);
+    }
+    let plain = value.call_method0(intern!(py, "item"))?;
+    // Some have none, such as those of more bits than Python's float.
+    Ok(Some(plain).filter(|plain| !plain.is(value) && !plain.get_type().is(value.get_type())))
+}
+
+/// The truth value.
+pub(crate) fn boolean(value: &Bound<'_, PyAny>) -> Result<bool, Unfit> {
+    if let Ok(boolean) = value.cast::<PyBool>() {
+        return Ok(boolean.is_true());
+    }
+    let plain = of_numpy(value)?;
+    match plain.as_ref().and_then(|plain| plain.cast::<PyBool>().ok()) {
+        Some(boolean) => Ok(boolean.is_true()),
+        None => Err(wrong_kind(value, "bool")),
     }
 }
 
-fn float(value: &Bound<'_, PyAny>, exact: bool) -> Result<Literal, Unfit> {
-    if let Ok(float) = value.cast::<PyFloat>() {
-        return Ok(Literal::Float(float.value()));
+/// The integer of 64 bits.
+pub(crate) fn integer(value: &Bound<'_, PyAny>) -> Result<i64, Unfit> {
+    let (plain, is_integer);
+    let integer = if value.is_instance_of::<PyInt>() {
+        is_integer = !value.is_instance_of::<PyBool>();
+        value
+    } else {
+        plain = of_numpy(value)?;
+        let exact = plain.as_ref().filter(|plain| plain.is_exact_instance_of::<PyInt>());
+        is_integer = exact.is_some();
+        exact.unwrap_or(value)
+    };
+    if !is_integer {
+        return Err(wrong_kind(value, "int"));
     }
-    if exact || !value.is_instance_of::<PyInt>() || value.is_instance_of::<PyBool>() {
+    integer.extract().map_err(|_| Unfit::new("is an integer beyond 64 bits with sign"))
+}
+
+/// The float; an integer is none if it has to be exact.
+pub(crate) fn float(value: &Bound<'_, PyAny>, exact: bool) -> Result<f64, Unfit> {
+    if let Ok(float) = value.cast::<PyFloat>() {
+        return Ok(float.value());
+    }
+    let plain = if value.is_instance_of::<PyInt>() { None } else { of_numpy(value)? };
+    let number = plain.as_ref().unwrap_or(value);
+    if let Ok(float) = number.cast::<PyFloat>() {
+        return Ok(float.value());
+    }
+    if exact || !number.is_instance_of::<PyInt>() || number.is_instance_of::<PyBool>() {
         return Err(wrong_kind(value, "float"));
     }
-    let float = value.extract();
-    float.map(Literal::Float).map_err(|_| Unfit::new("is an integer too large for a float"))
+    number.extract().map_err(|_| Unfit::new("is an integer too large for a float"))
 }
 
 /// The text of a string.
@@ -120,7 +177,7 @@ pub(crate) fn text(value: &Bound<'_, PyAny>) -> Result<String, Unfit> {
 }
 
 /// The bytes of a value, without a copy if it is `bytes`.
-fn buffer(value: &Bound<'_, PyAny>) -> Result<Bytes, Unfit> {
+pub(crate) fn buffer(value: &Bound<'_, PyAny>) -> Result<Bytes, Unfit> {
     if let Ok(bytes) = value.cast::<PyBytes>() {
         return Ok(Bytes::from_owner(PyBackedBytes::from(bytes.clone())));
     }
@@ -170,13 +227,20 @@ fn list(
         items.push(literal.map_err(|unfit| unfit.inside(&format!("[{index}]")))?);
     }
     if matches!(sequence, Sequence::Set | Sequence::Frozenset) {
-        return in_order(items, Literal::key_encoding);
+        return in_order(items, to.shallow, Literal::key_encoding);
     }
     Ok(Literal::List(items))
 }
 
 /// A list without an order of its own.
-fn in_order(items: Vec<Literal>, by: impl Fn(&Literal) -> Vec<u8>) -> Result<Literal, Unfit> {
+fn in_order(
+    items: Vec<Literal>,
+    shallow: bool,
+    by: impl Fn(&Literal) -> Vec<u8>,
+) -> Result<Literal, Unfit> {
+    if shallow {
+        return Ok(Literal::List(items));
+    }
     let mut sorted = BTreeMap::new();
     for item in items {
         if sorted.insert(by(&item), item).is_some() {
@@ -214,7 +278,7 @@ fn pairs(
         let pair = [("key".to_owned(), name), ("value".to_owned(), literal)];
         members.push(Literal::Struct(pair.into()));
     }
-    in_order(members, |member| match member {
+    in_order(members, to.shallow, |member| match member {
         Literal::Struct(pair) => pair.get("key").map(Literal::key_encoding).unwrap_or_default(),
         other => other.key_encoding(),
     })
@@ -248,13 +312,7 @@ fn structure(
     }
     let mut members = BTreeMap::new();
     for (index, field) in fields.iter().enumerate() {
-        let item = match shape {
-            Shape::Attributes(_) => value.getattr(field.key.bind(py))?,
-            Shape::Items => value
-                .get_item(field.key.bind(py))
-                .map_err(|_| Unfit::new(format!("has no member `{}`", field.name)))?,
-            Shape::Positions => value.get_item(index)?,
-        };
+        let item = shape.member(value, field.key.bind(py), index)?;
         let literal = field.node.encode(&item, to);
         let literal = literal.map_err(|unfit| unfit.inside(&format!(".{}", field.name)))?;
         members.insert(field.name.clone(), literal);
@@ -279,11 +337,12 @@ fn choice(value: &Bound<'_, PyAny>, names: &BTreeSet<String>) -> Result<Literal,
     Err(Unfit::new(format!("is {name:?}, which is none of {names}")))
 }
 
-fn union(
+/// The first member of a union that takes the value, with what it makes of it.
+pub(crate) fn fitting<'a>(
     value: &Bound<'_, PyAny>,
-    members: &[(LiteralType, Node)],
+    members: &'a [(LiteralType, Node)],
     to: &mut Encoding,
-) -> Result<Literal, Unfit> {
+) -> Option<(&'a Node, Result<Literal, Unfit>)> {
     let (was_exact, stamps) = (to.exact, to.stamps.len());
     let mut fits = |exact: bool| {
         to.exact = exact;
@@ -291,20 +350,28 @@ fn union(
             to.stamps.truncate(stamps);
             match node.encode(value, to) {
                 Err(Unfit::Problem { .. }) => None,
-                other => Some(other),
+                other => Some((node, other)),
             }
         });
         to.exact = was_exact;
         fitting
     };
-    let fitting = match fits(true) {
+    match fits(true) {
         None if !was_exact => fits(false),
         other => other,
-    };
-    fitting.unwrap_or_else(|| {
-        let types = members.iter().map(|(of, _)| of.to_string()).collect::<Vec<_>>().join(" or ");
-        Err(Unfit::new(format!("is {}, and fits none of {types}", kind_of(value))))
-    })
+    }
+}
+
+fn union(
+    value: &Bound<'_, PyAny>,
+    members: &[(LiteralType, Node)],
+    to: &mut Encoding,
+) -> Result<Literal, Unfit> {
+    if let Some((_, literal)) = fitting(value, members, to) {
+        return literal;
+    }
+    let types = members.iter().map(|(of, _)| of.to_string()).collect::<Vec<_>>().join(" or ");
+    Err(Unfit::new(format!("is {}, and fits none of {types}", kind_of(value))))
 }
 
 fn opaque_bytes(value: &Bound<'_, PyAny>, opaque: &Opaque) -> Result<Literal, Unfit> {
@@ -325,6 +392,8 @@ fn told(py: Python<'_>, error: PyErr, said: &str) -> Unfit {
         return Unfit::Raised(error);
     }
     let value = error.value(py);
+    // One of memod's own says it all.
+    let said = if errors::is_own(py, value) { "" } else { said };
     let kind = if said.is_empty() { String::new() } else { format!("{}: ", kind_of(value)) };
     Unfit::new(format!("{said}{kind}{value}"))
 }

@@ -36,6 +36,12 @@ pub(crate) fn invalid(py: Python<'_>, message: &str) -> PyErr {
     of_name(py, "invalid_argument", message, None)
 }
 
+/// Whether this is an exception of memod's own.
+pub(crate) fn is_own(py: Python<'_>, error: &Bound<'_, PyAny>) -> bool {
+    let of = py.import("memod.errors").and_then(|errors| errors.getattr("MemodError"));
+    of.and_then(|of| error.is_instance(&of)).unwrap_or(false)
+}
+
 /// Why a value cannot be converted.
 #[derive(Debug)]
 pub(crate) enum Unfit {

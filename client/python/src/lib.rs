@@ -23,6 +23,7 @@ mod node;
 mod plan;
 mod recall;
 mod report;
+mod settle;
 
 use pyo3::prelude::*;
 

@@ -1,13 +1,15 @@
 //! Datetimes, dates and spans of time as nanoseconds.
 //!
-//! **Invariants.** A datetime without a time zone is no instant, so it is refused. Python holds
-//! microseconds: what another client stored more finely is rounded down when it is read.
+//! **Invariants.** A datetime is an instant: of its time zone nothing is kept, and without one it
+//! is refused. Python holds microseconds: what is finer is refused, and what another client stored
+//! more finely is rounded down when it is read.
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::{intern, types::PyDict};
 
-use crate::errors::{Unfit, kind_of};
+use crate::encode::wrong_kind;
+use crate::errors::Unfit;
 
 const NANOSECONDS_PER_DAY: i128 = 86_400_000_000_000;
 const MICROSECONDS_PER_DAY: i128 = 86_400_000_000;
@@ -17,6 +19,7 @@ struct Module {
     datetime: Py<PyAny>,
     date: Py<PyAny>,
     timedelta: Py<PyAny>,
+    utc: Py<PyAny>,
     /// 1970-01-01 UTC.
     epoch: Py<PyAny>,
 }
@@ -28,8 +31,10 @@ fn module(py: Python<'_>) -> PyResult<&Module> {
         let module = py.import("datetime")?;
         let datetime = module.getattr("datetime")?;
         let zone = PyDict::new(py);
-        zone.set_item("tzinfo", module.getattr("timezone")?.getattr("utc")?)?;
+        let utc = module.getattr("timezone")?.getattr("utc")?;
+        zone.set_item("tzinfo", &utc)?;
         Ok(Module {
+            utc: utc.unbind(),
             epoch: datetime.call((1970, 1, 1), Some(&zone))?.unbind(),
             datetime: datetime.unbind(),
             date: module.getattr("date")?.unbind(),
@@ -38,8 +43,15 @@ fn module(py: Python<'_>) -> PyResult<&Module> {
     })
 }
 
-fn wrong_kind(value: &Bound<'_, PyAny>, wanted: &str) -> Unfit {
-    Unfit::new(format!("is {}, {wanted} is declared", kind_of(value)))
+/// Refuses what counts nanoseconds, as values of pandas may, and has some.
+fn check_fineness(finer: Option<Bound<'_, PyAny>>) -> Result<(), Unfit> {
+    match finer.map(|finer| finer.extract::<i64>()).transpose()? {
+        None | Some(0) => Ok(()),
+        Some(finer) => Err(Unfit::new(format!(
+            "has {finer} ns beyond the microseconds that Python's datetime holds, and they would \
+             be lost; round it, as value.floor(\"us\") does"
+        ))),
+    }
 }
 
 /// Nanoseconds since 1970-01-01 UTC.
@@ -49,17 +61,20 @@ pub(crate) fn of_datetime(value: &Bound<'_, PyAny>) -> Result<i128, Unfit> {
     if !value.is_instance(module.datetime.bind(py))? {
         return Err(wrong_kind(value, "datetime"));
     }
+    // As NaN does, pandas.NaT differs from itself.
+    if !value.eq(value)? {
+        return Err(Unfit::new(
+            "is NaT, which is no instant; declare `datetime | None`, and give None",
+        ));
+    }
     if value.call_method0(intern!(py, "utcoffset"))?.is_none() {
         return Err(Unfit::new(
             "has no time zone, so it is no instant; give it one, such as datetime.timezone.utc",
         ));
     }
-    // pandas.Timestamp is one, and counts more finely.
-    let finer = match value.getattr_opt(intern!(py, "nanosecond"))? {
-        Some(nanosecond) => nanosecond.extract()?,
-        None => 0,
-    };
-    Ok(microseconds(&value.sub(module.epoch.bind(py))?)? * 1000 + finer)
+    // pandas.Timestamp is one.
+    check_fineness(value.getattr_opt(intern!(py, "nanosecond"))?)?;
+    Ok(microseconds(&value.sub(module.epoch.bind(py))?)? * 1000)
 }
 
 /// Nanoseconds from 1970-01-01 to midnight of that day, UTC.
@@ -80,12 +95,43 @@ pub(crate) fn of_duration(value: &Bound<'_, PyAny>) -> Result<i128, Unfit> {
     if !value.is_instance(module(py)?.timedelta.bind(py))? {
         return Err(wrong_kind(value, "timedelta"));
     }
-    let whole = microseconds(value)? * 1000;
-    // pandas.Timedelta is one, and counts more finely.
-    match value.getattr_opt(intern!(py, "nanoseconds"))? {
-        Some(finer) => Ok(whole + finer.extract::<i128>()?),
-        None => Ok(whole),
+    // pandas.Timedelta is one.
+    check_fineness(value.getattr_opt(intern!(py, "nanoseconds"))?)?;
+    Ok(microseconds(value)? * 1000)
+}
+
+/// The datetime as a hit gives it, if that differs: a plain one in UTC.
+pub(crate) fn settled_datetime<'py>(
+    value: &Bound<'py, PyAny>,
+) -> Result<Option<Bound<'py, PyAny>>, Unfit> {
+    let py = value.py();
+    let module = module(py)?;
+    let zone = value.getattr_opt(intern!(py, "tzinfo"))?;
+    let is_utc = zone.is_some_and(|zone| zone.is(&module.utc));
+    if is_utc && value.get_type().is(&module.datetime) {
+        return Ok(None);
     }
+    Ok(Some(to_datetime(py, of_datetime(value)?)?))
+}
+
+/// The date as a hit gives it, if that differs: a plain one.
+pub(crate) fn settled_date<'py>(
+    value: &Bound<'py, PyAny>,
+) -> Result<Option<Bound<'py, PyAny>>, Unfit> {
+    if value.get_type().is(&module(value.py())?.date) {
+        return Ok(None);
+    }
+    Ok(Some(to_date(value.py(), of_date(value)?)?))
+}
+
+/// The span of time as a hit gives it, if that differs: a plain one.
+pub(crate) fn settled_duration<'py>(
+    value: &Bound<'py, PyAny>,
+) -> Result<Option<Bound<'py, PyAny>>, Unfit> {
+    if value.get_type().is(&module(value.py())?.timedelta) {
+        return Ok(None);
+    }
+    Ok(Some(to_duration(value.py(), of_duration(value)?)?))
 }
 
 fn microseconds(span: &Bound<'_, PyAny>) -> PyResult<i128> {

@@ -16,7 +16,7 @@ use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-use crate::bind::Parameters;
+use crate::bind::{Arguments, Parameters};
 use crate::call::Call;
 use crate::client::{Client, mode_named};
 use crate::encode::Encoding;
@@ -181,16 +181,17 @@ impl Plan {
     ) -> PyResult<Bound<'py, PyAny>> {
         let (py, plan, asks) = (slf.py(), slf.get(), client.get());
         let mode = mode.or(plan.options.mode).unwrap_or_else(|| asks.inner.mode());
-        if mode == Mode::Disabled {
-            return Recall::aside(py, "DISABLED", None);
-        }
         let Some(values) = plan.parameters.bind(args, kwargs)? else {
-            return Recall::aside(py, "LOOKUP_FAILURE", None);
+            let status = if mode == Mode::Disabled { "DISABLED" } else { "LOOKUP_FAILURE" };
+            return Recall::aside(slf, status, None);
         };
+        if mode == Mode::Disabled {
+            return Recall::disabled(slf, &unbound(values));
+        }
         let mut to = plan.encoding();
         let mut call = plan.call_of(asks);
         if let Err(error) = plan.parameters.encode(&values, &mut call.inputs, &mut to) {
-            return Recall::aside(py, "LOOKUP_FAILURE", Some(only_exceptions(py, error)?));
+            return Recall::aside(slf, "LOOKUP_FAILURE", Some(only_exceptions(py, error)?));
         }
         let identity = plan.identity_of(&call);
         let known = identity.as_deref().and_then(|identity| know(py, identity, &call));
@@ -209,7 +210,7 @@ impl Plan {
         let asked = Asked {
             plan: slf.clone().unbind(),
             client: client.clone().unbind(),
-            arguments: plan.parameters.as_declared(py, &values)?,
+            values: unbound(values),
             call,
             options,
             stamps: to.stamps,
@@ -286,6 +287,23 @@ impl Plan {
         self.outputs.decode(py, outputs)
     }
 
+    /// The arguments with which the function is called, if not with those that were given.
+    pub(crate) fn settled(
+        &self,
+        py: Python<'_>,
+        values: &[Py<PyAny>],
+    ) -> PyResult<Option<Arguments>> {
+        if self.by_hand { Ok(None) } else { self.parameters.settled(py, values) }
+    }
+
+    /// What the function returned as a hit gives it, if that differs.
+    pub(crate) fn settled_return<'py>(
+        &self,
+        value: &Bound<'py, PyAny>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.outputs.settle(value)
+    }
+
     /// The outputs for what the function returned.
     pub(crate) fn encode(&self, value: &Bound<'_, PyAny>) -> PyResult<Vec<PutOutput>> {
         self.outputs.encode(value)
@@ -315,6 +333,10 @@ fn is_small(value: &Literal) -> bool {
         }
         _ => true,
     }
+}
+
+fn unbound(values: Vec<Bound<'_, PyAny>>) -> Vec<Py<PyAny>> {
+    values.into_iter().map(Bound::unbind).collect()
 }
 
 /// An exception that is the cache's own affair; those that end programs go on.
@@ -356,6 +378,35 @@ impl Outputs {
             Shape::Single => Ok(values.pop().expect("there is one field")),
             Shape::Tuple => Ok(PyTuple::new(py, values)?.into_any()),
             Shape::Named(class) => class.bind(py).call1(PyTuple::new(py, values)?),
+        }
+    }
+
+    fn settle<'py>(&self, value: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let py = value.py();
+        let settle = |field: &Field, value: &Bound<'py, PyAny>| {
+            let label = || format!("output `{}`", field.name);
+            field.node.settle(value).map_err(|unfit| unfit.into_exception(py, &label()))
+        };
+        let mut differs = match (&self.shape, self.fields.first()) {
+            (Shape::Single, Some(field)) => return settle(field, value),
+            (Shape::Tuple, _) => !value.is_exact_instance_of::<PyTuple>(),
+            (Shape::Named(class), _) => !value.get_type().is(class),
+            _ => return Ok(None),
+        };
+        let mut members = Vec::with_capacity(self.fields.len());
+        for (field, item) in self.fields.iter().zip(value.try_iter()?) {
+            let item = item?;
+            let settled = settle(field, &item)?;
+            differs |= settled.is_some();
+            members.push(settled.unwrap_or(item));
+        }
+        if !differs {
+            return Ok(None);
+        }
+        let members = PyTuple::new(py, members)?;
+        match &self.shape {
+            Shape::Named(class) => class.bind(py).call1(members).map(Some),
+            _ => Ok(Some(members.into_any())),
         }
     }
 

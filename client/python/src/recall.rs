@@ -23,7 +23,8 @@ use crate::report;
 pub(crate) struct Asked {
     pub(crate) plan: Py<Plan>,
     pub(crate) client: Py<Client>,
-    pub(crate) arguments: Option<Arguments>,
+    /// The values of the parameters.
+    pub(crate) values: Vec<Py<PyAny>>,
     pub(crate) call: memod_client::Call,
     pub(crate) options: MemoizeOptions,
     pub(crate) stamps: Vec<Stamp>,
@@ -35,6 +36,7 @@ pub(crate) struct Asked {
 #[pyclass(frozen, module = "memod._memod")]
 #[derive(Debug)]
 pub(crate) struct Recall {
+    plan: Py<Plan>,
     /// What came of the lookup, in Flyte's word.
     #[pyo3(get)]
     status: &'static str,
@@ -60,14 +62,37 @@ struct Open {
 impl Recall {
     /// A call that the daemon is not asked for.
     pub(crate) fn aside<'py>(
-        py: Python<'py>,
+        plan: &Bound<'py, Plan>,
         status: &'static str,
         problem: Option<PyErr>,
     ) -> PyResult<Bound<'py, PyAny>> {
+        Self::without_answer(plan, status, problem, None)
+    }
+
+    /// A call that the daemon is not to be asked for, with the values of its parameters.
+    pub(crate) fn disabled<'py>(
+        plan: &Bound<'py, Plan>,
+        values: &[Py<PyAny>],
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let arguments = match plan.get().settled(plan.py(), values) {
+            Ok(arguments) => arguments,
+            // What cannot be stored is given to the function as it is, as it is with the cache.
+            Err(error) => only_exceptions(plan.py(), error).map(|_| None)?,
+        };
+        Self::without_answer(plan, CacheStatus::Disabled.name(), None, arguments)
+    }
+
+    fn without_answer<'py>(
+        plan: &Bound<'py, Plan>,
+        status: &'static str,
+        problem: Option<PyErr>,
+        arguments: Option<Arguments>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = plan.py();
         let problem = problem.map(|error| error.into_value(py).into_any());
-        let (arguments, value) = (None, None);
+        let (value, plan) = (None, plan.clone().unbind());
         let (report, open) = (Mutex::default(), Mutex::default());
-        Self { status, problem, arguments, value, report, open }.into_bound_py_any(py)
+        Self { plan, status, problem, arguments, value, report, open }.into_bound_py_any(py)
     }
 
     /// Looks up or claims.
@@ -83,8 +108,8 @@ impl Recall {
         asked: Asked,
         mut recall: memod_client::Recall,
     ) -> PyResult<Bound<'_, PyAny>> {
-        let (plan, client) = (asked.plan.clone_ref(py), asked.client.clone_ref(py));
-        let (plan, client) = (plan.get(), client.get());
+        let (declared, client) = (asked.plan.clone_ref(py), asked.client.clone_ref(py));
+        let (plan, client) = (declared.get(), client.get());
         let writer = recall.provenance().map(|run| run.writer_uid);
         let decoded =
             recall.outputs().map(|outputs| plan.decode(py, outputs, writer, client.own_uid));
@@ -98,12 +123,18 @@ impl Recall {
             None => recall.lookup_error().map(|error| errors::from_client(py, error)),
         };
         let status = recall.status().name();
-        let arguments = asked.arguments.as_ref();
-        let arguments = arguments.map(|(args, kwargs)| (args.clone_ref(py), kwargs.clone_ref(py)));
+        let arguments = match plan.settled(py, &asked.values) {
+            Ok(arguments) => arguments,
+            // The function cannot be called as the key says: nothing is stored.
+            Err(error) => {
+                let problem = Some(only_exceptions(py, error)?);
+                return Self::aside(declared.bind(py), "LOOKUP_FAILURE", problem);
+            }
+        };
         let open = Mutex::new(Some(Open { asked, recall }));
         let problem = problem.map(|error| error.into_value(py).into_any());
-        Self { status, problem, arguments, value: None, report: Mutex::default(), open }
-            .into_bound_py_any(py)
+        let (plan, value, report) = (declared.clone_ref(py), None, Mutex::default());
+        Self { plan, status, problem, arguments, value, report, open }.into_bound_py_any(py)
     }
 
     fn hit<'py>(
@@ -112,7 +143,8 @@ impl Recall {
         recall: memod_client::Recall,
         value: Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        asked.plan.get().keep(asked.call);
+        let plan = asked.plan;
+        plan.get().keep(asked.call);
         if !asked.report {
             return Ok(value);
         }
@@ -121,7 +153,7 @@ impl Recall {
         let report = Mutex::new(Some(dict));
         let (status, value) = (CacheStatus::Hit.name(), Some(value.unbind()));
         let (problem, arguments, open) = (None, None, Mutex::default());
-        Self { status, problem, arguments, value, report, open }.into_bound_py_any(py)
+        Self { plan, status, problem, arguments, value, report, open }.into_bound_py_any(py)
     }
 
     fn take(&self) -> Option<Open> {
@@ -175,7 +207,7 @@ impl Recall {
     fn wait<'py>(&self, py: Python<'py>, most: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
         let most = most.map(|most| seconds(py, "wait", most)).transpose()?;
         let Some(Open { mut asked, recall }) = self.take() else {
-            return Self::aside(py, self.status, None);
+            return Self::aside(self.plan.bind(py), self.status, None);
         };
         drop(recall);
         asked.options.wait = most.map_or(Wait::Forever, Wait::AtMost);
@@ -189,29 +221,38 @@ impl Recall {
         value: &Bound<'py, PyAny>,
         took_ns: u64,
     ) -> PyResult<Option<Py<PyAny>>> {
-        let Some(Open { asked, recall }) = self.take() else { return Ok(None) };
+        let took = Duration::from_nanos(took_ns);
+        let Some(Open { asked, recall }) = self.take() else {
+            self.tell(report::aside(py, self.status, took)?);
+            return Ok(None);
+        };
         let writes = asked.options.mode.is_none_or(Mode::writes) && recall.key().is_some();
         let outputs = if writes { outputs(py, &asked, value) } else { Ok(Vec::new()) };
         let outputs = match outputs {
             Ok(outputs) => outputs,
             Err(error) => {
                 let error = only_exceptions(py, error)?;
-                let dict = PyDict::new(py);
-                dict.set_item("status", recall.status().name())?;
-                dict.set_item("store", CacheStatus::PutFailure.name())?;
-                dict.set_item("key", recall.key().map(|key| key.to_string()))?;
-                self.tell(dict);
+                let report = py.detach(|| recall.unstored(took));
+                self.tell(report::memoized(py, &report)?);
                 return Ok(Some(error.into_value(py).into_any()));
             }
         };
         let Asked { plan, client, call, .. } = asked;
-        let took = Duration::from_nanos(took_ns);
         let client = client.get();
         let report = py.detach(|| client.inner.store(&call, recall, outputs, took));
         plan.get().keep(call);
         self.tell(report::memoized(py, &report)?);
-        let error = report.store_error.as_ref().map(|error| errors::from_client(py, error));
+        let error = report.store_error.as_ref().or(report.lease_error.as_ref());
+        let error = error.map(|error| errors::from_client(py, error));
         Ok(error.map(|error| error.into_value(py).into_any()))
+    }
+
+    /// What the function returned as a hit gives it. What cannot be stored stays as it is.
+    fn settled<'py>(&self, value: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        match self.plan.get().settled_return(&value) {
+            Ok(settled) => Ok(settled.unwrap_or(value)),
+            Err(error) => only_exceptions(value.py(), error).map(|_| value),
+        }
     }
 
     /// The function failed: the lease is given back.

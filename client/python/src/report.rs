@@ -1,7 +1,9 @@
 //! What the daemon tells, as dictionaries that the Python part makes objects of.
 
+use std::time::Duration;
+
 use memod_client::{
-    Explanation, Hit, Memoized, Miss, Pending, Provenance, PutOutcome, Stats, Status,
+    CacheStatus, Explanation, Hit, Memoized, Miss, Pending, Provenance, PutOutcome, Stats, Status,
 };
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
@@ -72,6 +74,21 @@ pub(crate) fn memoized<'py, T>(py: Python<'py>, of: &Memoized<T>) -> PyResult<Di
     dict.set_item("provenance", run)?;
     dict.set_item("reason", of.miss.as_ref().map(|miss| miss.reason.name()))?;
     dict.set_item("exists", matches!(of.put, Some(PutOutcome::Exists(_))))?;
+    Ok(dict)
+}
+
+/// How a call went that the daemon was not asked for.
+pub(crate) fn aside<'py>(
+    py: Python<'py>,
+    status: &'static str,
+    took: Duration,
+) -> PyResult<Dictionary<'py>> {
+    let is_wanted = status != CacheStatus::Disabled.name();
+    let store = if is_wanted { CacheStatus::PutFailure } else { CacheStatus::Disabled };
+    let dict = PyDict::new(py);
+    dict.set_item("status", status)?;
+    dict.set_item("store", store.name())?;
+    dict.set_item("compute_seconds", took.as_secs_f64())?;
     Ok(dict)
 }
 

@@ -60,6 +60,8 @@ class Daemon:
         assert self.process is not None
         self.process.kill()
         self.process.wait()
+        assert self.process.stderr is not None
+        self.process.stderr.close()
 
     def pause(self) -> None:
         """Makes it hang; comes back when it does."""

@@ -15,6 +15,7 @@ import pytest
 from conftest import Daemon
 
 from memod import Pending, task
+from memod.errors import LeaseLostError
 
 WORKER = """
 import logging, os, sys
@@ -136,6 +137,42 @@ def test_the_daemon_killed_in_mid_call_is_a_warning(own_daemon: Daemon, tmp_path
     assert results == ["144\n"] * 8
     assert "WARNING memod task slow is run, and not cached: no daemon answers" in said
     assert "Traceback" not in said
+
+
+def test_a_lease_that_is_lost_by_a_restart_is_a_warning(
+    own_daemon: Daemon, tmp_path: Path
+) -> None:
+    """Semantics 31 and 34: the first and the next both run, and both runs count."""
+    crowd = Crowd(own_daemon, tmp_path, 8)
+    crowd.begin()
+    wait_for_waiters(own_daemon, 7)
+    own_daemon.kill()
+    own_daemon.start()
+    # Who waited claims anew, and one of them is given the lease of the one who still runs.
+    while crowd.executions() < 2:
+        pass
+    crowd.open_gate()
+    results, said = crowd.results()
+    assert (results, crowd.executions()) == (["144\n"] * 8, 2)
+    assert "WARNING memod task slow is run and cached, but perhaps not alone: the daemon" in said
+    assert said.count("WARNING") == 1, said
+
+
+def test_a_report_tells_of_a_lost_lease(own_daemon: Daemon) -> None:
+    def restart() -> None:
+        own_daemon.kill()
+        own_daemon.start()
+
+    @task(cache=True, cache_version="1", cache_serialize=True)
+    def restarts(x: int) -> int:
+        restart()
+        return x
+
+    report = restarts.call(1)
+    assert (report.value, report.store, report.reservation) == (1, "POPULATED", "FAILURE")
+    (problem,) = report.problems
+    assert isinstance(problem, LeaseLostError) and problem.code == "lease_lost"
+    assert restarts.call(1).is_hit
 
 
 LOCK = threading.Lock()

@@ -107,10 +107,10 @@ def test_a_program_and_a_module_have_one_name(daemon: Daemon, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("wrong", ["enabeld", "READ-ONLY"])
-def test_a_wrong_mode_in_the_environment_is_an_error(
-    wrong: str, monkeypatch: pytest.MonkeyPatch
+def test_a_wrong_mode_in_the_environment_disables_with_a_warning(
+    wrong: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Semantics 23."""
+    """Semantics 23 and 34: as in Rust."""
     monkeypatch.setenv("MEMOD_MODE", wrong)
-    with pytest.raises(ValueError, match="none of enabled"):
-        memod.Client("/nowhere")
+    assert memod.Client("/nowhere").raw.mode == "disabled"
+    assert f"$MEMOD_MODE is {wrong!r}, which is none of enabled" in caplog.text

@@ -248,3 +248,41 @@ fn s03_results_are_shared_with_memo() {
     assert_eq!(memo(&arguments).code, Some(0));
     assert_eq!(shared::with(&to(&daemon), "theirs"), ("by hand".to_owned(), vec![4]));
 }
+
+/// A hit that costs no question is reported like any other, and no option is forgotten for it.
+#[test]
+fn s23_hits_in_shared_memory_are_as_all_others() {
+    let (daemon, runs) = (Daemon::new(), Counter::default());
+    let client = to_daemon(&daemon);
+    let options = TaskOptions::new().client(client.clone());
+    let asked = double::memoize(&options, 21, &runs);
+    assert_eq!(statuses(&asked), MADE);
+    let asked = double::memoize(&options, 21, &runs).unwrap();
+    while client.board_hits() == 0 {
+        assert_eq!(double::with(&options, 21, &runs), 42);
+    }
+    let before = client.board_hits();
+    let hit = double::memoize(&options, 21, &runs).unwrap();
+    assert_eq!(client.board_hits(), before + 1);
+    assert_eq!((hit.outputs, hit.status, hit.store), (42, asked.status, asked.store));
+    assert_eq!((hit.reservation, hit.key), (asked.reservation, asked.key));
+    assert_eq!((hit.compute_time, hit.provenance), (asked.compute_time, asked.provenance));
+    assert!(hit.age >= asked.age && hit.lookup_error.is_none());
+    assert_eq!(runs.runs(), 1);
+    for other in [
+        options.clone().project("q"),
+        options.clone().cache_version("2.0"),
+        options.clone().mode(Mode::Overwrite),
+    ] {
+        assert_ne!(double::memoize(&other, 21, &runs).unwrap().status, CacheStatus::Hit);
+    }
+    assert_eq!(
+        statuses(&double::memoize(&options.clone().mode(Mode::Disabled), 21, &runs)),
+        DISABLED
+    );
+    assert_eq!(runs.runs(), 5);
+    let key = hit.key.unwrap();
+    assert_eq!(client.invalidate(&Selector::Keys(vec![key]), false, &mut |_| {}).unwrap(), 1);
+    let gone = double::memoize(&options, 21, &runs).unwrap();
+    assert_eq!(gone.miss.unwrap().reason, MissReason::Invalidated);
+}

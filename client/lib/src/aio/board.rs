@@ -3,14 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use memod_protocol::{Call, Key, Scope};
+use memod_protocol::{Call, Key, KnownCall, Scope};
 
 use super::client::Client;
 use super::hop::hop;
 use crate::address::Address;
 use crate::board::{Boards, OnBoard};
+use crate::content::Hit;
 
 impl Client {
+    /// As [`crate::Client::glance`].
+    #[must_use]
+    pub fn glance(&self, known: &KnownCall<'_>, max_age: Option<Duration>) -> Option<Hit> {
+        let found = self.look_on_board(known.call(), Some(known.key()), max_age)?;
+        found.collect(self.settings().memory_bytes_max).ok()
+    }
+
     /// As the blocking one; what would have to be written to a file is not had in this way.
     pub(super) fn look_on_board(
         &self,

@@ -223,16 +223,17 @@ impl Lease {
         let identity = call.identity()?;
         let options = put_options(self.client.mode(), options)?;
         let outputs = prepare_outputs(call, outputs).await?;
-        self.put_prepared(call, &identity, outputs, &options).await
+        self.put_prepared(call, &identity, outputs, &options, &mut false).await
     }
 
-    /// As [`Lease::put`], whatever the client's mode.
+    /// As [`Lease::put`], whatever the client's mode; also tells whether the lease was lost.
     pub(super) async fn put_prepared(
         mut self,
         call: &Call,
         identity: &CallIdentity,
         outputs: Vec<Prepared>,
         options: &PutOptions,
+        is_lost: &mut bool,
     ) -> Result<PutOutcome, Error> {
         of_another(self.key(), identity)?;
         let options = self.terms.put_options(options, Instant::now());
@@ -250,6 +251,8 @@ impl Lease {
                 return client.finish(process, connection, outcome);
             }
         }
+        // A process that was forked has never had it.
+        *is_lost = self.owner.is_none() && self.process == process;
         // What holds the lease stays until this is over, so that nobody else computes meanwhile.
         client.with_connection(work).await
     }

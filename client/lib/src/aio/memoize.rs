@@ -131,16 +131,20 @@ impl Client {
     ) -> Memoized<()> {
         let options = recall.computed(took);
         let lease = recall.take_lease();
+        let mut is_lost = false;
         let outcome = match options.zip(recall.identity()) {
             None => None,
             Some((options, identity)) => Some(match (prepare.await, lease) {
                 (Ok(outputs), Some(lease)) => {
-                    lease.put_prepared(call, identity, outputs, &options).await
+                    lease.put_prepared(call, identity, outputs, &options, &mut is_lost).await
                 }
                 (Ok(outputs), None) => self.put_prepared(call, identity, outputs, &options).await,
                 (Err(error), _) => Err(error),
             }),
         };
+        if is_lost {
+            recall.lost_lease();
+        }
         recall.stored(outcome)
     }
 }

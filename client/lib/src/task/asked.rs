@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use memod_protocol::{Call, InvalidArgument};
+use memod_protocol::{Call, InvalidArgument, KnownCall};
 
 use super::declaration::Declaration;
 use super::file::Files;
@@ -15,7 +15,7 @@ use super::options::TaskOptions;
 use super::trouble::{self, Doing};
 use super::typed::{FromLiteral, Returned, ToLiteral};
 use crate::client::Client;
-use crate::content::HitOutput;
+use crate::content::{Hit, HitOutput};
 use crate::error::Error;
 use crate::memo::Memoized;
 use crate::mode::Mode;
@@ -87,8 +87,17 @@ impl Asked {
         let (Some(client), Way::Memoized(call, options)) = (client, self.way()) else {
             return self.run_alone(compute);
         };
+        let identity = self.declaration.identity_of(call);
+        let known = identity.as_deref().and_then(|identity| identity.know(call).ok());
+        let glance = |known: &KnownCall<'_>| client.glance(known, options.max_age);
+        if let Some(report) = self.glanced(known.as_ref(), glance) {
+            return Ok(report);
+        }
+        let recall = known.as_ref().map(|known| client.recall_known(known, &options));
+        // What is wrong with the call is told.
+        let recall = recall.unwrap_or_else(|| client.recall(call, &options));
         let encode = |value: &R::Value| encode(&self.files, value);
-        let report = client.memoize_value(call, &options, compute, encode, decode::<R::Value>)?;
+        let report = client.memoize_recalled(call, recall, compute, encode, decode::<R::Value>)?;
         Ok(self.told(report))
     }
 }
@@ -121,6 +130,20 @@ impl<C> Asked<C> {
         }
     }
 
+    /// The report of a hit that can be had without asking the daemon. What cannot be read is asked
+    /// for, so that it is told and replaced.
+    fn glanced<T: FromLiteral>(
+        &self,
+        known: Option<&KnownCall<'_>>,
+        glance: impl FnOnce(&KnownCall<'_>) -> Option<Hit>,
+    ) -> Option<Memoized<T>> {
+        let begun = Instant::now();
+        let known = known.filter(|_| self.mode.reads())?;
+        let hit = glance(known)?;
+        let value = decode::<T>(&hit.outputs).ok()?;
+        Some(Memoized::of_hit(known.key(), hit, begun.elapsed()).map(|_| value))
+    }
+
     /// Tells why the cache is not asked, unless that is what was wanted.
     fn before_alone(&self) {
         if self.mode != Mode::Disabled
@@ -150,6 +173,7 @@ impl<C> Asked<C> {
                 Doing::Storing,
                 if report.lookup_error.is_some() { &None } else { &report.store_error },
             ),
+            (Doing::Serializing, &report.lease_error),
         ];
         for (doing, error) in told {
             if let Some(error) = error {
@@ -177,8 +201,8 @@ mod of_async {
 
     use super::super::clients::async_client;
     use super::{
-        Asked, Declaration, Error, Files, Inputs, Memoized, Mode, Returned, TaskOptions, Way,
-        decode, encode, not_described,
+        Asked, Declaration, Error, Files, Inputs, KnownCall, Memoized, Mode, Returned, TaskOptions,
+        Way, decode, encode, not_described,
     };
     use crate::aio::{Client, hop};
 
@@ -246,6 +270,12 @@ mod of_async {
                 let value = compute().await?;
                 return Ok(self.after_alone(value, begun.elapsed()));
             };
+            let identity = self.declaration.identity_of(call);
+            let known = identity.as_deref().and_then(|identity| identity.know(call).ok());
+            let glance = |known: &KnownCall<'_>| client.glance(known, options.max_age);
+            if let Some(report) = self.glanced(known.as_ref(), glance) {
+                return Ok(report);
+            }
             let encode = |value: &R::Value| encode(&self.files, value);
             let memoized =
                 client.memoize_value(call, &options, compute, encode, decode::<R::Value>);

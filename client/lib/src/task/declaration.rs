@@ -5,9 +5,11 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use memod_protocol::{Call, Digest, Interface, InvalidArgument, Literal, LiteralType, Scope};
+use memod_protocol::{
+    Call, Digest, Interface, InvalidArgument, Literal, LiteralType, Scope, TaskIdentity,
+};
 
 use super::options::TaskOptions;
 use super::typed::{Returned, Typed, inside};
@@ -39,6 +41,8 @@ pub struct Declaration {
     call: Call,
     place: &'static str,
     wrong: Option<InvalidArgument>,
+    /// What the calls share in the scope and version in which there was one last.
+    identity: Mutex<Option<Arc<TaskIdentity>>>,
 }
 
 impl Declaration {
@@ -57,7 +61,7 @@ impl Declaration {
             inputs: BTreeMap::new(),
             ignored: BTreeSet::new(),
         };
-        Self { call, place, wrong: None }
+        Self { call, place, wrong: None, identity: Mutex::default() }
     }
 
     /// In this project.
@@ -163,6 +167,19 @@ impl Declaration {
         &self.call.task
     }
 
+    /// What the calls of this task share that are in the scope and version of this one; nothing if
+    /// that is wrong.
+    pub(super) fn identity_of(&self, call: &Call) -> Option<Arc<TaskIdentity>> {
+        let mut identity = self.identity.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_of = |known: &Arc<TaskIdentity>| {
+            *known.scope() == call.scope && known.cache_version() == call.cache_version.trim()
+        };
+        if !identity.as_ref().is_some_and(is_of) {
+            *identity = TaskIdentity::of(call).ok().map(Arc::new);
+        }
+        identity.clone()
+    }
+
     /// A call of the task with these options and inputs.
     pub(super) fn call(
         &self,
@@ -200,5 +217,45 @@ fn holds_file(of: &LiteralType) -> bool {
         LiteralType::Struct(fields) => fields.values().any(holds_file),
         LiteralType::Union(members) => members.iter().any(holds_file),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
+
+    use super::*;
+
+    #[test]
+    fn s4_what_is_remembered_of_a_task_is_that_of_the_calls_scope_and_version() {
+        let declaration = Declaration::new("remembered", "here")
+            .project("p")
+            .domain("d")
+            .cache_version(" 1 ")
+            .input::<i64>("x")
+            .returns::<i64>()
+            .end();
+        let others = [
+            TaskOptions::new(),
+            TaskOptions::new().project("q"),
+            TaskOptions::new().domain("e"),
+            TaskOptions::new().cache_version("2"),
+            TaskOptions::new(),
+        ];
+        let mut keys = BTreeSet::new();
+        for options in &others {
+            for x in [1, 2] {
+                let inputs = BTreeMap::from([("x".to_owned(), Literal::Integer(x))]);
+                let call = declaration.call(options, inputs).unwrap();
+                let identity = declaration.identity_of(&call).unwrap();
+                let key = identity.know(&call).unwrap().key();
+                assert_eq!(key, call.key().unwrap());
+                keys.insert(key);
+            }
+        }
+        assert_eq!(keys.len(), 2 * 4);
+        let blank = TaskOptions::new().cache_version(" ");
+        let call = declaration.call(&blank, BTreeMap::new()).unwrap();
+        assert!(declaration.identity_of(&call).is_none());
     }
 }

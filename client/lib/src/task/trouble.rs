@@ -39,6 +39,8 @@ pub enum Doing {
     LookingUp,
     /// The outputs were not stored.
     Storing,
+    /// Others were not kept from running it at the same time.
+    Serializing,
 }
 
 impl fmt::Display for Trouble<'_> {
@@ -46,6 +48,7 @@ impl fmt::Display for Trouble<'_> {
         let doing = match self.doing {
             Doing::LookingUp => "is run without the cache",
             Doing::Storing => "was run, but its outputs are not stored",
+            Doing::Serializing => "was run, but perhaps not alone",
         };
         write!(formatter, "task `{}` {doing}: {}", self.task.escape_debug(), self.error)
     }

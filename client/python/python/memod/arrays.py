@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from memod.errors import InvalidArgumentError
+from memod.options import kind_of
 
 Spec = tuple[Any, ...]
 
@@ -40,7 +41,10 @@ def encode_array(value: Any) -> bytes:
     if type(value) is not numpy.ndarray and type(value) is not numpy.memmap:
         raise _wrong_kind(value, "numpy.ndarray")
     if value.dtype.hasobject:
-        raise InvalidArgumentError("is an array of objects, which would have to be pickled")
+        raise InvalidArgumentError(
+            "is an array of objects, which would have to be pickled; give it a dtype, as astype "
+            "does, or declare Annotated[numpy.ndarray, memod.Pickle()]"
+        )
     file = io.BytesIO()
     in_order = numpy.asarray(value, order="C")
     numpy.lib.format.write_array(file, in_order, allow_pickle=False)
@@ -74,7 +78,13 @@ def encode_frame(value: Any) -> bytes:
     pyarrow = _pyarrow()
     if type(value) is not pandas.DataFrame:
         raise _wrong_kind(value, "pandas.DataFrame")
-    table = pyarrow.Table.from_pandas(value)
+    try:
+        table = pyarrow.Table.from_pandas(value)
+    except pyarrow.ArrowException as error:
+        why = ": ".join(str(said) for said in reversed(error.args))
+        raise InvalidArgumentError(
+            f"cannot be an Arrow table ({why}); give each column values of one type"
+        ) from error
     metadata = dict(table.schema.metadata or {})
     described = json.loads(metadata.get(b"pandas", b"{}"))
     described.pop("creator", None)
@@ -119,5 +129,4 @@ def _pyarrow() -> ModuleType:
 
 
 def _wrong_kind(value: Any, wanted: str) -> InvalidArgumentError:
-    kind = type(value)
-    return InvalidArgumentError(f"is {kind.__module__}.{kind.__qualname__}, {wanted} is declared")
+    return InvalidArgumentError(f"is {kind_of(value)}, {wanted} is declared")

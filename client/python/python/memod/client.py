@@ -7,6 +7,7 @@ asked something, may be used by many threads, and opens connections of its own a
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
@@ -19,13 +20,16 @@ from typing import Any
 
 from memod import _memod, files
 from memod._memod import Blob, Call
-from memod.errors import InvalidArgumentError
+from memod.errors import InvalidArgumentError, MemodError
 from memod.options import MODES, Mode
 from memod.report import Explanation, Miss, Pending, Provenance
 from memod.report import explanation as _explanation
 from memod.report import miss as _miss
 from memod.report import pending as _pending
 from memod.report import provenance as _provenance
+
+
+logger = logging.getLogger("memod")
 
 
 @dataclass(frozen=True)
@@ -54,16 +58,16 @@ class Client:
         memory_bytes_max: int | None = None,
     ) -> None:
         environment = os.environ
-        chosen = mode or environment.get("MEMOD_MODE") or None
-        if chosen is not None and chosen not in MODES:
-            raise InvalidArgumentError(f"mode: {chosen!r} is none of {', '.join(MODES)}")
+        if mode is not None and mode not in MODES:
+            raise InvalidArgumentError(f"mode: {mode!r} is none of {', '.join(MODES)}")
+        chosen = mode or _mode_of_environment()
         self.raw = _memod.Client(
             project=project or environment.get("MEMOD_PROJECT") or "default",
             domain=domain or environment.get("MEMOD_DOMAIN") or "development",
             own_uid=os.geteuid(),
             socket=None if socket is None else os.fspath(socket),
-            deadline=_seconds(deadline),
-            stall=_seconds(stall),
+            deadline=_seconds("deadline", deadline),
+            stall=_seconds("stall", stall),
             mode=chosen,
             start=start,
             memory_bytes_max=memory_bytes_max,
@@ -113,7 +117,7 @@ class Client:
 
     def lookup(self, call: Call, *, max_age: timedelta | None = None) -> Hit | Miss:
         """Has this call been run before?"""
-        described, found = self.raw.lookup(call, _seconds(max_age))
+        described, found = self.raw.lookup(call, _seconds("max_age", max_age))
         return _miss(found) if described is None else _hit(described, found)
 
     def put(
@@ -132,7 +136,7 @@ class Client:
         """
         outputs = dict(outputs)
         exists = self.raw.put(
-            call, outputs, overwrite=overwrite, max_age=_seconds(max_age), run=run
+            call, outputs, overwrite=overwrite, max_age=_seconds("max_age", max_age), run=run
         )
         return not exists
 
@@ -153,11 +157,11 @@ class Client:
         """
         kind, described, found = self.raw.claim(
             call,
-            wait=_seconds(wait),
+            wait=_seconds("wait", wait),
             take=take,
             owner=owner,
-            heartbeat=_seconds(heartbeat),
-            max_age=_seconds(max_age),
+            heartbeat=_seconds("heartbeat", heartbeat),
+            max_age=_seconds("max_age", max_age),
         )
         if kind == "hit":
             return _hit(described, found)
@@ -173,11 +177,14 @@ class Client:
         self, call: Call, *, nearest: int = 5, max_age: timedelta | None = None
     ) -> Explanation:
         """Why a lookup misses, and what the nearest entries differ in."""
-        return _explanation(self.raw.why(call, nearest, _seconds(max_age)))
+        return _explanation(self.raw.why(call, nearest, _seconds("max_age", max_age)))
 
-    def invalidate(self, keys: str | Iterable[str], *, dry_run: bool = False) -> int:
-        """Forgets entries by key; gives how many."""
-        return self.raw.invalidate_keys([keys] if isinstance(keys, str) else list(keys), dry_run)
+    def invalidate(
+        self, keys: str | Call | Iterable[str | Call], *, dry_run: bool = False
+    ) -> int:
+        """Forgets entries by key, or those of calls; gives how many."""
+        many = [keys] if isinstance(keys, str | Call) or not isinstance(keys, Iterable) else keys
+        return self.raw.invalidate_keys([_key_of(one) for one in many], dry_run)
 
     def invalidate_task(
         self, task: str, *, cache_version: str | None = None, dry_run: bool = False
@@ -201,7 +208,7 @@ class Client:
             task=None,
             cache_version=None,
             writer_uid=None,
-            older_than=_seconds(older_than),
+            older_than=_seconds("older_than", older_than),
             dry_run=dry_run,
         )
 
@@ -249,7 +256,7 @@ class Lease:
     ) -> bool:
         """Stores the outputs, which ends the lease and wakes who waits; see `Client.put`."""
         exists = self._raw.put(
-            dict(outputs), overwrite=overwrite, max_age=_seconds(max_age), run=run
+            dict(outputs), overwrite=overwrite, max_age=_seconds("max_age", max_age), run=run
         )
         return not exists
 
@@ -275,8 +282,39 @@ def _hit(described: dict[str, Any], outputs: list[Blob]) -> Hit:
     return Hit(described["key"], described["age_seconds"], run, by_name)
 
 
-def _seconds(span: timedelta | None) -> float | None:
-    return None if span is None else span.total_seconds()
+def _seconds(name: str, span: timedelta | None) -> float | None:
+    if span is None:
+        return None
+    if not isinstance(span, timedelta):
+        raise InvalidArgumentError(
+            f"{name}: a timedelta is wanted, not {span!r}; as in timedelta(seconds=1)"
+        )
+    if span < timedelta(0):
+        raise InvalidArgumentError(f"{name}: {span} is less than nothing")
+    return span.total_seconds()
+
+
+def _key_of(given: str | Call) -> str:
+    if isinstance(given, Call):
+        return given.key
+    if isinstance(given, str):
+        return given
+    raise InvalidArgumentError(
+        f"keys: a key or a call is wanted, not {given!r}; a task forgets its own by `invalidate`"
+    )
+
+
+def _mode_of_environment() -> str | None:
+    chosen = os.environ.get("MEMOD_MODE") or None
+    if chosen is None or chosen in MODES:
+        return chosen
+    # Neither what was there before nor what comes of this run can be what was meant.
+    logger.warning(
+        "$MEMOD_MODE is %r, which is none of %s; tasks are run, and not cached",
+        chosen,
+        ", ".join(MODES),
+    )
+    return "disabled"
 
 
 def _program() -> str:
@@ -292,9 +330,21 @@ def default_client() -> Client:
     global _default
     with _lock:
         if _default is None:
-            _default = Client()
+            _default = _client_of_environment()
             _memod.use_by_default(_default.raw)
         return _default
+
+
+def _client_of_environment() -> Client:
+    """A task must not fail for what the environment says."""
+    try:
+        return Client()
+    except (MemodError, UnicodeError) as error:
+        logger.warning(
+            "$MEMOD_PROJECT or $MEMOD_DOMAIN cannot be meant: %s; tasks are run, and not cached",
+            error,
+        )
+        return Client(project="default", domain="development", mode="disabled")
 
 
 def configure(

@@ -9,6 +9,7 @@ import dataclasses
 import datetime
 import enum
 import inspect
+import logging
 import sys
 import types
 import typing
@@ -19,6 +20,8 @@ from typing import Any
 from memod._memod import Converter
 from memod.errors import DeclarationError, UnsupportedTypeError
 from memod.literals import Reader, Spec, hints_of, is_named_tuple, opaque_text
+
+logger = logging.getLogger("memod")
 
 _KINDS: dict[Any, str] = {
     inspect.Parameter.POSITIONAL_ONLY: "positional",
@@ -61,10 +64,12 @@ class Declaration:
                 )
             default = () if parameter.default is inspect.Parameter.empty else (parameter.default,)
             if position == 0 and name not in self._hints and self._is_method(name):
-                spec = None if name in self._ignored else receiver_spec(name)
+                spec = None if name in self._ignored else receiver_spec(name, self.function)
                 found.append((name, kind, default, None, spec))
                 continue
             of, spec = self._input(name)
+            if spec is not None and default:
+                self._check_default(name, spec, default[0])
             found.append((name, kind, default, of, spec))
         return found
 
@@ -81,6 +86,14 @@ class Declaration:
             return Converter(reader.read(annotation)).type, None
         except UnsupportedTypeError:
             return opaque_text(annotation), None
+
+    def _check_default(self, name: str, spec: Spec, default: Any) -> None:
+        problem = Converter(spec).problem(default)
+        if problem is not None:
+            advice = "; declare `| None` if it may be left out" if default is None else ""
+            raise DeclarationError(
+                f"{self.where}, input `{name}`: its default {default!r} {problem}{advice}"
+            )
 
     def _is_method(self, first: str) -> bool:
         around = self.function.__qualname__.rpartition(".")[0]
@@ -156,30 +169,71 @@ def check_function(function: Any) -> None:
 
 
 def task_name(function: Callable[..., Any]) -> str:
-    """The module's and the function's names; that of a program that is run is its own, too."""
-    module = getattr(function, "__module__", "")
-    main = sys.modules.get("__main__")
-    if module == "__main__" and main is not None:
-        spec, path = getattr(main, "__spec__", None), getattr(main, "__file__", None)
+    """The module's and the function's names; of a program that is run, the module's is its own."""
+    module = getattr(function, "__module__", None) or ""
+    name = getattr(function, "__qualname__", type(function).__qualname__)
+    if module not in _PROGRAMS:
+        return f"{module}.{name}"
+    program = _program(function)
+    if program is None:
+        _warn_of_nameless_program(name)
+        return f"__main__.{name}"
+    return f"{program}.{name}"
+
+
+# What runs is called so, and what a process of a pool imports again of it.
+_PROGRAMS = ("__main__", "__mp_main__")
+
+
+def _program(function: Any) -> str | None:
+    """The name as a module of the program in which this stands, if it has a file."""
+    # A profiler or debugger that runs a program is `__main__` itself, so the function says more.
+    main = vars(sys.modules.get("__main__", sys))
+    for around in (getattr(function, "__globals__", {}), main):
+        spec, path = around.get("__spec__"), around.get("__file__")
         if spec is not None:
-            module = spec.name
-        elif path is not None:
-            module = Path(path).stem
-    return f"{module}.{getattr(function, '__qualname__', type(function).__qualname__)}"
+            return str(spec.name)
+        # What comes through a pipe is in `<stdin>`.
+        if path is not None and not path.startswith("<"):
+            return Path(path).stem
+    return None
 
 
-def receiver_spec(name: str) -> Spec:
+_warned_of_nameless_program = False
+
+
+def _warn_of_nameless_program(name: str) -> None:
+    global _warned_of_nameless_program
+    if not _warned_of_nameless_program:
+        _warned_of_nameless_program = True
+        logger.warning(
+            "task `__main__.%s` stands in a program without a file, so it shares its entries with "
+            "each function of this name, version and types in every such program; give it a name, "
+            "as in task(name=\"my_project.%s\")",
+            name,
+            name,
+        )
+
+
+def receiver_spec(name: str, function: Callable[..., Any]) -> Spec:
     """How `self` and `cls` count: a class by its name, an object by its fields as well."""
+
+    def receiver_hash(receiver: Any) -> str:
+        return hash_of_receiver(receiver, function)
+
     return ("hashed", receiver_hash, f'opaque("python {name}")', None)
 
 
 _receivers: dict[type, Converter] = {}
 
 
-def receiver_hash(receiver: Any) -> str:
-    """What stands for the object or class on which a method is called."""
+def hash_of_receiver(receiver: Any, function: Callable[..., Any]) -> str:
+    """What stands for the object or class on which this method is called."""
     of = receiver if isinstance(receiver, type) else type(receiver)
-    name = f"{of.__module__}.{of.__qualname__}"
+    module = of.__module__
+    if module in _PROGRAMS:
+        module = _program(function if function.__module__ in _PROGRAMS else of) or "__main__"
+    name = f"{module}.{of.__qualname__}"
     if receiver is of:
         return name
     converter = _receivers.get(of)
@@ -187,7 +241,7 @@ def receiver_hash(receiver: Any) -> str:
         if not (dataclasses.is_dataclass(of) or is_named_tuple(of) or issubclass(of, enum.Enum)):
             raise UnsupportedTypeError(
                 f"{name} is no dataclass, so what its methods depend on is not known; make it one, "
-                "or ignore `self`"
+                'or ignore it: cache_ignore_input_vars=("self",)'
             )
         converter = Converter(Reader(name, is_output=False).read(of))
         _receivers[of] = converter
@@ -210,6 +264,11 @@ _PLAIN: dict[type, Spec] = {
 def spec_of_value(value: Any, where: str) -> Spec:
     """How a value without an annotation is converted. It must be one that cannot change."""
     of = type(value)
+    if of is datetime.datetime and value.tzinfo is not datetime.UTC:
+        raise DeclarationError(
+            f"{where} is a datetime that is not in UTC, and its zone is not part of the key; "
+            "capture value.astimezone(datetime.UTC), or pass it as an argument"
+        )
     if of in _PLAIN:
         return _PLAIN[of]
     if isinstance(value, enum.Enum):

@@ -97,6 +97,12 @@ class VersionMismatchError(UnavailableError):
     code = "version_mismatch"
 
 
+class LeaseLostError(UnavailableError):
+    """The daemon that gave a lease ended while the task ran; another may have run it, too."""
+
+    code = "lease_lost"
+
+
 class LocalError(MemodError, OSError):
     """Something on this side failed: a file, a temporary file."""
 

@@ -45,7 +45,12 @@ class Cache:
         policies = self.policies
         if policies is None:
             raise DeclarationError("Cache: a version or a policy is needed")
-        many = [policies] if isinstance(policies, CachePolicy) else list(policies)
+        many = list(policies) if isinstance(policies, Iterable) else [policies]
+        for policy in many:
+            if isinstance(policy, type) or not isinstance(policy, CachePolicy):
+                raise DeclarationError(
+                    f"Cache: policies: {policy!r} is no policy; one is made by calling its class"
+                )
         if not many:
             raise DeclarationError("Cache: a version or at least one policy is needed")
         return version_of(many, self.salt, function)
@@ -68,6 +73,20 @@ class Options:
     task_version: str | None = None
 
 
+def kind_of(value: Any) -> str:
+    """A value's type, for messages."""
+    kind = type(value)
+    module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
+    return f"{module}{kind.__qualname__}"
+
+
+def checked_text(name: str, text: str | None) -> str | None:
+    """The text, if it is one."""
+    if text is not None and not isinstance(text, str):
+        raise DeclarationError(f"{name}: a string is wanted, not {text!r}")
+    return text
+
+
 def checked_mode(mode: Mode | None) -> Mode | None:
     """The mode, if there is one of that name."""
     if mode is not None and mode not in MODES:
@@ -84,8 +103,20 @@ def checked_span(name: str, span: timedelta | None) -> timedelta | None:
     return span
 
 
+def checked_version(where: str, name: str, version: Any) -> str:
+    """The cache version, if it is a string and not blank."""
+    if not isinstance(version, str):
+        advice = f'; write {name}="{version}"' if isinstance(version, int | float) else ""
+        raise DeclarationError(f"{where}: {name}: a string is wanted, not {version!r}{advice}")
+    if not version.strip():
+        raise DeclarationError(f"{where}: {name} must not be blank")
+    return version
+
+
 def names(option: str, given: Iterable[str] | str) -> tuple[str, ...]:
     """Names of inputs; one may be given as a string."""
+    if not isinstance(given, str | Iterable):
+        raise DeclarationError(f"{option}: names are wanted, not {given!r}")
     found = (given,) if isinstance(given, str) else tuple(given)
     for name in found:
         if not isinstance(name, str):
@@ -109,18 +140,22 @@ def cache_options(
                 f"{where}: cache_version, cache_serialize and cache_ignore_input_vars are given "
                 "inside of Cache(...), not beside it"
             )
-        version: str = cache.get_version(function)
+        version = checked_version(where, "version", cache.get_version(function))
         serialize, ignored = cache.serialize, cache.get_ignored_inputs()
+    elif not isinstance(cache, bool):
+        advice = "; use memod.Cache" if type(cache).__name__ == "Cache" else ""
+        raise DeclarationError(
+            f"{where}: cache: a bool or a memod.Cache is wanted, not {kind_of(cache)}{advice}"
+        )
     elif cache:
-        version, serialize = cache_version, cache_serialize
-        if not cache_version:
+        serialize = cache_serialize
+        if cache_version is None or cache_version == "":
             raise DeclarationError(f"{where}: cache=True needs a cache_version")
+        version = checked_version(where, "cache_version", cache_version)
     else:
         if cache_serialize:
             raise DeclarationError(f"{where}: cache_serialize needs cache=True")
         if ignored:
             raise DeclarationError(f"{where}: cache_ignore_input_vars needs cache=True")
         return None, False, ()
-    if not isinstance(version, str) or not version.strip():
-        raise DeclarationError(f"{where}: cache_version must not be blank")
     return version, serialize, ignored

@@ -6,7 +6,6 @@ logger `memod`. What the function raises is passed on, and nothing is stored.
 
 from __future__ import annotations
 
-import asyncio.coroutines
 import functools
 import inspect
 import logging
@@ -30,8 +29,21 @@ from memod import waiting
 from memod._memod import Call, Caller, Plan, Recall
 from memod.client import Client, default_client
 from memod.declaration import Declaration, check_function, task_name
-from memod.errors import BreakerOpenError, DeclarationError, InvalidArgumentError
-from memod.options import Cache, Mode, Options, cache_options, checked_mode, checked_span
+from memod.errors import (
+    BreakerOpenError,
+    DeclarationError,
+    InvalidArgumentError,
+    LeaseLostError,
+)
+from memod.options import (
+    Cache,
+    Mode,
+    Options,
+    cache_options,
+    checked_mode,
+    checked_span,
+    checked_text,
+)
 from memod.report import Explanation, Report, report
 
 P = ParamSpec("P")
@@ -61,11 +73,12 @@ class Task(Caller, Generic[P, R]):
         """The task's name."""
         self._function = function
         self._client = client
+        self._origin: Task[P, R] | None = None
         self._is_async = inspect.iscoroutinefunction(function)
         self._plan = None if options.version is None else self._planned(options.version)
         functools.update_wrapper(self, function)
         if self._is_async:
-            _mark_as_coroutine_function(self)
+            _mark_as_coroutine_function(self, function)
         elif self._plan is not None:
             self._look_up_by(self._plan, None if client is None else client.raw)
 
@@ -133,7 +146,7 @@ class Task(Caller, Generic[P, R]):
             found.abandon()
             raise
         problem = found.store(value, time.perf_counter_ns() - begun)
-        return value, found, problems + self._warn(problem)
+        return found.settled(value), found, problems + self._warn(problem)
 
     async def _call_async(
         self, mode: Mode | None, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -165,7 +178,7 @@ class Task(Caller, Generic[P, R]):
             raise
         took = time.perf_counter_ns() - begun
         problem = await waiting.off_loop(found.store, value, took)
-        return value, found, problems + self._warn(problem)
+        return found.settled(value), found, problems + self._warn(problem)
 
     def _wait_seconds(self) -> float | None:
         return None if self.options.wait is None else self.options.wait.total_seconds()
@@ -173,6 +186,9 @@ class Task(Caller, Generic[P, R]):
     def _warn(self, problem: BaseException | None) -> list[BaseException]:
         if problem is None:
             return []
+        if isinstance(problem, LeaseLostError):
+            logger.warning("task %s is run and cached, but perhaps not alone: %s", self.name, problem)
+            return [problem]
         # The daemon is left alone, which has been said when it failed.
         level = logging.DEBUG if isinstance(problem, BreakerOpenError) else logging.WARNING
         logger.log(level, "task %s is run, and not cached: %s", self.name, problem)
@@ -251,7 +267,9 @@ class Task(Caller, Generic[P, R]):
             max_age=self.options.max_age if max_age is None else checked_span("max_age", max_age),
             wait=self.options.wait if wait is None else checked_span("wait", wait),
         )
-        return Task(self._function, options, client or self._client)
+        other = Task(self._function, options, client or self._client)
+        other._origin = self if self._origin is None else self._origin
+        return other
 
     @property
     def input_types(self) -> dict[str, str]:
@@ -278,12 +296,23 @@ class Task(Caller, Generic[P, R]):
         """The task of an object, as a method is one's."""
         return self if instance is None else BoundTask(cast("Task[..., Any]", self), instance)
 
-    def __reduce__(self) -> str:
+    def __reduce__(self) -> str | tuple[Any, ...]:
         # Pickled as a function is: by where it stands in its module.
-        return cast(str, getattr(self, "__qualname__"))
+        if self._origin is None:
+            return cast(str, getattr(self, "__qualname__"))
+        if self._client is not self._origin._client:
+            raise TypeError(f"{self!r} has a client of its own, which no other process can have")
+        return _like, (self._origin, self.options)
 
     def __repr__(self) -> str:
         return f"<memod task {self.name}>"
+
+
+def _like(origin: Task[P, R], options: Options) -> Task[P, R]:
+    """A task with these options, as `with_options` makes it."""
+    other = Task(origin.function, options, origin._client)
+    other._origin = origin
+    return other
 
 
 class BoundTask(Generic[P, R]):
@@ -294,6 +323,8 @@ class BoundTask(Generic[P, R]):
         """The task itself."""
         self.__self__ = receiver
         functools.update_wrapper(self, task.function, updated=())
+        if inspect.iscoroutinefunction(task.function):
+            _mark_as_coroutine_function(self, task.function)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """See `Task`."""
@@ -319,6 +350,14 @@ class BoundTask(Generic[P, R]):
         """See `Task.invalidate`."""
         return self.task.invalidate(self.__self__, *args, **kwargs)
 
+    def __getattr__(self, name: str) -> Any:
+        if name != "__signature__":
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return inspect.signature(self.task.function.__get__(self.__self__))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return BoundTask, (self.task, self.__self__)
+
 
 def _report(value: Any, found: Recall | None, problems: list[BaseException]) -> Report[Any]:
     told = None if found is None else found.report
@@ -329,12 +368,14 @@ def _report(value: Any, found: Recall | None, problems: list[BaseException]) -> 
     return report(value, told, tuple(problems))
 
 
-def _mark_as_coroutine_function(of: Any) -> None:
-    """Makes `asyncio.iscoroutinefunction`, and from Python 3.12 on that of `inspect`, say yes."""
+def _mark_as_coroutine_function(of: Any, function: Any) -> None:
+    """Makes `iscoroutinefunction` of `inspect` and of `asyncio` say yes."""
     if sys.version_info >= (3, 12):
         inspect.markcoroutinefunction(of)
     else:
-        of._is_coroutine = getattr(asyncio.coroutines, "_is_coroutine", True)
+        # What looks like a function is asked for its code.
+        for name in ("__code__", "__defaults__", "__kwdefaults__"):
+            setattr(of, name, getattr(function, name))
 
 
 @overload
@@ -394,13 +435,13 @@ def task(
             version=version,
             serialize=serialize,
             ignored=ignored,
-            name=name,
-            project=project,
-            domain=domain,
+            name=checked_text("name", name),
+            project=checked_text("project", project),
+            domain=checked_text("domain", domain),
             mode=checked_mode(mode),
             max_age=checked_span("max_age", max_age),
             wait=checked_span("wait", wait),
-            task_version=task_version,
+            task_version=checked_text("task_version", task_version),
         )
         return Task(function, options, client)
 

@@ -1,0 +1,181 @@
+//! Values as a hit gives them: what the key and the stored form do not tell apart is made alike.
+//!
+//! **Invariants.** What this makes of a value has the same literal, and is what decoding that
+//! literal gives. A task is called with settled arguments and gives a settled value back, whether
+//! or not the daemon is asked, so nobody can tell a run from a hit by them. What is settled
+//! already is given back as the very same object, with all that it holds.
+//!
+//! **Does not** change what is converted by Python functions (arrays, tables, pickles, values
+//! behind a hash of their own) nor paths.
+
+use std::collections::BTreeMap;
+
+use pyo3::IntoPyObjectExt;
+use pyo3::prelude::*;
+use pyo3::types::{
+    PyBool, PyByteArray, PyBytes, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PyMemoryView, PySet,
+    PyString, PyTuple,
+};
+
+use crate::encode::{self, Encoding};
+use crate::errors::Unfit;
+use crate::moment;
+use crate::node::{Buffer, Field, Node, Sequence, Shape};
+
+/// Nothing if the value is settled as it is.
+type Settled<'py> = Result<Option<Bound<'py, PyAny>>, Unfit>;
+
+impl Node {
+    /// The value as a hit gives it, if that differs.
+    pub(crate) fn settle<'py>(&self, value: &Bound<'py, PyAny>) -> Settled<'py> {
+        let py = value.py();
+        Ok(match self {
+            Self::None | Self::File(_) | Self::Enum(..) | Self::Opaque(_) | Self::Hashed(..) => {
+                None
+            }
+            Self::Boolean if value.is_exact_instance_of::<PyBool>() => None,
+            Self::Boolean => Some(PyBool::new(py, encode::boolean(value)?).to_owned().into_any()),
+            Self::Integer if value.is_exact_instance_of::<PyInt>() => None,
+            Self::Integer => Some(encode::integer(value)?.into_bound_py_any(py)?),
+            Self::Float if value.is_exact_instance_of::<PyFloat>() => None,
+            Self::Float => Some(PyFloat::new(py, encode::float(value, false)?).into_any()),
+            Self::String | Self::Choice(_) if value.is_exact_instance_of::<PyString>() => None,
+            Self::String | Self::Choice(_) => {
+                Some(PyString::new(py, &encode::text(value)?).into_any())
+            }
+            Self::Bytes(buffer) if buffer.is_kind_of(value) => None,
+            Self::Bytes(buffer) => Some(buffer.give(py, encode::buffer(value)?)?),
+            Self::Datetime(_) => moment::settled_datetime(value)?,
+            Self::Date => moment::settled_date(value)?,
+            Self::Duration(_) => moment::settled_duration(value)?,
+            Self::List(sequence, inner) => list(value, *sequence, inner)?,
+            Self::Map(inner) => map(value, inner)?,
+            Self::Pairs(key, inner) => pairs(value, key, inner)?,
+            Self::Struct(shape, fields) => structure(value, shape, fields)?,
+            Self::Optional(_) if value.is_none() => None,
+            Self::Optional(inner) => inner.settle(value)?,
+            Self::Union(members) => {
+                match encode::fitting(value, members, &mut Encoding::default()) {
+                    Some((node, _)) => node.settle(value)?,
+                    None => None,
+                }
+            }
+        })
+    }
+}
+
+impl Buffer {
+    fn is_kind_of(self, value: &Bound<'_, PyAny>) -> bool {
+        match self {
+            Self::Bytes => value.is_exact_instance_of::<PyBytes>(),
+            Self::Bytearray => value.is_exact_instance_of::<PyByteArray>(),
+            Self::Memoryview => value.is_instance_of::<PyMemoryView>(),
+        }
+    }
+}
+
+impl Sequence {
+    fn is_kind_of(self, value: &Bound<'_, PyAny>) -> bool {
+        match self {
+            Self::List | Self::Either => value.is_exact_instance_of::<PyList>(),
+            Self::Tuple => value.is_exact_instance_of::<PyTuple>(),
+            Self::Set => value.is_exact_instance_of::<PySet>(),
+            Self::Frozenset => value.is_exact_instance_of::<PyFrozenSet>(),
+        }
+    }
+}
+
+/// A value, settled, and whether that made a difference.
+fn one<'py>(
+    node: &Node,
+    value: Bound<'py, PyAny>,
+    differs: &mut bool,
+) -> Result<Bound<'py, PyAny>, Unfit> {
+    let settled = node.settle(&value)?;
+    *differs |= settled.is_some();
+    Ok(settled.unwrap_or(value))
+}
+
+fn list<'py>(value: &Bound<'py, PyAny>, sequence: Sequence, inner: &Node) -> Settled<'py> {
+    let mut differs = !sequence.is_kind_of(value);
+    let mut items = Vec::with_capacity(value.len()?);
+    for item in value.try_iter()? {
+        items.push(one(inner, item?, &mut differs)?);
+    }
+    if differs { Ok(Some(sequence.give(value.py(), items)?)) } else { Ok(None) }
+}
+
+fn map<'py>(value: &Bound<'py, PyAny>, inner: &Node) -> Settled<'py> {
+    let mut differs = !value.is_exact_instance_of::<PyDict>();
+    let mut members = BTreeMap::new();
+    let mut last = None;
+    for (key, item) in dictionary(value)? {
+        differs |= !key.is_exact_instance_of::<PyString>();
+        let name = encode::text(&key)?;
+        differs |= last.as_ref().is_some_and(|last| *last > name);
+        members.insert(name.clone(), one(inner, item, &mut differs)?);
+        last = Some(name);
+    }
+    if !differs {
+        return Ok(None);
+    }
+    let made = PyDict::new(value.py());
+    for (name, item) in members {
+        made.set_item(name, item)?;
+    }
+    Ok(Some(made.into_any()))
+}
+
+fn pairs<'py>(value: &Bound<'py, PyAny>, key_node: &Node, inner: &Node) -> Settled<'py> {
+    let mut differs = !value.is_exact_instance_of::<PyDict>();
+    let mut members = BTreeMap::new();
+    let mut last = None;
+    for (key, item) in dictionary(value)? {
+        let order = key_node.encode(&key, &mut Encoding::default())?.key_encoding();
+        differs |= last.as_ref().is_some_and(|last| *last > order);
+        let key = one(key_node, key, &mut differs)?;
+        members.insert(order.clone(), (key, one(inner, item, &mut differs)?));
+        last = Some(order);
+    }
+    if !differs {
+        return Ok(None);
+    }
+    let made = PyDict::new(value.py());
+    for (key, item) in members.into_values() {
+        made.set_item(key, item)?;
+    }
+    Ok(Some(made.into_any()))
+}
+
+fn dictionary<'a, 'py>(value: &'a Bound<'py, PyAny>) -> Result<&'a Bound<'py, PyDict>, Unfit> {
+    value.cast::<PyDict>().map_err(|_| encode::wrong_kind(value, "dict"))
+}
+
+fn structure<'py>(value: &Bound<'py, PyAny>, shape: &Shape, fields: &[Field]) -> Settled<'py> {
+    let py = value.py();
+    let mut differs = match shape {
+        Shape::Attributes(_) => false,
+        Shape::Items => !is_dictionary_of(value, fields)?,
+        Shape::Positions => !value.is_exact_instance_of::<PyTuple>(),
+    };
+    let mut members = Vec::with_capacity(fields.len());
+    for (index, field) in fields.iter().enumerate() {
+        let key = field.key.bind(py);
+        let item = shape.member(value, key, index)?;
+        members.push((key, one(&field.node, item, &mut differs)?));
+    }
+    if differs { Ok(Some(shape.give(py, members)?)) } else { Ok(None) }
+}
+
+/// Whether it is a dictionary with these keys in this order.
+fn is_dictionary_of(value: &Bound<'_, PyAny>, fields: &[Field]) -> Result<bool, Unfit> {
+    if !value.is_exact_instance_of::<PyDict>() {
+        return Ok(false);
+    }
+    for (key, field) in dictionary(value)?.iter().zip(fields) {
+        if !key.0.eq(field.key.bind(value.py()))? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
