@@ -231,7 +231,7 @@ impl Sequence {
         Ok(match self {
             Self::List | Self::Either => PyList::new(py, items)?.into_any(),
             Self::Tuple => PyTuple::new(py, items)?.into_any(),
-            Self::Set => PySet::new(py, items)?.into_any(),
+            Self::Set | Self::EitherSet => PySet::new(py, items)?.into_any(),
             Self::Frozenset => PyFrozenSet::new(py, items)?.into_any(),
         })
     }

@@ -216,6 +216,10 @@ fn list(
         }
         Sequence::Tuple => (value.is_instance_of::<PyTuple>(), "tuple"),
         Sequence::Set => (value.is_instance_of::<PySet>(), "set"),
+        Sequence::EitherSet => {
+            let either = value.is_instance_of::<PySet>() || value.is_instance_of::<PyFrozenSet>();
+            (either, "a set or frozenset")
+        }
         Sequence::Frozenset => (value.is_instance_of::<PyFrozenSet>(), "frozenset"),
     };
     if !is_one {
@@ -226,7 +230,7 @@ fn list(
         let literal = inner.encode(&item?, to);
         items.push(literal.map_err(|unfit| unfit.inside(&format!("[{index}]")))?);
     }
-    if matches!(sequence, Sequence::Set | Sequence::Frozenset) {
+    if matches!(sequence, Sequence::Set | Sequence::EitherSet | Sequence::Frozenset) {
         return in_order(items, to.shallow, Literal::key_encoding);
     }
     Ok(Literal::List(items))
@@ -297,7 +301,7 @@ fn structure(
             let wanted = class.bind(py).getattr("__qualname__")?.extract::<String>()?;
             return Err(wrong_kind(value, &wanted));
         }
-        Shape::Attributes(_) => {}
+        Shape::Attributes(_) => check_attributes(value, fields)?,
         Shape::Items if !value.is_instance_of::<PyDict>() => return Err(wrong_kind(value, "dict")),
         Shape::Positions if !value.is_instance_of::<PyTuple>() => {
             return Err(wrong_kind(value, "tuple"));
@@ -318,6 +322,36 @@ fn structure(
         members.insert(field.name.clone(), literal);
     }
     Ok(Literal::Struct(members))
+}
+
+/// Refuses an object with attributes beside its fields: they do not count, and a hit lacks them.
+/// What is computed from the fields when it is asked for may be there.
+fn check_attributes(value: &Bound<'_, PyAny>, fields: &[Field]) -> Result<(), Unfit> {
+    let py = value.py();
+    let Some(attributes) = value.getattr_opt(intern!(py, "__dict__"))? else { return Ok(()) };
+    let Ok(attributes) = attributes.cast_into::<PyDict>() else { return Ok(()) };
+    let mut known = 0;
+    for field in fields {
+        known += usize::from(attributes.contains(field.key.bind(py))?);
+    }
+    if attributes.len() <= known {
+        return Ok(());
+    }
+    let cached = py.import("functools")?.getattr("cached_property")?;
+    for name in attributes.keys() {
+        let is_field = fields.iter().any(|field| name.eq(field.key.bind(py)).unwrap_or(false));
+        let of_class = match name.cast::<PyString>() {
+            Ok(name) => value.get_type().getattr_opt(name)?,
+            Err(_) => None,
+        };
+        if !is_field && !of_class.is_some_and(|of| of.is_instance(&cached).unwrap_or(false)) {
+            return Err(Unfit::new(format!(
+                "has the attribute `{name}`, which is no field, so it does not count and would be \
+                 lost; make it one, as with field(init=False)"
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn member(value: &Bound<'_, PyAny>, class: &Bound<'_, PyAny>) -> Result<Literal, Unfit> {

@@ -13,6 +13,9 @@ use crate::errors::Unfit;
 
 const NANOSECONDS_PER_DAY: i128 = 86_400_000_000_000;
 const MICROSECONDS_PER_DAY: i128 = 86_400_000_000;
+/// Those of Python's datetimes, from year 1 to 9999.
+const UTC_MICROSECONDS: std::ops::Range<i128> =
+    -719_162 * MICROSECONDS_PER_DAY..2_932_897 * MICROSECONDS_PER_DAY;
 
 /// What is needed of Python's `datetime`.
 struct Module {
@@ -74,7 +77,11 @@ pub(crate) fn of_datetime(value: &Bound<'_, PyAny>) -> Result<i128, Unfit> {
     }
     // pandas.Timestamp is one.
     check_fineness(value.getattr_opt(intern!(py, "nanosecond"))?)?;
-    Ok(microseconds(&value.sub(module.epoch.bind(py))?)? * 1000)
+    let since = microseconds(&value.sub(module.epoch.bind(py))?)?;
+    if !UTC_MICROSECONDS.contains(&since) {
+        return Err(Unfit::new("is in no year from 1 to 9999 in UTC"));
+    }
+    Ok(since * 1000)
 }
 
 /// Nanoseconds from 1970-01-01 to midnight of that day, UTC.

@@ -62,6 +62,8 @@ pub(crate) enum Sequence {
     Either,
     Tuple,
     Set,
+    /// A set or a frozenset; given back as a set.
+    EitherSet,
     Frozenset,
 }
 
@@ -239,6 +241,7 @@ impl Sequence {
             "sequence" => Ok(Self::Either),
             "tuple" => Ok(Self::Tuple),
             "set" => Ok(Self::Set),
+            "either set" => Ok(Self::EitherSet),
             "frozenset" => Ok(Self::Frozenset),
             other => Err(errors::invalid(name.py(), &format!("no such list: {other}"))),
         }

@@ -79,7 +79,7 @@ impl Sequence {
         match self {
             Self::List | Self::Either => value.is_exact_instance_of::<PyList>(),
             Self::Tuple => value.is_exact_instance_of::<PyTuple>(),
-            Self::Set => value.is_exact_instance_of::<PySet>(),
+            Self::Set | Self::EitherSet => value.is_exact_instance_of::<PySet>(),
             Self::Frozenset => value.is_exact_instance_of::<PyFrozenSet>(),
         }
     }

@@ -9,6 +9,7 @@ import math
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from dataclasses import InitVar, dataclass
 from enum import Flag
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypedDict, TypeVar
 
@@ -32,6 +33,21 @@ class Tree:
 class Halved:
     x: int
     factor: InitVar[int]
+
+
+Json = float | str | list["Json"]
+
+
+@dataclass
+class Doubled:
+    x: int
+
+    def __post_init__(self) -> None:
+        self.twice = 2 * self.x
+
+    @cached_property
+    def thrice(self) -> int:
+        return 3 * self.x
 
 
 class Bits(Flag):
@@ -85,6 +101,10 @@ def recursive(tree: Tree) -> int:
 
 def returns_recursive(x: int) -> Tree:
     return Tree(x, [])
+
+
+def recursive_alias(x: Json) -> int:
+    return 1
 
 
 def undefined(x: Missing) -> int:  # type: ignore[name-defined]  # noqa: F821
@@ -149,6 +169,7 @@ def hidden_file(x: int) -> list[Path]:
         (lambda x: x, "a lambda has neither a name nor annotations"),
         (recursive, "Tree contains itself"),
         (returns_recursive, "output `o0`.*Tree contains itself"),
+        (recursive_alias, "'Json' within a type is not known here, or is that type itself"),
         (undefined, "cannot be read: name 'Missing'"),
         (anything, "Any is no type that memod can store"),
         (objects, "object is no type that memod can store"),
@@ -216,6 +237,12 @@ def takes_file(x: Path) -> str:
 
 
 @cached
+def takes_doubled(x: Doubled) -> str:
+    RUNS.append(x)
+    return "doubled"
+
+
+@cached
 def takes_strings(x: dict[str, list[str]]) -> str:
     RUNS.append(x)
     return "strings"
@@ -234,6 +261,12 @@ def takes_strings(x: dict[str, list[str]]) -> str:
         (takes_strings, {1: ["a"]}, "input `x`, a key: is int, str is declared"),
         (takes_floats, {math.nan: 1, float("nan"): 2}, "two elements that count as equal"),
         (takes_datetime, dt.datetime(2026, 1, 1), "has no time zone"),
+        (
+            takes_datetime,
+            dt.datetime.max.replace(tzinfo=dt.timezone(dt.timedelta(hours=-5))),
+            "input `x`: is in no year from 1 to 9999 in UTC",
+        ),
+        (takes_doubled, Doubled(1), "input `x`: has the attribute `twice`, which is no field"),
         (takes_file, Path("/nowhere/at/all"), "the file /nowhere/at/all cannot be hashed"),
         (takes_file, Path("/"), "not a regular file"),
         (takes_file, Path("/dev/null"), "not a regular file"),
@@ -286,6 +319,32 @@ def test_a_result_that_cannot_be_stored_is_given_back(
 
     assert big() == 2**64
     assert "output `o0`: is an integer beyond 64 bits" in caplog.text
+
+
+def test_an_object_that_a_hit_would_lack_something_of_is_not_stored(
+    daemon: Daemon, caplog: pytest.LogCaptureFixture
+) -> None:
+    @cached
+    def doubled(x: int, complete: bool) -> Doubled:
+        made = Doubled(x)
+        if complete:
+            del made.twice
+        assert made.thrice == 3 * x
+        return made
+
+    for _ in range(2):
+        assert doubled(1, False).twice == 2
+        assert "output `o0`: has the attribute `twice`" in caplog.text
+        caplog.clear()
+        # What is computed from the fields is computed again.
+        assert doubled(1, True).thrice == 3
+    assert caplog.records == [] and doubled.call(1, True).is_hit
+
+
+def test_the_first_and_the_last_instants_are_taken(daemon: Daemon) -> None:
+    for instant in (dt.datetime.min, dt.datetime.max):
+        report = takes_datetime.call(instant.replace(tzinfo=dt.UTC))
+        assert (report.status, report.store) == ("MISS", "POPULATED")
 
 
 class Stop(BaseException):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,28 @@ def test_ignored_inputs_do_not_count(daemon: Daemon) -> None:
     """Semantics 8."""
     assert [ran(ignoring, a=1, b=1), ran(ignoring, a=1, b=2)] == [1, 1]
     assert RUNS == [1]
+
+
+@env.task(cache=flyte.Cache(behavior="auto", max_age=timedelta(microseconds=1)))
+async def short_lived(n: int) -> int:
+    RUNS.append(n)
+    return n
+
+
+@env.task(cache=flyte.Cache(behavior="auto", max_age=3600))
+async def long_lived(n: int) -> int:
+    RUNS.append(n)
+    return n
+
+
+def test_what_is_too_old_is_computed_again(daemon: Daemon, caplog: pytest.LogCaptureFixture) -> None:
+    """Semantics 19; a number is seconds."""
+    while len(RUNS) < 3:
+        assert ran(short_lived, n=1) == 1
+    RUNS.clear()
+    assert [ran(long_lived, n=2) for _ in range(3)] == [2, 2, 2]
+    assert RUNS == [2]
+    assert [record for record in caplog.records if record.name == "memod"] == []
 
 
 @env.task(cache=flyte.Cache(behavior="auto", serialize=True))

@@ -85,6 +85,24 @@ def test_the_daemon_killed_in_mid_call_is_a_warning(own_daemon: Daemon, tmp_path
     assert "is run, and not cached: no daemon answers" in said
 
 
+def test_a_lease_that_is_lost_by_a_restart_is_a_warning(
+    own_daemon: Daemon, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Semantics 31."""
+    RUNS.clear()
+
+    @flytekit.task(cache=True, cache_version="1", cache_serialize=True)
+    def restarts(n: int) -> int:
+        RUNS.append(n)
+        own_daemon.kill()
+        own_daemon.start()
+        return n
+
+    assert restarts(n=1) == 1
+    assert "restarts is run and cached, but perhaps not alone: the daemon ended" in caplog.text
+    assert (restarts(n=1), RUNS) == (1, [1])
+
+
 def test_a_failure_stores_nothing_and_gives_the_lease_back(own_daemon: Daemon) -> None:
     """Semantics 20 and 28."""
     RUNS.clear()

@@ -7,6 +7,7 @@ import asyncio
 import datetime as dt
 from collections import OrderedDict, defaultdict
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Literal, NamedTuple, TypedDict
@@ -92,6 +93,7 @@ CASES: list[tuple[Any, Any, list[Any]]] = [
     (list[float], [1.0, 2.0], [[1, 2], [np.float32(1), 2]]),
     (tuple[int, float], (1, 2.0), [(1, 2), Point(1, 2)]),
     (Sequence[int], [1, 2], [(1, 2)]),
+    (AbstractSet[int], {1, 2}, [frozenset((1, 2))]),
     (dict[str, int], {"a": 1, "b": 2}, [{"b": 2, "a": 1}, OrderedDict(b=2, a=1)]),
     (Mapping[str, int], {"a": 1}, [defaultdict(int, a=1)]),
     (dict[int, int], {1: 1, 2: 2}, [{2: 2, 1: 1}]),

@@ -256,3 +256,26 @@ async fn serialized_calls_are_memoized() {
     assert_eq!(recall.reservation(), ReservationStatus::Failure);
     assert_eq!(recall.status(), CacheStatus::LookupFailure);
 }
+
+#[tokio::test]
+async fn s31_a_lost_lease_is_told_and_does_not_void_the_run() {
+    let (daemon, told) = telling(|number, peer, tell| {
+        if number == 1 {
+            let id = peer.claimed();
+            peer.respond(id, leased(&call()), b"");
+            // The put finds that the daemon has gone.
+            peer.request();
+        } else {
+            peer.take_put(PutOutcome::Populated).unwrap();
+            tell("put");
+        }
+    });
+    let client = daemon.builder().build_async();
+    let options = MemoizeOptions { serialize: true, ..MemoizeOptions::default() };
+    let compute = || async { Ok::<_, ()>(outputs(1)) };
+    let made = client.memoize(&call(), &options, compute).await.unwrap();
+    assert_eq!((made.status, made.store), (CacheStatus::Miss, CacheStatus::Populated));
+    assert_eq!(made.reservation, ReservationStatus::Failure);
+    assert!(matches!(made.lease_error, Some(Error::LeaseLost)));
+    expect(told, "put").await;
+}

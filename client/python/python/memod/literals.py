@@ -41,7 +41,7 @@ _SEQUENCES: dict[Any, str] = {
     list: "list",
     collections.abc.Sequence: "sequence",
     set: "set",
-    collections.abc.Set: "set",
+    collections.abc.Set: "either set",
     frozenset: "frozenset",
 }
 _MAPS = (dict, collections.abc.Mapping)
@@ -76,6 +76,12 @@ class Reader:
     def _read(self, annotation: Any) -> Spec:
         if _is_hashable(annotation) and annotation in _SIMPLE:
             return _SIMPLE[annotation]
+        if isinstance(annotation, str | typing.ForwardRef):
+            name = annotation if isinstance(annotation, str) else annotation.__forward_arg__
+            raise UnsupportedTypeError(
+                f"{self.where}: {name!r} within a type is not known here, or is that type itself, "
+                "which has no end then"
+            )
         origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
         if origin is typing.Annotated:
             return self._annotated(arguments[0], arguments[1:])

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import logging
 import sys
 import time
 from collections.abc import Callable, Coroutine, Iterable
@@ -25,16 +24,11 @@ from typing import (
     overload,
 )
 
-from memod import waiting
+from memod import troubles, waiting
 from memod._memod import Call, Caller, Plan, Recall
 from memod.client import Client, default_client
 from memod.declaration import Declaration, check_function, task_name
-from memod.errors import (
-    BreakerOpenError,
-    DeclarationError,
-    InvalidArgumentError,
-    LeaseLostError,
-)
+from memod.errors import DeclarationError, InvalidArgumentError
 from memod.options import (
     Cache,
     Mode,
@@ -50,8 +44,6 @@ P = ParamSpec("P")
 Q = ParamSpec("Q")
 R = TypeVar("R")
 S = TypeVar("S")
-
-logger = logging.getLogger("memod")
 
 
 class Task(Caller, Generic[P, R]):
@@ -186,12 +178,7 @@ class Task(Caller, Generic[P, R]):
     def _warn(self, problem: BaseException | None) -> list[BaseException]:
         if problem is None:
             return []
-        if isinstance(problem, LeaseLostError):
-            logger.warning("task %s is run and cached, but perhaps not alone: %s", self.name, problem)
-            return [problem]
-        # The daemon is left alone, which has been said when it failed.
-        level = logging.DEBUG if isinstance(problem, BreakerOpenError) else logging.WARNING
-        logger.log(level, "task %s is run, and not cached: %s", self.name, problem)
+        troubles.warn(self.name, problem)
         return [problem]
 
     def call(self, *args: P.args, **kwargs: P.kwargs) -> Report[R]:

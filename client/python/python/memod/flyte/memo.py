@@ -6,7 +6,6 @@ runs. The lease that a run may hold ends with it, also if the task fails. A hit 
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,10 +13,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from memod import waiting
+from memod import troubles, waiting
 from memod._memod import Converter, Plan, Recall
 from memod.client import default_client
-from memod.errors import BreakerOpenError, InvalidArgumentError, MemodError
+from memod.errors import InvalidArgumentError, MemodError
 from memod.flyte import inputs
 from memod.flyte.archive import Packing, unpack
 from memod.flyte.types import (
@@ -28,8 +27,6 @@ from memod.flyte.types import (
     plain_spec,
 )
 from memod.literals import Spec
-
-logger = logging.getLogger("memod")
 
 Literals = Mapping[str, Any]
 """Literals by name, as protocol buffers."""
@@ -243,12 +240,8 @@ class Run:
         return None
 
     def _warn(self, problem: BaseException | None) -> None:
-        if problem is None:
-            return
-        # The daemon is left alone, which has been said when it failed.
-        level = logging.DEBUG if isinstance(problem, BreakerOpenError) else logging.WARNING
-        name = self.memo.declared.name
-        logger.log(level, "task %s is run, and not cached: %s", name, problem)
+        if problem is not None:
+            troubles.warn(self.memo.declared.name, problem)
 
 
 def _without_hash(literal: Any) -> Any:

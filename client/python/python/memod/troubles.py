@@ -1,0 +1,19 @@
+"""What is told of a cache that did not work while its task did: a warning of the logger `memod`."""
+
+from __future__ import annotations
+
+import logging
+
+from memod.errors import BreakerOpenError, LeaseLostError
+
+logger = logging.getLogger("memod")
+
+
+def warn(task: str, problem: BaseException) -> None:
+    """Tells what went wrong with the cache in a call of this task."""
+    if isinstance(problem, LeaseLostError):
+        logger.warning("task %s is run and cached, but perhaps not alone: %s", task, problem)
+        return
+    # The daemon is left alone, which has been said when it failed.
+    level = logging.DEBUG if isinstance(problem, BreakerOpenError) else logging.WARNING
+    logger.log(level, "task %s is run, and not cached: %s", task, problem)
