@@ -18,6 +18,9 @@ use serde_json::{Value, json};
 use crate::args::{Format, Screen};
 use crate::exit::Failure;
 
+/// What is shown of a number that the daemon does not tell this user.
+pub(crate) const NOT_TOLD: &str = "not told";
+
 /// A colour with a meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Style {
