@@ -27,7 +27,7 @@ use super::replies::{Replies, ReplyShare};
 use super::stream::PeerStream;
 use super::uploads::Uploads;
 use super::users::{Place, User};
-use crate::service::{Account, Allowance, Lessee, Reply, Service};
+use crate::service::{Account, Allowance, Lessee, Reply, Service, within_threads};
 
 /// How long a peer may take to greet.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
@@ -291,7 +291,7 @@ impl Connection {
                 tracing::debug!("a reply could not be sent: {error}");
             }
         };
-        self.jobs.spawn(begun.instrument(span));
+        self.jobs.spawn(within_threads(self.user.threads(), begun.instrument(span)));
     }
 
     /// Exchanges greetings; nothing if the peer left without one.

@@ -1,8 +1,8 @@
 //! Accepts connections.
 //!
 //! **Invariants.** There are never more connections than the settings allow, and
-//! [`REFUSALS_MAX`] that are being refused. Who comes when all are open is accepted as soon as one
-//! ends, or refused with a word on why once that has taken [`CROWDED_PATIENCE`]; who has its user's
+//! [`REFUSALS_MAX`] that are being refused. Who comes when all are open, but for those that are kept
+//! for who administers the daemon, is accepted as soon as one ends, or refused with a word on why once that has taken [`CROWDED_PATIENCE`]; who has its user's
 //! part already is refused at once, and keeps nobody else waiting. An error of `accept` is waited
 //! out: it neither ends nor spins the daemon.
 
@@ -20,7 +20,7 @@ use super::connection::Connection;
 use super::peer::Peer;
 use super::refusal::{refuse, refuse_at_once};
 use super::users::Users;
-use crate::service::Service;
+use crate::service::{Service, within_threads};
 use crate::settings::Settings;
 
 /// The longest wait after an error of `accept`.
@@ -140,6 +140,7 @@ impl Server {
             }
         };
         let number = self.accepted.fetch_add(1, Ordering::Relaxed);
+        let threads = user.threads();
         let connection = Connection::new(
             (stream, peer, number),
             (user, place),
@@ -159,7 +160,7 @@ impl Server {
         let span = tracing::debug_span!("connection", number, uid, pid);
         self.connections.spawn(
             async move {
-                if let Err(error) = connection.run().await {
+                if let Err(error) = within_threads(threads, connection.run()).await {
                     tracing::info!(connection = number, uid, pid, "a connection ended: {error}");
                 }
                 drop(open);

@@ -45,6 +45,7 @@ pub(crate) use boards::{Allowance, Boards};
 pub(crate) use claim::{Asker, Begun, Claimed, Entered};
 pub(crate) use leases::Lessee;
 pub(crate) use lookup_many::Batch;
+pub(crate) use pool::{WORKING_THREADS_MAX, within as within_threads};
 pub(crate) use put::{GatheredPut, OutputContent, digest_mismatch};
 pub(crate) use reply::{Reply, Stream};
 pub(crate) use sealed::FILES_MAX as SEALED_FILES_MAX;
