@@ -112,8 +112,11 @@ async fn serve(
     let server = Server::new(Arc::clone(&settings), Arc::clone(&service), stop.clone());
     let listener = socket.listen().context("cannot listen on the socket")?;
     tracing::info!(
-        socket = ?settings.socket, data = ?settings.data, pid = std::process::id(),
-        "memod {} is ready", env!("CARGO_PKG_VERSION")
+        socket = &*settings.socket.to_string_lossy(),
+        data = &*settings.data.to_string_lossy(),
+        pid = std::process::id(),
+        "memod {} is ready",
+        env!("CARGO_PKG_VERSION")
     );
     systemd::notify(&[NotifyState::Ready]);
     let serving = tokio::spawn(Arc::clone(&server).run(listener));
