@@ -17,14 +17,11 @@ use tokio_util::sync::CancellationToken;
 use crate::descriptors;
 use crate::reload::Reload;
 use crate::server::{BoundSocket, MetricsSocket, Server};
-use crate::service::{Boards, Service};
+use crate::service::{Boards, Service, WORKING_THREADS_MAX};
 use crate::settings::Settings;
 use crate::shutdown::{HangUp, Heeded, Signals};
 use crate::systemd::{self, Inherited};
 use crate::watchdog;
-
-/// Most threads that wait for the disk at a time.
-const BLOCKING_THREADS_MAX: usize = 32;
 
 /// Why the daemon has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +48,7 @@ pub(crate) fn ground() -> anyhow::Result<Ground> {
     let inherited = systemd::inherited()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("memod-async")
-        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .max_blocking_threads(WORKING_THREADS_MAX)
         .enable_all()
         .build()
         .context("cannot start the async runtime")?;
@@ -115,8 +112,11 @@ async fn serve(
     let server = Server::new(Arc::clone(&settings), Arc::clone(&service), stop.clone());
     let listener = socket.listen().context("cannot listen on the socket")?;
     tracing::info!(
-        socket = ?settings.socket, data = ?settings.data, pid = std::process::id(),
-        "memod {} is ready", env!("CARGO_PKG_VERSION")
+        socket = &*settings.socket.to_string_lossy(),
+        data = &*settings.data.to_string_lossy(),
+        pid = std::process::id(),
+        "memod {} is ready",
+        env!("CARGO_PKG_VERSION")
     );
     systemd::notify(&[NotifyState::Ready]);
     let serving = tokio::spawn(Arc::clone(&server).run(listener));

@@ -142,26 +142,51 @@ fn entries(value: &Value) -> Result<&toml::Table, String> {
     value.as_table().ok_or_else(|| format!("a table is wanted, not {}", value.type_str()))
 }
 
+/// What was read, if all of it was good; else the mistakes, a line each.
+fn if_good<T>(read: T, mistakes: &[String]) -> Result<T, String> {
+    if mistakes.is_empty() { Ok(read) } else { Err(mistakes.join("\n")) }
+}
+
 /// Bytes by project and domain: `{ project = { domain = 1000 } }`.
 pub(crate) fn parse_scopes(value: &Value) -> Result<BTreeMap<(String, String), u64>, String> {
-    let mut scopes = BTreeMap::new();
+    let (mut scopes, mut mistakes) = (BTreeMap::new(), Vec::new());
     for (project, domains) in entries(value)? {
-        for (domain, bytes) in entries(domains).map_err(|error| format!("{project}: {error}"))? {
-            let bytes = bytes_of(bytes).map_err(|error| format!("{project}.{domain}: {error}"))?;
-            scopes.insert((project.clone(), domain.clone()), bytes);
+        let shown = project.escape_debug();
+        let domains = match entries(domains) {
+            Ok(domains) => domains,
+            Err(error) => {
+                mistakes.push(format!("{shown}: {error}"));
+                continue;
+            }
+        };
+        for (domain, bytes) in domains {
+            match bytes_of(bytes) {
+                Ok(bytes) => drop(scopes.insert((project.clone(), domain.clone()), bytes)),
+                Err(error) => {
+                    mistakes.push(format!("{shown}.{}: {error}", domain.escape_debug()));
+                }
+            }
         }
     }
-    Ok(scopes)
+    if_good(scopes, &mistakes)
 }
 
 /// Bytes by user: `{ 1000 = 5000 }`.
 pub(crate) fn parse_users(value: &Value) -> Result<BTreeMap<u32, u64>, String> {
-    let mut users = BTreeMap::new();
+    let (mut users, mut mistakes) = (BTreeMap::new(), Vec::new());
     for (uid, bytes) in entries(value)? {
-        let user = uid.parse().map_err(|_| format!("{uid}: the number of a user is wanted"))?;
-        users.insert(user, bytes_of(bytes).map_err(|error| format!("{uid}: {error}"))?);
+        let shown = uid.escape_debug();
+        let user = uid.parse::<u32>();
+        if user.is_err() {
+            mistakes.push(format!("{shown}: the number of a user is wanted"));
+        }
+        match (user, bytes_of(bytes)) {
+            (Ok(user), Ok(bytes)) => drop(users.insert(user, bytes)),
+            (_, Err(error)) => mistakes.push(format!("{shown}: {error}")),
+            (Err(_), Ok(_)) => {}
+        }
     }
-    Ok(users)
+    if_good(users, &mistakes)
 }
 
 #[cfg(test)]

@@ -15,6 +15,8 @@ use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
+use toml::de::{DeTable, Deserializer};
 use toml::{Spanned, Value};
 
 use crate::args::Arguments;
@@ -205,22 +207,32 @@ fn read_file(file: &Path, settings: &mut Settings, problems: &mut Vec<Problem>) 
         }
     };
     let place = |at: usize| format!("{}:{}", file.display(), line_of(&source, at));
-    let table: BTreeMap<Spanned<String>, Spanned<Value>> = match toml::from_str(&source) {
-        Ok(table) => table,
-        Err(error) => {
-            let at = error.span().map_or(0, |span| span.start);
-            return problems.push(Problem::new(place(at), error.message()));
-        }
-    };
-    let mut mistakes: Vec<(usize, String)> = Vec::new();
+    // What is no TOML, or stands there twice, does not keep the rest from being looked at.
+    let (table, errors) = DeTable::parse_recoverable(&source);
+    let start = |error: &toml::de::Error| error.span().map_or(0, |span| span.start);
+    let mut mistakes: Vec<(usize, String)> =
+        errors.iter().map(|error| (start(error), unreadable(error, &source))).collect();
+    // What else is odd in a line comes of the first.
+    mistakes.dedup_by_key(|(at, _)| line_of(&source, *at));
+    let unread: Vec<usize> = mistakes.iter().map(|(at, _)| line_of(&source, *at)).collect();
+    let table = BTreeMap::<Spanned<String>, Spanned<Value>>::deserialize(Deserializer::from(table));
+    let table = table.unwrap_or_else(|error| {
+        mistakes.push((start(&error), error.message().to_owned()));
+        BTreeMap::new()
+    });
     for (name, value) in &table {
         let at = name.span().start;
         let known = FIELDS.iter().find(|(field, _)| *field == name.get_ref().as_str());
         match known {
             Some((field, apply)) => {
                 settings.origins.push((field, place(at)));
-                let applied = apply(settings, value.get_ref());
-                mistakes.extend(applied.err().map(|error| (at, format!("{field}: {error}"))));
+                // What was made of a line that is no TOML is nothing that somebody wrote.
+                let is_read = !unread.contains(&line_of(&source, at));
+                if let Err(told) = apply(settings, value.get_ref())
+                    && is_read
+                {
+                    mistakes.extend(told.lines().map(|error| (at, format!("{field}: {error}"))));
+                }
             }
             None if name.get_ref() == GRANTS => {
                 settings.origins.push((GRANTS, place(at)));
@@ -234,6 +246,17 @@ fn read_file(file: &Path, settings: &mut Settings, problems: &mut Vec<Problem>) 
     }
     mistakes.sort_by_key(|(at, _)| *at);
     problems.extend(mistakes.into_iter().map(|(at, message)| Problem::new(place(at), message)));
+}
+
+/// Why something is no TOML.
+fn unreadable(error: &toml::de::Error, source: &str) -> String {
+    let message = error.message();
+    match error.span().and_then(|span| source.get(span)) {
+        Some(name) if message == "duplicate key" => {
+            format!("`{}` stands there twice: leave one of them", name.escape_debug())
+        }
+        _ => message.to_owned(),
+    }
 }
 
 fn unknown(name: &str) -> String {

@@ -27,6 +27,37 @@ fn every_mistake_is_reported_with_its_line() {
 }
 
 #[test]
+fn every_mistake_is_told_in_the_first_run() {
+    let problems = load_text(
+        "socket = \"/a\"\nsocket = \"/b\"\nhot_bytes = = 3\nmax_age = \"soon\"\n\
+         quarantined_users = [\"no such user\", 65534, 7]\n\
+         store_bytes_max = \"1 MiB\"\nuser_bytes_max = \"2 MiB\"\n\
+         scope_bytes = { p = { d = \"1 parsec\", e = true }, q = 3 }\n\
+         user_bytes = { me = 1, 7 = \"x\" }\n\
+         [[grants]]\neveryone = true\nrights = [\"read\"]\nrights = [\"write\"]\n",
+    )
+    .expect_err("mistakes");
+    let all = problems.join("\n");
+    for wanted in [
+        ":2: `socket` stands there twice",
+        ":3: ",
+        ":4: max_age: ",
+        ":5: quarantined_users: ",
+        ":5: quarantined_users: 65534",
+        ":7: user_bytes_max must not be above store_bytes_max",
+        ":8: scope_bytes: p.d: ",
+        ":8: scope_bytes: p.e: ",
+        ":8: scope_bytes: q: ",
+        ":9: user_bytes: me: ",
+        ":9: user_bytes: 7: ",
+        ":13: `rights` stands there twice",
+    ] {
+        assert!(problems.iter().any(|told| told.contains(wanted)), "`{wanted}`: {all}");
+    }
+    assert_eq!(problems.len(), 12, "{all}");
+}
+
+#[test]
 fn every_field_is_set_and_shown_with_its_origin() {
     let values = [
         ("socket", "\"/a/s\"", "/a/s"),

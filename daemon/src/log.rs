@@ -89,6 +89,8 @@ pub(crate) fn start(settings: &Settings) -> Log {
         },
         LogFormat::Json => {
             let json = tracing_subscriber::fmt::layer().json().flatten_event(true);
+            // The span is told once: those around it have nothing that it has not.
+            let json = json.with_span_list(false);
             (json.with_target(false).with_writer(std::io::stderr).boxed(), None)
         }
         LogFormat::Auto | LogFormat::Text => (text(), None),

@@ -68,6 +68,6 @@ impl Reload {
             .collect();
         self.log.set(&settings);
         service.set_settings(Arc::new(settings));
-        tracing::info!(?changed, "the configuration has been read again");
+        tracing::info!(changed = changed.join(" "), "the configuration has been read again");
     }
 }

@@ -56,6 +56,16 @@ pub struct BudgetReport {
     pub last_evicted_age_ms: Option<u64>,
 }
 
+impl BudgetReport {
+    /// Whether who asked is told of everything, because it may read everything. If not, neither
+    /// this report nor [`Stats`](crate::Stats) counts what is not counted by scope, task or user:
+    /// what is zero there is not told.
+    #[must_use]
+    pub fn tells_all(&self) -> bool {
+        self.budgets.iter().any(|row| row.of == BudgetOf::Store)
+    }
+}
+
 /// A budget and its use.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct BudgetRow {

@@ -66,7 +66,7 @@ fn main() {
     }
     // `cargo bench` passes flags of its own; words choose parts by name.
     let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
-    let parts: [(&str, Part); 14] = [
+    let parts: [(&str, Part); 15] = [
         ("hits", latency::hits),
         ("board", board::board),
         ("many", many::many),
@@ -80,6 +80,7 @@ fn main() {
         ("why", explaining::explanations),
         ("evicting", evicting::evicting),
         ("quiet", quiet::quiet),
+        ("crowd", quiet::crowd),
         ("million", million::million),
     ];
     let mut report = Report::begin();

@@ -151,7 +151,9 @@ fn text_is_for_people_and_has_no_padding_in_a_pipe() {
     let put = ends(&daemon, 0, &square("put", &["--output", "o0:integer=144"]));
     assert_eq!(put.text(), format!("status\tEXISTS\nkey\t{key}\n"));
     let coloured = ends(&daemon, 1, &["--color", "always", "rm", "--task", "none"]);
-    assert_eq!(coloured.text(), "nothing matched\n");
+    let told = "nothing matched: there is no entry of task `none` in project `default`, domain \
+                `development`; with --all it is looked in all\n";
+    assert_eq!(coloured.text(), told);
 }
 
 #[test]

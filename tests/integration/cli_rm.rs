@@ -32,6 +32,7 @@ fn s24_rm_forgets_by_every_selector_and_says_how_many() {
         (&["--writer", &own], 4),
         (&["--writer", &own, "--task", "b"], 1),
         (&["--all", "--yes"], 4),
+        (&["--all", "--task", "a", "--yes"], 3),
         (&["--older-than", "1h"], 0),
         (&["--task", "stranger"], 0),
         (&["--task", "a", "--cache-version", "3"], 0),
@@ -47,7 +48,11 @@ fn s24_rm_forgets_by_every_selector_and_says_how_many() {
         let agreed: &[&str] = if flags.contains(&"--yes") { &["rm"] } else { &["rm", "--yes"] };
         let text = ends(&daemon, code, &[agreed, flags].concat());
         let wanted = match matched {
-            0 => "nothing matched\n".to_owned(),
+            0 => {
+                // And where it was looked.
+                assert!(text.text().starts_with("nothing matched: there is no entry"), "{text:?}");
+                text.text().to_owned()
+            }
             1 => "1 entry removed\n".to_owned(),
             many => format!("{many} entries removed\n"),
         };
@@ -93,6 +98,8 @@ fn s24_rm_of_much_wants_a_yes() {
     for flags in [&["rm"][..], &["rm", "--yes"], &["rm", "--cache-version", "1"]] {
         ends(&daemon, 2, flags);
     }
-    ends(&daemon, 2, &["rm", "--all", "--task", "a", "--yes"]);
+    // Of all projects and domains, which is more than it was asked about.
+    ends(&daemon, 2, &["rm", "--all", "--task", "a"]);
+    ends(&daemon, 2, &["rm", "--all", "--scope", "--yes"]);
     assert_eq!(ends(&daemon, 0, &["ls"]).text().lines().count(), 4);
 }

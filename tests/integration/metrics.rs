@@ -9,6 +9,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use harness::{Daemon, Ran, Setup, call, run};
 
@@ -99,6 +100,19 @@ fn other_commands_do_not_answer_so() {
     assert!(ran.errors().contains("only `memo stats`"), "{ran:?}");
 }
 
+/// What Prometheus itself thinks of a page, where it is installed.
+fn promtool_is_silent(page: &str) {
+    let mut command = Command::new("promtool");
+    command.args(["check", "metrics"]).stdin(Stdio::piped());
+    let Ok(mut child) = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn() else {
+        return eprintln!("NOT TESTED: promtool is not installed");
+    };
+    child.stdin.take().unwrap().write_all(page.as_bytes()).unwrap();
+    let said = child.wait_with_output().unwrap();
+    let said = [said.stdout, said.stderr].concat();
+    assert_eq!(String::from_utf8_lossy(&said), "");
+}
+
 #[test]
 fn a_unix_socket_serves_them_over_http() {
     let setup = Setup::new();
@@ -120,6 +134,16 @@ fn a_unix_socket_serves_them_over_http() {
         let (head, _) = http(connect(), request);
         assert!(head.starts_with(wanted), "{head}");
     }
+    // Who takes the older format only has that.
+    let get = "GET /metrics HTTP/1.1\r\nAccept: text/plain;version=0.0.4\r\n\r\n";
+    let (head, classic) = http(connect(), get);
+    assert!(head.contains("Content-Type: text/plain; version=0.0.4"), "{head}");
+    assert!(classic.contains("# TYPE memod_hits_total counter\n"), "{classic}");
+    assert!(!classic.contains(" info\n") && !classic.contains("# EOF"), "{classic}");
+    promtool_is_silent(&classic);
+    let both = "GET /metrics HTTP/1.1\r\nAccept: application/openmetrics-text;version=1.0.0,\
+                text/plain;version=0.0.4;q=0.5\r\n\r\n";
+    assert!(http(connect(), both).0.contains("application/openmetrics-text"));
     // Who says nothing holds nobody up.
     let silent: Vec<UnixStream> = (0..4).map(|_| connect()).collect();
     assert!(http(connect(), GET).0.starts_with("HTTP/1.1 200 "));

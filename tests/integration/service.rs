@@ -5,4 +5,5 @@ mod activation;
 mod filter;
 mod logging;
 mod notify;
+mod reload;
 mod restarts;

@@ -19,6 +19,7 @@ use crate::settings::{Settings, parse_durability, parse_on_damage};
 /// Each takes a descriptor.
 const BOARDS_MAX: usize = 4096;
 
+/// Takes a value over. An error has a line for each mistake.
 pub(super) type Apply = fn(&mut Settings, &Value) -> Result<(), String>;
 
 /// Every name that the file may hold, and what it does.
@@ -177,7 +178,14 @@ fn parse_size(text: &str) -> Result<u64, String> {
 /// Users, by number or name.
 fn users(value: &Value) -> Result<BTreeSet<u32>, String> {
     let wanted = || "a list of users is wanted".to_owned();
-    value.as_array().ok_or_else(wanted)?.iter().map(names::user).collect()
+    let (mut users, mut mistakes) = (BTreeSet::new(), Vec::new());
+    for user in value.as_array().ok_or_else(wanted)? {
+        match names::user(user) {
+            Ok(user) => drop(users.insert(user)),
+            Err(error) => mistakes.push(error),
+        }
+    }
+    if mistakes.is_empty() { Ok(users) } else { Err(mistakes.join("\n")) }
 }
 
 fn duration(value: &Value) -> Result<Duration, String> {

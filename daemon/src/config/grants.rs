@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use toml::de::{DeTable, Deserializer};
 use toml::{Spanned, Value};
 
 use super::fields::text;
@@ -33,12 +34,13 @@ struct File {
 /// A mistake, and the byte of the file at which it is.
 pub(super) type Mistake = (usize, String);
 
-/// The grants of a file that is TOML.
+/// The grants of a file; what in it is no TOML is somebody else's to tell.
 ///
 /// # Errors
 /// Every mistake.
 pub(super) fn parse(source: &str) -> Result<Vec<Grant>, Vec<Mistake>> {
-    let file: File = toml::from_str(source).map_err(|error| {
+    let (table, _) = DeTable::parse_recoverable(source);
+    let file = File::deserialize(Deserializer::from(table)).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
         vec![(at, "grants: a list of tables is wanted: [[grants]]".to_owned())]
     })?;
@@ -80,19 +82,32 @@ fn grant(table: &Spanned<Table>, mistakes: &mut Vec<Mistake>) -> Grant {
             }
         }
     }
-    if mistakes.len() == before {
-        let at = table.span().start;
-        let mut note = |problem: &str| mistakes.push((at, format!("grants: {problem}")));
-        if grant.users.is_empty() && grant.groups.is_empty() && !grant.everyone {
-            note("this one is for nobody; name `users` or `groups`, or say `everyone = true`");
-        }
-        if grant.rights.is_none() {
-            note("this one gives nothing; name `rights`: read, write, lease, administer");
-        }
-        if grant.scopes.is_empty() {
-            note("this one is for no scope; leave `scopes` out for all");
-        }
-    }
+    // What was said wrongly, or under a name that is none, was said.
+    let told: Vec<&str> = mistakes.iter().skip(before).map(|(_, told)| told.as_str()).collect();
+    let is_told = |names: &[&str]| {
+        told.iter().any(|told| {
+            let of = told.strip_prefix("grants.").and_then(|of| of.split_once(": "));
+            of.is_none_or(|(name, _)| names.contains(&name))
+        })
+    };
+    let who = grant.users.is_empty() && grant.groups.is_empty() && !grant.everyone;
+    let missing = [
+        (
+            who && !is_told(&["users", "groups", "everyone"]),
+            "this one is for nobody; name `users` or `groups`, or say `everyone = true`",
+        ),
+        (
+            grant.rights.is_none() && !is_told(&["rights"]),
+            "this one gives nothing; name `rights`: read, write, lease, administer",
+        ),
+        (
+            grant.scopes.is_empty() && !is_told(&["scopes"]),
+            "this one is for no scope; leave `scopes` out for all",
+        ),
+    ];
+    let at = table.span().start;
+    let missing = missing.iter().filter(|(is_missing, _)| *is_missing);
+    mistakes.extend(missing.map(|(_, problem)| (at, format!("grants: {problem}"))));
     grant
 }
 
@@ -162,14 +177,17 @@ mod tests {
             "grants.users: 65534 is whatever user",
             "grants.everyone: true or false is wanted, not string",
             "grants.rights: a list is wanted, not string",
-            "grants: this one is for nobody",
-            "grants: this one gives nothing",
             "grants: this one is for no scope",
         ] {
             let found = mistakes.iter().filter(|(_, message)| message.starts_with(wanted)).count();
             assert_eq!(found, 1, "`{wanted}` is not once in {mistakes:?}");
         }
-        assert_eq!(mistakes.len(), 10, "{mistakes:?}");
+        // Where something else is wrong, too.
+        for wanted in ["grants: this one is for nobody", "grants: this one gives nothing"] {
+            let found = mistakes.iter().filter(|(_, message)| message.starts_with(wanted)).count();
+            assert_eq!(found, 2, "`{wanted}` is not twice in {mistakes:?}");
+        }
+        assert_eq!(mistakes.len(), 12, "{mistakes:?}");
         assert_eq!(parse("grants = 3\n").expect_err("no list").len(), 1);
     }
 

@@ -84,8 +84,7 @@ fn id(
     };
     if found == OVERFLOW_ID {
         return Err(format!(
-            "{found} is whatever {kind} the daemon's user namespace does not know; nothing can be \
-             granted to it"
+            "{found} is whatever {kind} the daemon's user namespace does not know, so it names nobody"
         ));
     }
     Ok(found)

@@ -27,7 +27,7 @@ use super::replies::{Replies, ReplyShare};
 use super::stream::PeerStream;
 use super::uploads::Uploads;
 use super::users::{Place, User};
-use crate::service::{Account, Allowance, Lessee, Reply, Service};
+use crate::service::{Account, Allowance, Lessee, Reply, Service, within_threads};
 
 /// How long a peer may take to greet.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
@@ -130,6 +130,7 @@ impl Connection {
         // What was asked before the end is answered before the end is told.
         self.jobs.wait().await;
         if let Some(error) = outcome.as_ref().err().and_then(told) {
+            self.service.note_refusal(&self.peer, &error);
             // The peer may be gone, and then nobody wants to know.
             let _ = self.replies.send(0, Response::Error(error), Vec::new()).await;
         }
@@ -218,6 +219,9 @@ impl Connection {
                 let (budgets, from) = (self.user.budgets(), (&**service, &**peer));
                 let done = dispatch::upload(from, &mut self.uploads, step, job, budgets);
                 if let Some(answer) = done.await.map_err(ConnectionError::Refused)? {
+                    if let Response::Error(error) = &answer {
+                        service.note_refusal(peer, error);
+                    }
                     replies.send(id, answer, Vec::new()).await?;
                 }
                 return Ok(());
@@ -291,7 +295,7 @@ impl Connection {
                 tracing::debug!("a reply could not be sent: {error}");
             }
         };
-        self.jobs.spawn(begun.instrument(span));
+        self.jobs.spawn(within_threads(self.user.threads(), begun.instrument(span)));
     }
 
     /// Exchanges greetings; nothing if the peer left without one.
@@ -351,6 +355,9 @@ async fn answer(
 ) -> Result<(), TransferError> {
     if let Some(account) = &mut account {
         account.answered(&reply);
+    }
+    if let Response::Error(error) = &reply.response {
+        service.note_refusal(peer, error);
     }
     let of_many = std::mem::take(&mut reply.accounts);
     let before_last = |void: bool| {

@@ -1,14 +1,14 @@
 //! Accepts connections.
 //!
 //! **Invariants.** There are never more connections than the settings allow, and
-//! [`REFUSALS_MAX`] that are being refused. Who comes when all are open is accepted as soon as one
-//! ends, or refused with a word on why once that has taken [`CROWDED_PATIENCE`]; who has its user's
+//! [`REFUSALS_MAX`] that are being refused. Who comes when all are open, but for those that are kept
+//! for who administers the daemon, is accepted as soon as one ends, or refused with a word on why once that has taken [`CROWDED_PATIENCE`]; who has its user's
 //! part already is refused at once, and keeps nobody else waiting. An error of `accept` is waited
 //! out: it neither ends nor spins the daemon.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Notify, Semaphore, watch};
@@ -16,11 +16,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-use super::connection::Connection;
+use super::connection::{Connection, ConnectionError};
 use super::peer::Peer;
 use super::refusal::{refuse, refuse_at_once};
 use super::users::Users;
-use crate::service::Service;
+use crate::service::{Seldom, Service, within_threads};
 use crate::settings::Settings;
 
 /// The longest wait after an error of `accept`.
@@ -46,6 +46,8 @@ pub(crate) struct Server {
     nudge: Notify,
     /// The number of the next connection, for the log.
     accepted: AtomicU64,
+    /// Ends of connections that have been logged: peers cause them as they like.
+    ends: Seldom,
     stop: CancellationToken,
 }
 
@@ -64,6 +66,7 @@ impl Server {
             beats: AtomicU64::new(0),
             nudge: Notify::new(),
             accepted: AtomicU64::new(1),
+            ends: Seldom::default(),
             settings,
             service,
             stop,
@@ -128,7 +131,7 @@ impl Server {
         let place = match user.connection() {
             Ok(place) => place,
             Err(error) => {
-                tracing::debug!(uid = peer.uid, pid = peer.pid, "a connection is refused: {error}");
+                self.service.note_refusal(&peer, &error);
                 let Ok(permit) = Arc::clone(&self.refusals).try_acquire_owned() else {
                     return refuse_at_once(stream, error);
                 };
@@ -140,6 +143,7 @@ impl Server {
             }
         };
         let number = self.accepted.fetch_add(1, Ordering::Relaxed);
+        let threads = user.threads();
         let connection = Connection::new(
             (stream, peer, number),
             (user, place),
@@ -159,13 +163,20 @@ impl Server {
         let span = tracing::debug_span!("connection", number, uid, pid);
         self.connections.spawn(
             async move {
-                if let Err(error) = connection.run().await {
-                    tracing::info!(connection = number, uid, pid, "a connection ended: {error}");
+                if let Err(error) = within_threads(threads, connection.run()).await {
+                    open.server.tell_end((number, uid, pid), &error);
                 }
                 drop(open);
             }
             .instrument(span),
         );
+    }
+
+    /// Tells why a connection has ended, if not too many have just done so.
+    fn tell_end(&self, (connection, uid, pid): (u64, u32, Option<u32>), error: &ConnectionError) {
+        if let Some(untold) = self.ends.may_tell(Instant::now()) {
+            tracing::info!(connection, uid, pid, untold, "a connection ended: {error}");
+        }
     }
 
     fn count(&self, change: impl FnOnce(usize) -> usize) {

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{BoundSocket, Peer};
 use crate::metrics_address::MetricsAddress;
-use crate::service::Service;
+use crate::service::{Service, classic_metrics};
 
 /// Connections at a time.
 const CONNECTIONS_MAX: usize = 64;
@@ -36,6 +36,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const BACKOFF: Duration = Duration::from_millis(500);
 /// The format of the page.
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// The older format, for who asks for that alone.
+const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8";
+/// What else is said.
+const TEXT: &str = "text/plain; charset=utf-8";
 
 /// The socket on which metrics are asked for.
 #[derive(Debug)]
@@ -149,18 +153,19 @@ async fn answer(
         return Err(std::io::ErrorKind::TimedOut.into());
     };
     let Some(head) = read? else {
-        reply(&mut stream, "400 Bad Request", "this is no request\n").await?;
+        reply(&mut stream, "400 Bad Request", TEXT, "this is no request\n").await?;
         return leave(&mut stream).await;
     };
-    let (status, body) = match asks_for_metrics(&head) {
+    let (status, kind, body) = match asks_for_metrics(&head) {
         Asked::Metrics => match service.metrics_page(peer.as_ref()).await {
-            Ok(page) => ("200 OK", page),
-            Err(error) => ("500 Internal Server Error", format!("{}\n", error.message)),
+            Ok(page) if takes_only_classic(&head) => ("200 OK", CLASSIC, classic_metrics(&page)),
+            Ok(page) => ("200 OK", CONTENT_TYPE, page),
+            Err(error) => ("500 Internal Server Error", TEXT, format!("{}\n", error.message)),
         },
-        Asked::Elsewhere => ("404 Not Found", "the metrics are at /metrics\n".to_owned()),
-        Asked::Otherwise => ("405 Method Not Allowed", "only GET is answered\n".to_owned()),
+        Asked::Elsewhere => ("404 Not Found", TEXT, "the metrics are at /metrics\n".to_owned()),
+        Asked::Otherwise => ("405 Method Not Allowed", TEXT, "only GET is answered\n".to_owned()),
     };
-    reply(&mut stream, status, &body).await
+    reply(&mut stream, status, kind, &body).await
 }
 
 /// The head of a request; none if it is none.
@@ -174,8 +179,12 @@ async fn read_head(stream: &mut Box<dyn Stream>) -> std::io::Result<Option<Vec<u
     Ok(Some(head))
 }
 
-async fn reply(stream: &mut Box<dyn Stream>, status: &str, body: &str) -> std::io::Result<()> {
-    let kind = if status.starts_with("200") { CONTENT_TYPE } else { "text/plain; charset=utf-8" };
+async fn reply(
+    stream: &mut Box<dyn Stream>,
+    status: &str,
+    kind: &str,
+    body: &str,
+) -> std::io::Result<()> {
     let allow = if status.starts_with("405") { "Allow: GET\r\n" } else { "" };
     let head = format!(
         "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n{allow}\
@@ -204,6 +213,15 @@ enum Asked {
     Metrics,
     Elsewhere,
     Otherwise,
+}
+
+/// Whether who asks takes the older format and does not name the newer one.
+fn takes_only_classic(head: &[u8]) -> bool {
+    let head = String::from_utf8_lossy(head).to_ascii_lowercase();
+    let mut accepted = head.lines().filter_map(|line| line.strip_prefix("accept:"));
+    let names = |kind: &str| accepted.clone().any(|kinds| kinds.contains(kind));
+    let is_newer = names("application/openmetrics-text");
+    !is_newer && accepted.any(|kinds| kinds.contains("text/plain"))
 }
 
 fn asks_for_metrics(head: &[u8]) -> Asked {

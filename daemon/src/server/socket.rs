@@ -76,17 +76,26 @@ impl Drop for BoundSocket {
 
 /// Nobody but root and this user may put another socket in place of ours: clients would take it
 /// for the daemon. In a sticky directory nobody can; that of one's own group is left to oneself.
+/// The same holds for the directories above it, in which another could be put in its place.
 fn check_directory(directory: &Path) -> anyhow::Result<()> {
-    let found = std::fs::metadata(directory)
-        .with_context(|| format!("cannot look at {}", directory.display()))?;
-    let (mode, own) = (found.mode(), geteuid().as_raw());
-    let by_others = mode & 0o002 != 0 || (mode & 0o020 != 0 && found.gid() != getegid().as_raw());
-    let is_foreign = found.uid() != own && found.uid() != 0;
-    if (by_others && mode & 0o1000 == 0) || is_foreign {
+    let cannot = |path: &Path| format!("cannot look at {}", path.display());
+    // What a link in the path leads to is what counts.
+    let there = directory.canonicalize().with_context(|| cannot(directory))?;
+    for (number, path) in there.ancestors().enumerate() {
+        let found = std::fs::metadata(path).with_context(|| cannot(path))?;
+        let (mode, own) = (found.mode(), geteuid().as_raw());
+        let by_group = mode & 0o020 != 0 && found.gid() != getegid().as_raw() && found.gid() != 0;
+        let by_others = mode & 0o002 != 0 || by_group;
+        let is_foreign = found.uid() != own && found.uid() != 0;
+        let is_open = by_others && mode & 0o1000 == 0;
+        if !is_open && !is_foreign {
+            continue;
+        }
+        let what = if number == 0 { "the directory" } else { "above the directory" };
         bail!(
-            "others can write {}, the directory of the socket, and put theirs in its place: make \
-             it user {own}'s own with `chown` and `chmod go-w`, or choose another with --socket",
-            directory.display()
+            "others can write {}, {what} of the socket, and put theirs in its place: make it user \
+             {own}'s own with `chown` and `chmod go-w`, or choose another with --socket",
+            path.display()
         );
     }
     Ok(())

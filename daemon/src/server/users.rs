@@ -1,8 +1,9 @@
 //! The users who are connected, and what each of them may have at a time.
 //!
 //! **Invariants.** Of everything that connections share, no user has more than three quarters; so
-//! there is always something left for others, and for whoever comes to see what is going on. The
-//! daemon's own user alone may have all connections: often nobody else can connect.
+//! there is always something left for others. The daemon's own user and root may have all
+//! connections: often nobody else can connect. Some are kept for these two, so that whoever comes
+//! to see what is going on is not locked out by users who together have all others.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -12,6 +13,8 @@ use memod_protocol::{ErrorCode, WireError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::budget::Budgets;
+use crate::grants::OVERFLOW_ID;
+use crate::service::WORKING_THREADS_MAX;
 
 /// Requests in flight, over all connections, that have to leave the connection's own thread.
 const REQUESTS_MAX: usize = 2048;
@@ -20,6 +23,15 @@ const REQUESTS_OF_USER_MAX: usize = 512;
 /// How long a request waits for its place among these. Its bytes are held meanwhile, and its
 /// connection is not read further, so not for ever.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Most connections that are kept for who administers the daemon.
+const RESERVE_MAX: usize = 16;
+
+/// So many of all connections are kept for who administers the daemon: an eighth, if that is any.
+const fn reserve_of(connections_max: usize) -> usize {
+    let reserve = connections_max / 8;
+    if reserve > RESERVE_MAX { RESERVE_MAX } else { reserve }
+}
 
 /// So many of these may one user have.
 pub(crate) const fn part_of_user(of: usize) -> usize {
@@ -41,6 +53,8 @@ pub(crate) struct Users {
 #[derive(Debug, Clone)]
 struct Places {
     all: Arc<Semaphore>,
+    /// Those that are not kept for who administers the daemon.
+    common: Arc<Semaphore>,
     most: usize,
     most_of_user: usize,
 }
@@ -53,6 +67,7 @@ pub(crate) struct User {
     requests: OwnPlaces,
     patience: Duration,
     budgets: Budgets,
+    threads: Arc<Semaphore>,
 }
 
 /// A user's places, within those of all.
@@ -60,12 +75,15 @@ pub(crate) struct User {
 struct OwnPlaces {
     places: Places,
     own: Arc<Semaphore>,
+    /// Whether it may have what is kept, too.
+    has_reserve: bool,
 }
 
 /// A place that is taken, among those of all and those of the user; given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Place {
     _permits: [OwnedSemaphorePermit; 2],
+    _common: Option<OwnedSemaphorePermit>,
 }
 
 /// Why there is no place.
@@ -76,28 +94,46 @@ enum Crowded {
 }
 
 impl Places {
-    fn new(most: usize, most_of_user: usize) -> Self {
-        Self { all: Arc::new(Semaphore::new(most)), most, most_of_user }
+    fn new(most: usize, reserve: usize, most_of_user: usize) -> Self {
+        let common = Arc::new(Semaphore::new(most.saturating_sub(reserve)));
+        Self { all: Arc::new(Semaphore::new(most)), common, most, most_of_user }
     }
 
     fn of_user(&self) -> OwnPlaces {
-        OwnPlaces { places: self.clone(), own: Arc::new(Semaphore::new(self.most_of_user)) }
+        let own = Arc::new(Semaphore::new(self.most_of_user));
+        OwnPlaces { places: self.clone(), own, has_reserve: false }
+    }
+
+    fn of_administrator(&self) -> OwnPlaces {
+        let own = Arc::new(Semaphore::new(self.most));
+        OwnPlaces { places: self.clone(), own, has_reserve: true }
     }
 }
 
 impl OwnPlaces {
     fn try_take(&self) -> Result<Place, Crowded> {
+        let common = if self.has_reserve {
+            None
+        } else {
+            let common = Arc::clone(&self.places.common);
+            Some(common.try_acquire_owned().map_err(|_| Crowded::ByAll)?)
+        };
         let all = Arc::clone(&self.places.all).try_acquire_owned().map_err(|_| Crowded::ByAll)?;
         let own = Arc::clone(&self.own).try_acquire_owned().map_err(|_| Crowded::ByUser)?;
-        Ok(Place { _permits: [own, all] })
+        Ok(Place { _permits: [own, all], _common: common })
     }
 
     /// The user's own place first: who waits for that keeps nobody else from one.
     async fn take(&self) -> Place {
         let closed = "the semaphore of places is never closed";
         let own = Arc::clone(&self.own).acquire_owned().await.expect(closed);
+        let common = if self.has_reserve {
+            None
+        } else {
+            Some(Arc::clone(&self.places.common).acquire_owned().await.expect(closed))
+        };
         let all = Arc::clone(&self.places.all).acquire_owned().await.expect(closed);
-        Place { _permits: [own, all] }
+        Place { _permits: [own, all], _common: common }
     }
 }
 
@@ -105,17 +141,22 @@ impl Users {
     /// Nobody yet: of so many connections, with so many bytes of requests and replies.
     pub(crate) fn new(connections_max: usize, buffer_bytes_max: u64) -> Self {
         Self {
-            connections: Places::new(connections_max, part_of_user(connections_max)),
-            requests: Places::new(REQUESTS_MAX, REQUESTS_OF_USER_MAX),
+            connections: Places::new(
+                connections_max,
+                reserve_of(connections_max),
+                part_of_user(connections_max),
+            ),
+            requests: Places::new(REQUESTS_MAX, 0, REQUESTS_OF_USER_MAX),
             budgets: Budgets::new(buffer_bytes_max),
             patience: REQUEST_PATIENCE,
             by_uid: Mutex::default(),
         }
     }
 
-    /// Whether there is room for another connection of anybody.
+    /// Waits for room for another connection of anybody.
     pub(crate) async fn has_room(&self) {
         // It is given back at once: whose connection it is turns out when it has been accepted.
+        drop(self.connections.common.acquire().await);
         drop(self.connections.all.acquire().await);
     }
 
@@ -126,16 +167,19 @@ impl Users {
             return user;
         }
         by_uid.retain(|_, user| user.strong_count() > 0);
-        let mut connections = self.connections.of_user();
-        if uid == nix::unistd::geteuid().as_raw() {
-            connections.own = Arc::new(Semaphore::new(self.connections.most));
-        }
+        let own = nix::unistd::geteuid().as_raw();
+        let connections = if uid == 0 || (uid == own && uid != OVERFLOW_ID) {
+            self.connections.of_administrator()
+        } else {
+            self.connections.of_user()
+        };
         let user = Arc::new(User {
             uid,
             connections,
             requests: self.requests.of_user(),
             patience: self.patience,
             budgets: self.budgets.for_user(),
+            threads: Arc::new(Semaphore::new(part_of_user(WORKING_THREADS_MAX))),
         });
         by_uid.insert(uid, Arc::downgrade(&user));
         user
@@ -148,6 +192,11 @@ impl User {
         &self.budgets
     }
 
+    /// Its part of the threads that wait for the disk, so that its slow reads leave some to others.
+    pub(crate) fn threads(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.threads)
+    }
+
     /// A place for a connection.
     ///
     /// # Errors
@@ -156,7 +205,13 @@ impl User {
         self.connections.try_take().map_err(|crowded| {
             let Places { most, most_of_user, .. } = self.connections.places;
             busy(match crowded {
-                Crowded::ByAll => format!("all {most} connections that there may be are open"),
+                Crowded::ByAll if self.connections.has_reserve => {
+                    format!("all {most} connections that there may be are open")
+                }
+                Crowded::ByAll => {
+                    let common = most - reserve_of(most);
+                    format!("all {common} connections that there may be are open")
+                }
                 Crowded::ByUser => {
                     let uid = self.uid;
                     format!("user {uid} has {most_of_user} connections open, its part of {most}")
@@ -213,6 +268,22 @@ mod tests {
         drop(held);
         let _held: Vec<Place> = (0..6).map(|_| own.connection().expect("all")).collect();
         assert!(users.user(other()).connection().is_err());
+    }
+
+    #[test]
+    fn some_connections_are_kept_for_who_administers_the_daemon() {
+        let users = Users::new(24, 1 << 20);
+        let take = |uid: u32, count: usize| -> Vec<Place> {
+            let user = users.user(uid);
+            (0..count).map(|_| user.connection().expect("there is room")).collect()
+        };
+        let _others = [take(other(), 18), take(other() + 1, 3)];
+        let error = users.user(other() + 1).connection().expect_err("the rest is kept");
+        assert_eq!(error.message, "all 21 connections that there may be are open");
+        let _kept = [take(0, 1), take(other() - 1, 2)];
+        let error = users.user(0).connection().expect_err("there are no more");
+        assert_eq!(error.message, "all 24 connections that there may be are open");
+        assert_eq!([1, 7, 8, 4096].map(reserve_of), [0, 0, 1, 16]);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Text in the `OpenMetrics` format, version 1.0.0, which Prometheus reads.
+//! Text in the `OpenMetrics` format, version 1.0.0, which Prometheus reads, and in the format that
+//! Prometheus had before, which knows neither units nor texts that do not change.
 //!
 //! **Invariants.** Whatever a label's value holds, it stays inside its quotation marks. Numbers
 //! are written without floats, so none is rounded.
@@ -119,6 +120,31 @@ impl Family<'_> {
     }
 }
 
+/// A page of ours in the older format, 0.0.4: there a family has the name of its samples.
+pub(crate) fn classic(page: &str) -> String {
+    let mut text = String::with_capacity(page.len());
+    let mut suffix = "";
+    for line in page.lines() {
+        let mut words = line.splitn(4, ' ');
+        match (words.next(), words.next(), words.next(), words.next()) {
+            (Some("#"), Some("TYPE"), Some(name), Some(kind)) => {
+                let kinds = [Kind::Counter, Kind::Gauge, Kind::Histogram, Kind::Info];
+                let found = kinds.into_iter().find(|of| of.name() == kind);
+                suffix = found.map_or("", Kind::suffix);
+                let kind = if kind == Kind::Info.name() { Kind::Gauge.name() } else { kind };
+                text.extend(["# TYPE ", name, suffix, " ", kind]);
+            }
+            (Some("#"), Some("HELP"), Some(name), Some(help)) => {
+                text.extend(["# HELP ", name, suffix, " ", help]);
+            }
+            (Some("#"), ..) => continue,
+            _ => text.push_str(line),
+        }
+        text.push('\n');
+    }
+    text
+}
+
 /// Nanoseconds as seconds.
 pub(crate) fn seconds(nanoseconds: u64) -> String {
     format!("{}.{:09}", nanoseconds / 1_000_000_000, nanoseconds % 1_000_000_000)
@@ -142,6 +168,22 @@ mod tests {
              # HELP memod_age_seconds Age.\nmemod_age_seconds 1.500000000\n\
              # TYPE memod_build info\n# HELP memod_build Build.\n\
              memod_build_info{version=\"1\\\"\\\\\\n# EOF\",b=\"\"} 1\n# EOF\n"
+        );
+    }
+
+    #[test]
+    fn the_older_format_has_other_heads() {
+        let mut page = Exposition::default();
+        page.one("memod_puts", Kind::Counter, "Puts.", 3);
+        page.one("memod_age_seconds", Kind::Gauge, "Age.", seconds(1_500_000_000));
+        page.family("memod_build", Kind::Info, "Build.").sample(&[("version", "# 1")], 1);
+        assert_eq!(
+            classic(&page.end()),
+            "# TYPE memod_puts_total counter\n# HELP memod_puts_total Puts.\nmemod_puts_total 3\n\
+             # TYPE memod_age_seconds gauge\n# HELP memod_age_seconds Age.\n\
+             memod_age_seconds 1.500000000\n\
+             # TYPE memod_build_info gauge\n# HELP memod_build_info Build.\n\
+             memod_build_info{version=\"# 1\"} 1\n"
         );
     }
 }

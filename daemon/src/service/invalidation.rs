@@ -9,6 +9,8 @@ use memod_protocol::limits::LIST_ROWS_MAX;
 use memod_protocol::{Filter, Key, Scope, Selector, WireError};
 use memod_store::GraveCause;
 
+use tracing::field::display;
+
 use super::access::Standing;
 use super::reply::store_error;
 use super::{Service, clock, pool};
@@ -59,7 +61,19 @@ impl Service {
                 tracing::info!(uid = peer.uid, dry_run, keys = keys.len(), "invalidating by key");
             }
             Selector::Matching(filter) => {
-                tracing::info!(uid = peer.uid, dry_run, ?filter, "invalidating");
+                let scope = filter.scope.as_ref();
+                let escaped = |name: &str| display(name.escape_debug().to_string());
+                tracing::info!(
+                    uid = peer.uid,
+                    dry_run,
+                    project = scope.map(|scope| escaped(&scope.project)),
+                    domain = scope.map(|scope| escaped(&scope.domain)),
+                    task = filter.task.as_deref().map(escaped),
+                    cache_version = filter.cache_version.as_deref().map(escaped),
+                    writer_uid = filter.writer_uid,
+                    older_than_ms = filter.older_than_ms,
+                    "invalidating"
+                );
             }
         }
         let rest = match selector {

@@ -69,6 +69,7 @@ impl Service {
             expose_database(&mut page, &vitals);
             self.expose_process(&mut page, &vitals);
             self.latencies.expose(&mut page);
+            self.refusals.expose(&mut page);
         }
         expose_tasks(&mut page, &stats);
         Ok(page.end())

@@ -26,6 +26,7 @@ mod metrics;
 mod pool;
 mod probe;
 mod put;
+mod refusals;
 mod reply;
 mod request_log;
 mod sealed;
@@ -43,9 +44,12 @@ use tokio::task::JoinHandle;
 pub(crate) use account::Account;
 pub(crate) use boards::{Allowance, Boards};
 pub(crate) use claim::{Asker, Begun, Claimed, Entered};
+pub(crate) use exposition::classic as classic_metrics;
 pub(crate) use leases::Lessee;
 pub(crate) use lookup_many::Batch;
+pub(crate) use pool::{WORKING_THREADS_MAX, within as within_threads};
 pub(crate) use put::{GatheredPut, OutputContent, digest_mismatch};
+pub(crate) use refusals::Seldom;
 pub(crate) use reply::{Reply, Stream};
 pub(crate) use sealed::FILES_MAX as SEALED_FILES_MAX;
 
@@ -55,6 +59,7 @@ use access::Access;
 use latency::Latencies;
 use leases::Leases;
 use ledger::Ledger;
+use refusals::Refusals;
 use request_log::RequestLog;
 use sealed::SealedOutputs;
 
@@ -79,6 +84,7 @@ pub(crate) struct Service {
     boards: Arc<Boards>,
     log: RequestLog,
     latencies: Latencies,
+    refusals: Refusals,
     sealed: Arc<SealedOutputs>,
     mutations: Arc<Semaphore>,
     /// One at a time.
@@ -111,6 +117,7 @@ impl Service {
             boards,
             log: RequestLog::new(settings.log_requests),
             latencies: Latencies::default(),
+            refusals: Refusals::default(),
             sealed: SealedOutputs::new(settings.sealed_bytes),
             settings: RwLock::new(settings),
             store,

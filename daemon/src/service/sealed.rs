@@ -99,13 +99,13 @@ impl SealedOutputs {
         }
         let (this, reader) = (Arc::clone(self), reader.clone());
         // In a task of its own, so that it is finished whatever becomes of who asked first.
-        let filling = tokio::spawn(async move {
+        let filling = tokio::spawn(pool::carried(async move {
             let file = cell.get_or_init(|| this.fill(reader)).await.clone();
             if file.is_none() {
                 this.locked().forget(&digest, &cell);
             }
             file
-        });
+        }));
         tokio::time::timeout_at(deadline, filling).await.ok()?.ok()?
     }
 

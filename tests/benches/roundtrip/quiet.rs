@@ -1,21 +1,23 @@
 //! A quiet client beside one that floods the daemon: what its hits take then, and without.
 //!
-//! The flood is a process of its own, this program again, with one connection on which it has as
-//! much under way as it may. It is stopped and continued in turns. The same is done to an echo,
-//! whose ratio is what the machine alone makes of a third process that is always busy.
+//! The flood is a process of its own, this program again, of another user if this one is root's,
+//! with one connection or with many, on each of which it has as much under way as it may. It is
+//! stopped and continued in turns. The same is done to an echo, whose ratio is what the machine
+//! alone makes of a third process that is always busy.
 
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use harness::{CallBuilder, Daemon, Raw};
+use harness::{CallBuilder, Raw, Setup};
 use memod_client::{Lookup, LookupOptions};
 use memod_protocol::Request;
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, Uid, setsid, setuid};
 
 use crate::echo::Echo;
 use crate::latency::{client, noise, store, task, wire_bytes};
@@ -27,8 +29,12 @@ pub(crate) const FLOOD_VARIABLE: &str = "MEMOD_BENCH_FLOOD";
 const ROUNDS: usize = 10;
 /// How long each of them is: many of the turns that the scheduler gives to processes.
 const ROUND: Duration = Duration::from_millis(400);
-/// Requests that the flood has under way.
+/// Requests that the flood has under way on each connection.
 const AHEAD: u64 = 64;
+/// Connections of a flood that has many.
+const CONNECTIONS: usize = 64;
+/// Who floods, where this program may be another user.
+const OTHER: u32 = 20_001;
 
 /// The call whose hits are measured, and flood.
 fn stored() -> CallBuilder {
@@ -38,14 +44,29 @@ fn stored() -> CallBuilder {
 /// Floods until it is killed: `kind` of what is on the command line, as are the lengths of an echo.
 pub(crate) fn flood(socket: &Path) {
     let words: Vec<String> = std::env::args().skip(1).collect();
+    if Uid::effective().is_root() {
+        setuid(Uid::from_raw(OTHER)).expect("root may be anybody");
+    }
+    // As another user's would be: the kernel shares its processors between sessions first.
+    setsid().expect("it leads no group");
     println!("ready");
+    let connections = words[0].parse().expect("how many");
+    std::thread::scope(|scope| {
+        for _ in 0..connections {
+            scope.spawn(|| flood_one(socket, &words[1..]));
+        }
+    });
+}
+
+/// One connection of a flood.
+fn flood_one(socket: &Path, words: &[String]) {
     match words[0].as_str() {
         "echo" => echo(socket, words[1].parse().expect("a length"), words[2].parse().expect("one")),
         "hits" => requests(socket, AHEAD, |raw, _| {
             raw.send(stored().lookup(), Bytes::new());
         }),
         "puts" => requests(socket, AHEAD, |raw, number| {
-            let call = task(&format!("flood {} {number}", std::process::id()));
+            let call = task(&format!("flood {} {number}", nix::unistd::gettid()));
             let (put, payload) = call.put(&[("o0", &noise(4096, number << 8))]);
             raw.send(Request::Put(Box::new(put)), payload);
         }),
@@ -160,9 +181,20 @@ fn beside(
     report.row(name, "us", &flooded, &ratios, target);
 }
 
-/// A hit beside each kind of flood.
+/// A hit beside each kind of flood on one connection.
 pub(crate) fn quiet(report: &mut Report) {
-    let daemon = Daemon::new();
+    beside_floods(report, 1, &["hits", "puts", "uploads"]);
+}
+
+/// The same on many connections of one process, each with a thread of its own.
+pub(crate) fn crowd(report: &mut Report) {
+    beside_floods(report, CONNECTIONS, &["hits", "puts"]);
+}
+
+fn beside_floods(report: &mut Report, connections: usize, kinds: &[&str]) {
+    let daemon = Setup::new().config("socket_mode = \"0666\"\n").start();
+    let open = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(daemon.folder(), open).expect("it is ours");
     let asks = client(&daemon);
     let (call, options) = (stored(), LookupOptions::default());
     store(&asks, &call, noise(256, 1));
@@ -172,14 +204,23 @@ pub(crate) fn quiet(report: &mut Report) {
     };
     let (request, reply) = wire_bytes(&daemon, &call);
     let server = Echo::start(daemon.folder());
-    let words = ["echo".to_owned(), request.to_string(), reply.to_string()];
-    let mut flood = Flood::begin(server.socket(), &words);
+    let everybody = std::fs::Permissions::from_mode(0o666);
+    std::fs::set_permissions(server.socket(), everybody).expect("it is ours");
     let mut raw = server.connect(request, reply);
-    beside(report, "echo beside a flood of echoes", &mut flood, Target::None, &mut || raw.ask());
+    let by = if connections == 1 { String::new() } else { format!(" on {connections}") };
+    let connected = connections.to_string();
+    let words = [connected.clone(), "echo".into(), request.to_string(), reply.to_string()];
+    let mut flood = Flood::begin(server.socket(), &words);
+    let name = format!("echo beside a flood of echoes{by}");
+    beside(report, &name, &mut flood, Target::None, &mut || raw.ask());
+    // What the processors alone make of it: the flood is none of the daemon's.
+    let name = format!("hit 256 B beside a flood of echoes{by}");
+    beside(report, &name, &mut flood, Target::None, &mut hit);
     drop((flood, raw, server));
-    for kind in ["hits", "puts", "uploads"] {
-        let mut flood = Flood::begin(&daemon.socket(), &[kind.to_owned()]);
-        let name = format!("hit 256 B beside a flood of {kind}");
+    for kind in kinds {
+        let words = [connected.clone(), (*kind).to_owned()];
+        let mut flood = Flood::begin(&daemon.socket(), &words);
+        let name = format!("hit 256 B beside a flood of {kind}{by}");
         beside(report, &name, &mut flood, Target::AtMost(2.0), &mut hit);
     }
 }

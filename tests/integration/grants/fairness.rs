@@ -43,6 +43,36 @@ fn a_user_with_its_part_of_the_connections_is_refused_and_another_served() {
 }
 
 #[test]
+fn what_is_refused_is_counted_and_logged_no_more_than_now_and_then() {
+    let Some(house) = House::new(super::house::GRANTS) else { return };
+    let mut raw = house.connect(BOB);
+    let theirs = harness::call("hers").scope("alpha", "development");
+    for _ in 0..100 {
+        let (put, payload) = theirs.put(&[("o0", b"x")]);
+        let error = raw.ask_error(Request::Put(Box::new(put)), payload);
+        assert_eq!(error.code, ErrorCode::Forbidden);
+    }
+    let page = house.daemon.connect().ask(Request::Metrics, Bytes::new()).response;
+    let Response::Metrics(page) = page else { panic!("{page:?}") };
+    assert!(page.contains("memod_refusals_total{reason=\"forbidden\"} 100\n"), "{page}");
+    assert!(page.contains("memod_refusals_total{reason=\"busy\"} 0\n"), "{page}");
+    let log = house.daemon.log();
+    let told: Vec<&str> = log.lines().filter(|line| line.contains("refused")).collect();
+    assert!((10..=20).contains(&told.len()), "{log}");
+    let why = format!("user {BOB} may not write alpha/development");
+    assert!(told[0].contains(&why) && told[0].contains("code=\"forbidden\""), "{}", told[0]);
+    // Nor do they who send garbage fill it.
+    for _ in 0..50 {
+        let mut raw = house.connect(BOB);
+        raw.send_bytes(&[0xff; 64]).unwrap();
+        while raw.read_frame().is_some() {}
+    }
+    let ended = |log: &str| log.matches("a connection ended").count();
+    eventually("they are told of", || ended(&house.daemon.log()) >= 10);
+    assert!(ended(&house.daemon.log()) <= 20);
+}
+
+#[test]
 fn a_user_with_its_part_of_the_requests_is_told_busy_and_another_served() {
     let Some(house) = House::new(OPEN) else { return };
     let mut quiet = house.connect(BOB);

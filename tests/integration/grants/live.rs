@@ -192,6 +192,10 @@ fn what_a_quarantined_user_wrote_is_not_served_until_it_is_let_out() {
     let miss = house.json(1, READER, "alpha", &call("lookup", "hers", OUT));
     assert_eq!(miss["reason"], "forbidden");
     assert!(miss["detail"].to_string().contains("user 20001, is quarantined"), "{miss}");
+    // Who administers everything may look at it, and sees what it is.
+    let key = miss["key"].as_str().unwrap();
+    assert_eq!(house.json(0, 0, "alpha", &["show", key])["quarantined"], true);
+    house.ends(0, 0, "alpha", &["cat", key, "o0"]);
     house.ends(0, READER, "alpha", &call("lookup", "other", OUT));
     let refused = house.ends(4, READER, "alpha", &["cat", &hers, "o0"]).json_error();
     assert!(refused["message"].to_string().contains("quarantined"), "{refused}");

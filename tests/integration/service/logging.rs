@@ -113,8 +113,16 @@ fn nobody_forges_an_object_of_json() {
     let ended: Vec<&str> = messages.filter(|text| text.contains("connection ended")).collect();
     assert_eq!(ended.len(), 1, "{ended:?}");
     let ended = events.iter().find(|event| event["message"] == ended[0]).unwrap();
-    assert_eq!(ended["spans"][0]["name"], "connection", "{ended}");
-    assert_eq!(ended["spans"][0]["uid"], Uid::effective().as_raw(), "{ended}");
+    assert_eq!(ended["span"]["name"], "connection", "{ended}");
+    assert_eq!(ended["span"]["uid"], Uid::effective().as_raw(), "{ended}");
+    assert!(ended.get("spans").is_none(), "the span is told twice: {ended}");
+    // Numbers are numbers, and texts are themselves.
+    assert_eq!(ended["uid"], Uid::effective().as_raw(), "{ended}");
+    let ready = events.iter().find(|event| event["pid"] == daemon.pid()).expect("it is ready");
+    assert_eq!(ready["socket"], daemon.socket().display().to_string(), "{ready}");
+    let removed = events.iter().find(|event| event["message"] == "invalidating").unwrap();
+    assert_eq!(removed["task"], EVIL.escape_debug().to_string(), "{removed}");
+    assert_eq!(removed["dry_run"], false, "{removed}");
 }
 
 /// The fields of an event, as the journal's own protocol has them.

@@ -117,6 +117,23 @@ fn a_directory_that_others_can_write_is_refused() {
         assert!(daemon.connect().ping());
         assert!(daemon.stop().success());
     }
+    // Who can write above it can put another directory in its place.
+    let above = folder.join("above");
+    let below = above.join("run");
+    fs::create_dir_all(&below).unwrap();
+    daemon.listen_on(&below.join("memod.sock"));
+    for open in [0o777, 0o757] {
+        fs::set_permissions(&above, Permissions::from_mode(open)).unwrap();
+        let (code, said) = daemon.refused();
+        let told = format!("others can write {}, above the directory", above.display());
+        assert!(code == 1 && said.contains(&told), "{said}");
+    }
+    for good in [0o755, 0o1777] {
+        fs::set_permissions(&above, Permissions::from_mode(good)).unwrap();
+        daemon.start().unwrap();
+        assert!(daemon.stop().success());
+    }
+    daemon.listen_on(&folder.join("memod.sock"));
     if Uid::effective().is_root() {
         // Another's group, and another's directory, are not.
         mode(0o775);

@@ -10,10 +10,11 @@ use crate::args::{duration, number};
 const DETAILS: &str = "\
 An entry is forgotten if it meets all conditions. --task, --cache-version and --scope apply within \
 one project and domain: those of --project and --domain, else the default ones. --writer and \
---older-than apply everywhere, unless a project or domain is given.
+--older-than apply everywhere, unless a project or domain is given. With --all all of them apply \
+everywhere.
 
 On a terminal, rm asks before it acts. Elsewhere it cannot, and wants --yes for all but keys and \
---task.
+--task within one project and domain.
 
 In a duration, such as 1h 30m, a bare number means seconds.
 
@@ -55,11 +56,8 @@ pub(crate) struct RemoveArgs {
         allow_hyphen_values = true
     )]
     pub(crate) older_than: Option<Duration>,
-    /// All entries of all projects and domains.
-    #[arg(
-        long,
-        conflicts_with_all = ["task", "cache_version", "scope", "writer", "older_than"]
-    )]
+    /// Entries of all projects and domains that meet the other conditions, or simply all.
+    #[arg(long, conflicts_with = "scope")]
     pub(crate) all: bool,
     /// Does not ask.
     #[arg(short, long)]

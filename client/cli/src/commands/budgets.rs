@@ -7,6 +7,7 @@ use memod_protocol::{BudgetOf, BudgetReport, BudgetRow};
 use serde_json::Value;
 
 use crate::args::Screen;
+use crate::output::NOT_TOLD;
 use crate::output::json::{Object, seconds};
 use crate::output::table::{self, Align, Column};
 use crate::output::units;
@@ -19,16 +20,19 @@ const COLUMNS: [Column; 5] = [
     ("limit", Align::Right),
 ];
 
-/// The report as JSON.
+/// The report as JSON: what is not told is absent.
 pub(crate) fn as_json(of: &BudgetReport) -> Value {
-    Object::default()
+    let told = Object::default()
         .with("budgets", of.budgets.iter().map(row_as_json).collect::<Vec<_>>())
-        .with_known("high_bytes", of.high_bytes)
+        .with("policy", of.policy.as_str());
+    if !of.tells_all() {
+        return told.into();
+    }
+    told.with_known("high_bytes", of.high_bytes)
         .with_known("low_bytes", of.low_bytes)
         .with("disk_free_bytes", of.disk_free_bytes)
         .with("disk_reserve_bytes", of.disk_reserve_bytes)
         .with("disk_used_bytes", of.disk_used_bytes)
-        .with("policy", of.policy.as_str())
         .with("evicted_entries", of.evicted_entries)
         .with("evicted_bytes", of.evicted_bytes)
         .with("regretted_entries", of.regretted_entries)
@@ -59,6 +63,13 @@ fn in_seconds(milliseconds: u64) -> f64 {
 
 /// Its numbers, as lines of a name and a value.
 pub(crate) fn fields(of: &BudgetReport) -> Vec<(&'static str, String)> {
+    if !of.tells_all() {
+        let untold = ["on disk", "disk free", "disk reserve", "evicts above", "evicted"];
+        let mut fields = untold.map(|name| (name, NOT_TOLD.to_owned())).to_vec();
+        fields.extend(["regretted", "regret"].map(|name| (name, NOT_TOLD.to_owned())));
+        fields.insert(3, ("eviction", of.policy.clone()));
+        return fields;
+    }
     let mark = |bytes: Option<u64>| bytes.map_or_else(|| "never".to_owned(), units::bytes);
     let mut fields = vec![
         ("on disk", units::bytes(of.disk_used_bytes)),
@@ -94,6 +105,9 @@ pub(crate) fn tell(of: &BudgetReport, screen: Screen) -> io::Result<()> {
     };
     let rows: Vec<_> = of.budgets.iter().map(row).collect();
     let mut out = Screen::out();
+    if rows.is_empty() {
+        return Ok(());
+    }
     table::write_one_of_several(&mut out, screen, &COLUMNS, &rows)?;
     out.flush()
 }

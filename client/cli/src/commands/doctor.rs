@@ -14,7 +14,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use memod_client::{Error, address};
-use memod_protocol::Status;
+use memod_protocol::{BudgetReport, Status};
 use serde_json::{Value, json};
 
 use self::places::Owner;
@@ -86,7 +86,7 @@ pub(crate) fn run(args: &DoctorArgs, settings: &Settings) -> Outcome {
     let client = connect::asking(settings);
     let asked = client.status();
     let reserve = asked.as_ref().ok().and_then(|_| client.budgets().ok());
-    let reserve = reserve.map(|report| report.disk_reserve_bytes);
+    let reserve = reserve.filter(BudgetReport::tells_all).map(|report| report.disk_reserve_bytes);
     let checks = examine(args, settings, &asked, reserve);
     let failed = checks.iter().any(|check| check.verdict == Verdict::Failed);
     if settings.screen.is_json() {

@@ -23,7 +23,7 @@ use crate::output::{shown, tell};
 /// # Errors
 /// If the flags select nothing, nobody has agreed, or the daemon gives no answer.
 pub(crate) fn run(args: RemoveArgs, settings: &Settings) -> Outcome {
-    let is_broad = args.keys.is_empty() && args.task.is_none();
+    let is_broad = args.keys.is_empty() && (args.task.is_none() || args.all);
     let (is_agreed, is_dry) = (args.yes, args.dry_run);
     let selector = select(args, settings)?;
     let client = connect::asking(settings);
@@ -31,7 +31,7 @@ pub(crate) fn run(args: RemoveArgs, settings: &Settings) -> Outcome {
     if !is_agreed && !is_dry {
         if can_ask {
             match count(&client, &selector, true, settings.screen)? {
-                0 => return answer(0, false, settings.screen),
+                0 => return answer(0, false, &selector, settings.screen),
                 found if is_confirmed(found, &selector)? => {}
                 _ => {
                     tell("nothing removed");
@@ -46,7 +46,7 @@ pub(crate) fn run(args: RemoveArgs, settings: &Settings) -> Outcome {
         }
     }
     let matched = count(&client, &selector, is_dry, settings.screen)?;
-    answer(matched, is_dry, settings.screen)
+    answer(matched, is_dry, &selector, settings.screen)
 }
 
 /// What the flags select.
@@ -54,12 +54,9 @@ fn select(args: RemoveArgs, settings: &Settings) -> Result<Selector, Failure> {
     if !args.keys.is_empty() {
         return Ok(Selector::Keys(args.keys));
     }
-    if args.all {
-        if settings.scope_from == ScopeFrom::Flags {
-            return Err(Failure::usage("--all means all projects and domains")
-                .with_hint("--scope forgets the one project and domain that is given"));
-        }
-        return Ok(Selector::Matching(Filter::default()));
+    if args.all && settings.scope_from == ScopeFrom::Flags {
+        return Err(Failure::usage("--all means all projects and domains")
+            .with_hint("--scope forgets the one project and domain that is given"));
     }
     if let Some(task) = &args.task {
         name::check("task", task)?;
@@ -71,13 +68,13 @@ fn select(args: RemoveArgs, settings: &Settings) -> Result<Selector, Failure> {
         writer_uid: args.writer,
         older_than_ms: args.older_than.map(milliseconds),
     };
-    if filter.is_everything() && !args.scope {
+    if filter.is_everything() && !args.scope && !args.all {
         return Err(Failure::usage("nothing says what to forget").with_hint(
             "give keys, --task, --scope, --writer, --older-than, or --all for everything",
         ));
     }
-    let is_scoped =
-        args.scope || filter.task.is_some() || settings.scope_from != ScopeFrom::Default;
+    let is_named = filter.task.is_some() || settings.scope_from != ScopeFrom::Default;
+    let is_scoped = args.scope || (is_named && !args.all);
     let scope = is_scoped.then(|| settings.scope.clone());
     Ok(Selector::Matching(Filter { scope, ..filter }))
 }
@@ -118,12 +115,12 @@ fn described(selector: &Selector) -> String {
     [task, version, writer, age, scope].concat()
 }
 
-fn answer(matched: u64, is_dry: bool, screen: Screen) -> Outcome {
+fn answer(matched: u64, is_dry: bool, selector: &Selector, screen: Screen) -> Outcome {
     if screen.is_json() {
         Screen::json(&json!({ "matched": matched }))?;
     } else {
         let line = match (matched, is_dry) {
-            (0, _) => "nothing matched".to_owned(),
+            (0, _) => unmatched(selector),
             (_, true) => format!("{} would be removed", entries(matched)),
             (_, false) => format!("{} removed", entries(matched)),
         };
@@ -132,6 +129,18 @@ fn answer(matched: u64, is_dry: bool, screen: Screen) -> Outcome {
         io::Write::flush(&mut out)?;
     }
     Ok(if matched == 0 { exit::NOTHING } else { exit::DONE })
+}
+
+/// Where it was looked in vain, and how to look elsewhere.
+fn unmatched(selector: &Selector) -> String {
+    match selector {
+        Selector::Keys(_) => "nothing matched: there is no entry of these keys".to_owned(),
+        Selector::Matching(filter) => {
+            let elsewhere =
+                filter.scope.as_ref().map_or("", |_| "; with --all it is looked in all");
+            format!("nothing matched: there is no entry{}{elsewhere}", described(selector))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -218,12 +227,19 @@ mod tests {
         let all = || RemoveArgs { all: true, ..RemoveArgs::default() };
         assert!(filter(all(), None).is_everything());
         assert!(selected(all(), Some("p")).is_err());
+        let found = filter(RemoveArgs { task: Some("t".into()), ..all() }, None);
+        assert_eq!((found.scope, found.task.as_deref()), (None, Some("t")));
     }
 
     #[test]
-    fn a_question_says_what_it_is_about() {
+    fn a_question_says_what_it_is_about_and_an_answer_where_nothing_was() {
         let args = RemoveArgs { task: Some("t\n".into()), ..RemoveArgs::default() };
-        let text = described(&Selector::Matching(filter(args, None)));
+        let selector = Selector::Matching(filter(args, None));
+        let text = described(&selector);
+        assert_eq!(
+            unmatched(&selector),
+            format!("nothing matched: there is no entry{text}; with --all it is looked in all")
+        );
         assert_eq!(text, " of task `t\\n` in project `default`, domain `development`");
         let args = RemoveArgs {
             writer: Some(7),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use memod_protocol::EntryDetail;
+use memod_protocol::{EntryDetail, Status};
 use serde_json::Value;
 
 use super::lookup::{provenance_fields, tell_fields};
@@ -17,16 +17,32 @@ use crate::output::units;
 /// # Errors
 /// If there is none of this key, or the daemon gives no answer.
 pub(crate) fn run(args: &ShowArgs, settings: &Settings) -> Outcome {
-    let entry = connect::asking(settings).show(&args.key)?;
+    let client = connect::asking(settings);
+    let entry = client.show(&args.key)?;
+    let is_quarantined = quarantines(&client.status()?, entry.provenance.writer_uid);
     if settings.screen.is_json() {
-        Screen::json(&as_json(&entry))?;
+        let quarantined = is_quarantined.then_some(true);
+        Screen::json(&as_json(&entry).with_known("quarantined", quarantined).into())?;
     } else {
-        tell_fields(&as_fields(&entry), settings.screen)?;
+        let mut fields = as_fields(&entry);
+        if is_quarantined {
+            let text = "its writer is, so it is not served";
+            fields.push(("quarantined".to_owned(), text.to_owned()));
+        }
+        tell_fields(&fields, settings.screen)?;
     }
     Ok(exit::DONE)
 }
 
-fn as_json(entry: &EntryDetail) -> Value {
+/// Whether the daemon says that it serves nothing of this user's: it does so only to who may
+/// administer everything.
+fn quarantines(status: &Status, writer_uid: u32) -> bool {
+    let mut settings = status.settings.iter();
+    let users = settings.find(|(name, ..)| name == "quarantined_users");
+    users.is_some_and(|(_, users, _)| users.split(' ').any(|uid| uid == writer_uid.to_string()))
+}
+
+fn as_json(entry: &EntryDetail) -> Object {
     let types = |members: &[(String, String)]| {
         let members = members.iter().map(|(name, of)| (name.clone(), of.as_str().into()));
         Value::Object(members.collect())
@@ -53,7 +69,6 @@ fn as_json(entry: &EntryDetail) -> Value {
         .with("outputs", Value::Object(outputs.collect()))
         .with("age_seconds", Duration::from_millis(entry.age_ms).as_secs_f64())
         .with("provenance", provenance(&entry.provenance))
-        .into()
 }
 
 fn as_fields(entry: &EntryDetail) -> Vec<(String, String)> {

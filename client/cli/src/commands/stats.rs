@@ -1,4 +1,7 @@
 //! `memo stats`: counters, and the time saved.
+//!
+//! **Invariants.** What the daemon does not tell this user is absent from JSON and "not told" in
+//! text, never zero.
 
 use std::io::{self, Write as _};
 use std::time::Duration;
@@ -10,6 +13,7 @@ use crate::args::{Format, Screen, Settings};
 use crate::commands::budgets;
 use crate::connect;
 use crate::exit::{self, Outcome};
+use crate::output::NOT_TOLD;
 use crate::output::json::{Object, seconds};
 use crate::output::table::{self, Align, Column};
 use crate::output::units;
@@ -119,45 +123,48 @@ fn as_json(stats: &Stats, savings: &Savings, budgets: &BudgetReport) -> Value {
     };
     let scope = |of: &ScopeStats| Counted::of_scope(of).add_to(named(&of.scope));
     let user = |of: &UserStats| Counted::of_user(of).add_to(Object::default().with("uid", of.uid));
+    let told = |count: u64| budgets.tells_all().then_some(count);
     let reasons = stats.misses_by_reason.iter();
     let reasons = reasons.map(|(reason, count)| (reason.name().to_owned(), (*count).into()));
+    let reasons = budgets.tells_all().then(|| Value::Object(reasons.collect()));
     Object::default()
         .with("hits", stats.hits)
         .with("misses", stats.misses)
-        .with("puts", stats.puts)
-        .with("entries", stats.entries)
-        .with("blobs", stats.blobs)
-        .with("stored_bytes", stats.stored_bytes)
-        .with("logical_bytes", stats.logical_bytes)
-        .with("evicted_entries", stats.evicted_entries)
-        .with("leases", stats.leases)
-        .with("waiters", stats.waiters)
-        .with("connections", stats.connections)
+        .with_known("puts", told(stats.puts))
+        .with_known("entries", told(stats.entries))
+        .with_known("blobs", told(stats.blobs))
+        .with_known("stored_bytes", told(stats.stored_bytes))
+        .with_known("logical_bytes", told(stats.logical_bytes))
+        .with_known("evicted_entries", told(stats.evicted_entries))
+        .with_known("leases", told(stats.leases))
+        .with_known("waiters", told(stats.waiters))
+        .with_known("connections", told(stats.connections))
         .with("time_saved_seconds", seconds(stats.time_saved_ns))
         .with("uptime_seconds", seconds(stats.uptime_ns))
         .with("by_task", stats.by_task.iter().map(task).collect::<Vec<_>>())
         .with("by_scope", savings.by_scope.iter().map(scope).collect::<Vec<_>>())
         .with("by_uid", savings.by_uid.iter().map(user).collect::<Vec<_>>())
-        .with("misses_by_reason", Value::Object(reasons.collect()))
+        .with_known("misses_by_reason", reasons)
         .with("eviction", budgets::as_json(budgets))
         .into()
 }
 
 fn tell(stats: &Stats, budgets: &BudgetReport, screen: Screen) -> io::Result<()> {
+    let told = |text: String| if budgets.tells_all() { text } else { NOT_TOLD.to_owned() };
     let mut fields = vec![
         ("hits", stats.hits.to_string()),
         ("misses", stats.misses.to_string()),
         ("hit rate", rate(stats.hits, stats.misses)),
         ("time saved", saved(stats.time_saved_ns)),
-        ("puts", stats.puts.to_string()),
-        ("entries", stats.entries.to_string()),
-        ("blobs", stats.blobs.to_string()),
-        ("stored", units::bytes(stats.stored_bytes)),
-        ("logical", units::bytes(stats.logical_bytes)),
-        ("evicted entries", stats.evicted_entries.to_string()),
-        ("leases", stats.leases.to_string()),
-        ("waiters", stats.waiters.to_string()),
-        ("connections", stats.connections.to_string()),
+        ("puts", told(stats.puts.to_string())),
+        ("entries", told(stats.entries.to_string())),
+        ("blobs", told(stats.blobs.to_string())),
+        ("stored", told(units::bytes(stats.stored_bytes))),
+        ("logical", told(units::bytes(stats.logical_bytes))),
+        ("evicted entries", told(stats.evicted_entries.to_string())),
+        ("leases", told(stats.leases.to_string())),
+        ("waiters", told(stats.waiters.to_string())),
+        ("connections", told(stats.connections.to_string())),
         ("uptime", saved(stats.uptime_ns)),
     ];
     fields.extend(budgets::fields(budgets));
@@ -204,7 +211,7 @@ fn rate(hits: u64, misses: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use memod_protocol::MissReason;
+    use memod_protocol::{BudgetOf, BudgetRow, MissReason};
     use serde_json::json;
 
     use super::*;
@@ -240,7 +247,9 @@ mod tests {
             }],
             by_uid: vec![UserStats { uid: 7, hits: 2, misses: 0, time_saved_ns: 0 }],
         };
-        let budgets = BudgetReport::default();
+        let limit_bytes = None;
+        let store = BudgetRow { of: BudgetOf::Store, entries: 0, bytes: 0, limit_bytes };
+        let budgets = BudgetReport { budgets: vec![store], ..BudgetReport::default() };
         assert_eq!(
             as_json(&stats, &savings, &budgets),
             json!({

@@ -1,7 +1,8 @@
 //! What commands print: answers to standard output, everything else to standard error.
 //!
-//! **Invariants.** Names that somebody stored are shown without their control characters, so that
-//! they cannot command a terminal or break a line. In a pipe there are no colours and no padding:
+//! **Invariants.** Names that somebody stored are shown without their control characters, nor those
+//! that turn the direction of text or cannot be seen, so that they cannot command a terminal, break
+//! a line or look like others. In a pipe there are no colours and no padding:
 //! fields stand between tabs, under a header only where one answer has several tables.
 
 pub(crate) mod holder;
@@ -17,6 +18,9 @@ use serde_json::{Value, json};
 
 use crate::args::{Format, Screen};
 use crate::exit::Failure;
+
+/// What is shown of a number that the daemon does not tell this user.
+pub(crate) const NOT_TOLD: &str = "not told";
 
 /// A colour with a meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,20 +54,34 @@ pub(crate) fn paint(color: bool, style: Style, text: &str) -> Cow<'_, str> {
     if color { Cow::Owned(format!("{}{text}\x1b[0m", style.code())) } else { Cow::Borrowed(text) }
 }
 
-/// The text with its control characters written out.
+/// The text with everything written out that commands a terminal, breaks a line, turns the direction
+/// of what follows or cannot be seen.
 pub(crate) fn shown(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(char::is_control) {
+    if text.chars().all(is_seen) {
         return Cow::Borrowed(text);
     }
     let mut safe = String::with_capacity(text.len() + 8);
     for character in text.chars() {
-        if character.is_control() {
-            safe.extend(character.escape_default());
-        } else {
+        if is_seen(character) {
             safe.push(character);
+        } else {
+            safe.extend(character.escape_default());
         }
     }
     Cow::Owned(safe)
+}
+
+/// Whether a character shows as itself: the standard library knows which those of Unicode are.
+fn is_seen(character: char) -> bool {
+    if character.is_ascii() {
+        return !character.is_ascii_control();
+    }
+    // Behind another character, so that accents are left on it.
+    let mut bytes = [b'a'; 5];
+    let (_, rest) = bytes.split_at_mut(1);
+    let bytes_long = 1 + character.encode_utf8(rest).len();
+    let behind = bytes.get(..bytes_long).and_then(|bytes| std::str::from_utf8(bytes).ok());
+    behind.is_some_and(|behind| behind.escape_debug().count() == 2)
 }
 
 impl Screen {
@@ -168,6 +186,19 @@ mod tests {
         assert_eq!(shown("plain ü 日本"), "plain ü 日本");
         assert_eq!(shown("a\x1b[31mb\tc\nd"), r"a\u{1b}[31mb\tc\nd");
         assert_eq!(lines("two\nlines\x07"), "two\nlines\\u{7}");
+    }
+
+    #[test]
+    fn what_turns_text_or_cannot_be_seen_is_written_out() {
+        let hidden = "\u{202e}\u{2028}\u{2029}\u{2066}\u{200b}\u{200f}\u{feff}\u{ad}\u{e0041}";
+        for character in hidden.chars() {
+            let written = format!("a\\u{{{:x}}}b", u32::from(character));
+            assert_eq!(shown(&format!("a{character}b")), written);
+        }
+        for seen in ["cafe\u{301}", "\"quoted\" 'too' \\", "שלום", "Ωμέγα", "結果", "🦀"]
+        {
+            assert_eq!(shown(seen), seen);
+        }
     }
 
     #[test]

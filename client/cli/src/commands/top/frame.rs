@@ -1,14 +1,15 @@
 //! What `memo top` shows, as lines of text.
 //!
 //! **Invariants.** No line is wider than the terminal, and there are no more lines than it has.
-//! Names are shown without their control characters.
+//! Names are shown without their control characters. What the daemon does not tell this user is
+//! "not told", never zero.
 
 use std::time::Duration;
 
 use memod_protocol::{BudgetOf, LogRow, TaskStats};
 
 use super::sample::{History, Sample};
-use crate::output::{shown, units};
+use crate::output::{NOT_TOLD, shown, units};
 
 /// The heights of a sparkline's bars.
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
@@ -58,14 +59,31 @@ fn head(history: &History, sample: &Sample) -> Vec<String> {
     let limit = budget.and_then(|row| row.limit_bytes);
     let limit = limit.map_or_else(String::new, |most| format!(" of {}", units::bytes(most)));
     let used = budget.map_or(stats.stored_bytes, |row| row.bytes);
+    let [first, stored, evicted] = if budgets.tells_all() {
+        [
+            format!(
+                "{} connections   {} leases   {} waiting",
+                stats.connections, stats.leases, stats.waiters
+            ),
+            format!(
+                "{:>10}{limit}   {} entries   {} puts",
+                units::bytes(used),
+                stats.entries,
+                rate(now.map(|now| now.puts))
+            ),
+            format!(
+                "{:>10}  {} in all   {} asked for again, {} to compute",
+                rate(now.map(|now| now.evicted)),
+                stats.evicted_entries,
+                budgets.regretted_entries,
+                time(budgets.regret_ns)
+            ),
+        ]
+    } else {
+        ["of what you may read: the rest is not told".to_owned(), untold(), untold()]
+    };
     vec![
-        format!(
-            "memod   up {}   {} connections   {} leases   {} waiting",
-            time(stats.uptime_ns),
-            stats.connections,
-            stats.leases,
-            stats.waiters
-        ),
+        format!("memod   up {}   {first}", time(stats.uptime_ns)),
         format!(
             "hit rate  {percent:>10}  {}",
             sparkline(&history.each(|of| of.hit_rate().unwrap_or(0.0)), Some(1.0))
@@ -83,20 +101,14 @@ fn head(history: &History, sample: &Sample) -> Vec<String> {
             sparkline(&history.each(|of| of.saved), None),
             time(stats.time_saved_ns)
         ),
-        format!(
-            "stored    {:>10}{limit}   {} entries   {} puts",
-            units::bytes(used),
-            stats.entries,
-            rate(now.map(|now| now.puts))
-        ),
-        format!(
-            "evicted   {:>10}  {} in all   {} asked for again, {} to compute",
-            rate(now.map(|now| now.evicted)),
-            stats.evicted_entries,
-            budgets.regretted_entries,
-            time(budgets.regret_ns)
-        ),
+        format!("stored    {stored}"),
+        format!("evicted   {evicted}"),
     ]
+}
+
+/// In the place of numbers.
+fn untold() -> String {
+    format!("{NOT_TOLD:>10}")
 }
 
 /// Who took a lease, and of which task.
