@@ -240,8 +240,8 @@ pub enum StoreError {
     },
     /// An entry is there, and what describes it cannot be read.
     #[error(
-        "the entry {key} is there and is served, but its row in the listing is damaged, so it \
-         cannot be described, explained or exported"
+        "the entry {key} is there and is served, but its row in the listing was damaged before \
+         the store had format 3, so it cannot be described, explained or exported"
     )]
     Undescribed {
         /// Which.

@@ -47,6 +47,7 @@ mod chunk_reader;
 mod collect;
 #[cfg(test)]
 mod damage_tests;
+mod derived;
 mod describe;
 mod differences;
 mod disk;

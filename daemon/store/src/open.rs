@@ -366,7 +366,7 @@ fn load_meta(path: &Path, db: &Database) -> Result<Meta, OpenError> {
 /// Damage that puts charges in doubt is rare. Where the process is to die while they are made
 /// anew, they are put in doubt for it.
 fn doubt_if_armed(db: &Database) -> Result<(), RocksError> {
-    if !is_armed(Failpoint::Rebuild) {
+    if !is_armed(Failpoint::Rebuild) && !is_armed(Failpoint::RebuildEntries) {
         return Ok(());
     }
     let mut batch = Batch::new(0);
@@ -379,8 +379,8 @@ const OLDER: &str = "a store of an older format is being taken over";
 const COUNTED_ANEW: &str =
     "the store is being counted anew, because an entry was removed that could not be read";
 
-/// Makes a store one of the present format, and makes anew what is charged. What format 1 lacks
-/// follows from the entries, all of which are read for that, once.
+/// Makes a store one of the present format, and makes anew what is charged. What older formats lack
+/// follows from the entries and their listing, all of which are read for that, once.
 fn take_over(
     path: &Path,
     db: &Database,
@@ -388,11 +388,18 @@ fn take_over(
     why: &str,
 ) -> Result<Counters, OpenError> {
     tracing::info!(format = FORMAT, entries = counters.entries, "{why}");
-    let rebuilt = rebuild(db, counters).and_then(|(mut batch, counters)| {
+    let take_over = || {
+        // No older memod is to read what is written from here on. The next opening goes on with it.
+        let mut batch = Batch::new(0);
         batch.put(db, Column::Meta, META_FORMAT, &FORMAT.to_le_bytes());
-        db.write(batch, true).map(|()| counters)
-    });
-    rebuilt.map_err(|error| cannot_open(path, &error))
+        batch.put(db, Column::Meta, META_DOUBT, &[]);
+        db.write(batch, true)?;
+        let (batch, counters) = rebuild(db, counters)?;
+        db.write(batch, true)?;
+        tracing::info!(entries = counters.entries, "all entries have been read");
+        Ok(counters)
+    };
+    take_over().map_err(|error| cannot_open(path, &error))
 }
 
 /// Makes a new store of an empty database.

@@ -6,8 +6,9 @@
 use memod_protocol::{Digest, Filter, Key, Scope};
 
 /// The format that this crate writes, and the newest that it reads. Format 1 had no `near`, no
-/// `heat`, nobody who paid for a blob, and no usage of scopes and users.
-pub(crate) const FORMAT: u32 = 2;
+/// `heat`, nobody who paid for a blob, and no usage of scopes and users. Up to format 2 the
+/// interface and the inputs of an entry stood in `tasks` only.
+pub(crate) const FORMAT: u32 = 3;
 
 /// A column family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

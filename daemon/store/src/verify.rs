@@ -1,13 +1,14 @@
 //! Reads everything that is stored and says what is wrong; on demand removes what is.
 //!
-//! Three walks, in steps. Along `entries`: whether each is listed, under the key that it has.
+//! Three walks, in steps. Along `entries`: whether each has the key under which it stands, and the
+//! rows that follow from it; those that it lacks are written.
 //! Along `tasks`: whether what is listed is there. Along `refs`: each blob once, all of it, and
 //! whether the entries that refer to it say the same. What a walk cannot read it skips; the rows
 //! that stand there are found by another. If references cannot be read, a fourth goes along `blobs`
 //! and reads those that the third has not come to.
 //!
-//! An entry whose row in the listing is in a damaged part of it is served, listed and removed like
-//! others ([`crate::unlisted`]). It is counted and kept.
+//! An entry without details ([`crate::derived`]) is served, listed and removed like others. It is
+//! counted and kept.
 //!
 //! **Invariants.** A step reads one state of the database, a bounded part of it, and from the disk:
 //! what is kept in memory is not asked. Nothing is removed that was not seen bad by a step and is
@@ -17,19 +18,20 @@
 
 use std::sync::mpsc;
 
-use memod_protocol::{CallIdentity, Digest, Key, Problem, VerifyReport, wire};
+use memod_protocol::{Digest, Key, Problem, VerifyReport};
 
+use crate::derived::Derived;
 use crate::error::StoreError;
 use crate::limits::{PROBLEMS_NAMED_MAX, VERIFY_STEP_BYTES, VERIFY_STEP_ROWS};
 use crate::mend::Mend;
 use crate::mutation::{BlobFault, Burial, Mutation};
-use crate::record::{EntryRecord, GraveCause, OutputRecord, TaskRecord};
+use crate::record::{EntryRecord, GraveCause, OutputRecord};
 use crate::rocks::{Reads, Rows, View, is_damage};
-use crate::schema::{Column, TaskKey, parse_ref_key, prefix_end, ref_key, task_key};
+use crate::schema::{Column, TaskKey, parse_ref_key, prefix_end, ref_key};
 use crate::shared::{Shared, now_ms};
 use crate::skip;
 use crate::store::Store;
-use crate::verify_blob::{Allowance, BlobProgress, Fault, Seen, decoded, read_blob, see};
+use crate::verify_blob::{Allowance, BlobProgress, Fault, Seen, read_blob, see};
 
 /// A verification at work.
 #[derive(Debug)]
@@ -137,8 +139,9 @@ impl Verification {
     fn tell_undescribed(&self, finds: &mut Finds) {
         if self.undescribed > 0 {
             let what = format!(
-                "the rows of {} entries in the listing cannot be read: they are served and stay, \
-                 but `memo why` does not know them, and `memo export` leaves them out",
+                "the listing of {} entries was damaged before the store had format 3: they are \
+                 served and stay, but `memo why` does not know them, and `memo export` leaves them \
+                 out",
                 self.undescribed
             );
             finds.problems.insert(0, Problem { key: None, digest: None, what });
@@ -311,7 +314,7 @@ impl Verification {
             return Ok(());
         };
         self.report.entries += 1;
-        let entry: EntryRecord = match wire::decode_record(row) {
+        let (entry, details) = match EntryRecord::decode_whole(row) {
             Ok(entry) => entry,
             Err(error) => {
                 let what = format!("the entry cannot be read: {error}");
@@ -319,13 +322,15 @@ impl Verification {
                 return Ok(());
             }
         };
-        match listing_fault(view, &key, &entry)? {
-            Listing::Sound => {}
-            Listing::Wrong(what) => {
-                bury_entry(finds, key, row, &what);
-                return Ok(());
-            }
-            Listing::Damaged => self.undescribed += 1,
+        if details.as_ref().is_some_and(|details| !entry.has_key(details, &key)) {
+            bury_entry(finds, key, row, "the entry stands under another's key");
+            return Ok(());
+        }
+        self.undescribed += u64::from(details.is_none());
+        let derived = Derived::of(&key, &entry, details.as_ref());
+        if let Some(what) = unlisted(view, &derived)? {
+            finds.add(Some(key), None, what);
+            finds.mends.push(Mend::List { key });
         }
         for OutputRecord { digest, .. } in entry.outputs {
             let what = match see(view, Column::Refs, &ref_key(&digest, &key), |_| ())? {
@@ -343,6 +348,23 @@ impl Verification {
     }
 }
 
+/// What is wrong with the rows that follow from an entry, if anything is that can be told: where
+/// they cannot be read, their walks come upon it.
+fn unlisted(view: &View<'_>, derived: &Derived) -> Result<Option<&'static str>, StoreError> {
+    let is_its = |found: &[u8]| found == derived.task;
+    match see(view, Column::Tasks, &derived.task_key, is_its)? {
+        Seen::Row(true) | Seen::Damaged(_) => {}
+        Seen::Row(false) => return Ok(Some("the entry is listed as something else")),
+        Seen::Absent => return Ok(Some("the entry is not listed")),
+    }
+    for row in &derived.near {
+        if matches!(see(view, Column::Near, row, |_| ())?, Seen::Absent) {
+            return Ok(Some("the entry is not found from calls that are near"));
+        }
+    }
+    Ok(None)
+}
+
 /// Finds an entry that is bad in itself.
 fn bury_entry(finds: &mut Finds, key: Key, row: &[u8], what: &str) {
     finds.add(Some(key), None, what);
@@ -358,7 +380,7 @@ fn judge(
     progress: &BlobProgress,
     finds: &mut Finds,
 ) -> Result<(), StoreError> {
-    let decode = |row: &[u8]| (decoded::<EntryRecord>(row), Digest::of(row));
+    let decode = |row: &[u8]| (EntryRecord::decode(row).ok(), Digest::of(row));
     let (entry, row) = match see(view, Column::Entries, key.as_bytes(), decode)? {
         Seen::Row((Some(entry), row)) => (Some(entry), Some(row)),
         // The walks before have come upon it, and once only.
@@ -387,40 +409,6 @@ fn judge(
     Ok(())
 }
 
-/// What an entry's row in the listing is like.
-enum Listing {
-    Sound,
-    /// It is not there, or not this entry's.
-    Wrong(String),
-    /// It stands in a part of the listing that cannot be read.
-    Damaged,
-}
-
-/// Looks at an entry's row in the listing.
-fn listing_fault(view: &View<'_>, key: &Key, entry: &EntryRecord) -> Result<Listing, StoreError> {
-    let EntryRecord { scope, task, cache_version, signature, .. } = entry;
-    let listing = task_key(scope, task, cache_version, signature, key);
-    Ok(match see(view, Column::Tasks, &listing, decoded::<TaskRecord>)? {
-        Seen::Row(Some(record)) => {
-            let identity = CallIdentity {
-                scope: scope.clone(),
-                task: task.clone(),
-                cache_version: cache_version.clone(),
-                signature: *signature,
-                inputs: record.inputs,
-            };
-            if identity.key() == *key {
-                Listing::Sound
-            } else {
-                Listing::Wrong("the entry stands under another's key".to_owned())
-            }
-        }
-        Seen::Row(None) => Listing::Wrong("the entry's listing cannot be read".to_owned()),
-        Seen::Absent => Listing::Wrong("the entry is not listed".to_owned()),
-        Seen::Damaged(_) => Listing::Damaged,
-    })
-}
-
 /// Looks at one row of the listing.
 fn listing(view: &View<'_>, row: &[u8], finds: &mut Finds) -> Result<(), StoreError> {
     let Some(task) = TaskKey::parse(row) else {
@@ -430,9 +418,7 @@ fn listing(view: &View<'_>, row: &[u8], finds: &mut Finds) -> Result<(), StoreEr
     let key = task.key;
     let is_its = |found: &[u8]| {
         // One that cannot be read has been found by the walk along the entries.
-        decoded::<EntryRecord>(found).is_none_or(|of| {
-            task_key(&of.scope, &of.task, &of.cache_version, &of.signature, &key) == row
-        })
+        EntryRecord::decode(found).map_or(true, |entry| entry.task_key(&key) == row)
     };
     match see(view, Column::Entries, key.as_bytes(), is_its)? {
         Seen::Row(true) => {}

@@ -109,6 +109,7 @@ fn times_max(point: Failpoint) -> usize {
         Failpoint::BeforeSync | Failpoint::CollectFlushed | Failpoint::Collected => 9,
         Failpoint::CreateDatabase
         | Failpoint::Rebuild
+        | Failpoint::RebuildEntries
         | Failpoint::OpenLoose
         | Failpoint::SetAsideFolder
         | Failpoint::SetAsideMoved

@@ -4,7 +4,7 @@ use memod_protocol::wire;
 
 use crate::error::OpenError;
 use crate::options::Options;
-use crate::record::Counters;
+use crate::record::{Counters, EntryRecord};
 use crate::schema::{META_COUNTERS, META_FORMAT, META_REUSE, META_USAGE};
 use crate::store::Store;
 
@@ -28,8 +28,39 @@ fn set_format(db: &DB, format: u32) {
     db.put_cf(meta, META_FORMAT, format.to_le_bytes()).unwrap();
 }
 
+/// Makes the database of a store one of format 2.
+pub(crate) fn make_format_2(store: &Path) {
+    let db = open_raw(&store.join("rocksdb"));
+    let entries = db.cf_handle(Column::Entries.name()).unwrap();
+    for (key, value) in db.iterator_cf(entries, rocksdb::IteratorMode::Start).flatten() {
+        db.put_cf(entries, key, wire::encode(&EntryRecord::decode(&value).unwrap())).unwrap();
+    }
+    set_format(&db, 2);
+}
+
+/// Writes or removes a row of a store that is not open.
+pub(crate) fn set_row(store: &Path, column: Column, key: &[u8], value: Option<&[u8]>) {
+    let db = open_raw(&store.join("rocksdb"));
+    let of = db.cf_handle(column.name()).unwrap();
+    match value {
+        Some(value) => db.put_cf(of, key, value).unwrap(),
+        None => db.delete_cf(of, key).unwrap(),
+    }
+}
+
+/// How many entries of a store have details, and how many have none.
+pub(crate) fn detailed(store: &Path) -> (usize, usize) {
+    let db = open_raw(&store.join("rocksdb"));
+    let entries = db.cf_handle(Column::Entries.name()).unwrap();
+    let rows = db.iterator_cf(entries, rocksdb::IteratorMode::Start).flatten();
+    let (with, without): (Vec<_>, Vec<_>) =
+        rows.partition(|(_, row)| EntryRecord::decode_whole(row).unwrap().1.is_some());
+    (with.len(), without.len())
+}
+
 /// Makes the database of a store one of format 1.
 pub(crate) fn make_format_1(store: &Path) {
+    make_format_2(store);
     let mut db = open_raw(&store.join("rocksdb"));
     db.drop_cf(Column::Near.name()).unwrap();
     db.drop_cf(Column::Heat.name()).unwrap();
@@ -52,23 +83,21 @@ pub(crate) fn make_format_1(store: &Path) {
         }
     }
     drop(db);
-    set_format_1(store);
+    write_format(store, 1);
 }
 
-/// Writes the number of format 1 and changes nothing else.
-pub(crate) fn set_format_1(store: &Path) {
+/// Writes the number of a format and changes nothing else.
+pub(crate) fn write_format(store: &Path, format: u32) {
     let path = store.join("rocksdb");
     let columns = DB::list_cf(&options::database(&path, false), &path).unwrap();
     let db = DB::open_cf(&options::database(&path, false), &path, columns).unwrap();
-    set_format(&db, 1);
+    set_format(&db, format);
 }
 
-/// Whether the database of a store has the column and the number of format 2.
-pub(crate) fn is_format_2(store: &Path) -> bool {
-    let path = store.join("rocksdb");
-    let columns = DB::list_cf(&options::database(&path, false), &path).unwrap();
-    let format = Database::peek_meta(&path, META_FORMAT).unwrap().unwrap();
-    columns.contains(&"near".to_owned()) && format == 2u32.to_le_bytes()
+/// The number of the format of the database of a store.
+pub(crate) fn format_of(store: &Path) -> u32 {
+    let format = Database::peek_meta(&store.join("rocksdb"), META_FORMAT).unwrap().unwrap();
+    u32::from_le_bytes(format.try_into().unwrap())
 }
 
 #[test]
@@ -97,7 +126,7 @@ fn a_newer_format_refuses_to_open() {
     drop(Store::open(&options).unwrap());
     set_format(&open_raw(&folder.path().join("rocksdb")), 7);
     let error = Store::open(&options).unwrap_err();
-    assert!(matches!(error, OpenError::NewerFormat { found: 7, known: 2, .. }), "{error}");
+    assert!(matches!(error, OpenError::NewerFormat { found: 7, known: 3, .. }), "{error}");
     // And the refusal leaves it as it was.
     assert!(matches!(Store::open(&options), Err(OpenError::NewerFormat { .. })));
 }

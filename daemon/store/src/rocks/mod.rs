@@ -8,7 +8,9 @@ mod vitals;
 
 pub use database::Tier;
 #[cfg(test)]
-pub(crate) use database::tests::{compact, is_format_2, make_format_1, set_format_1};
+pub(crate) use database::tests::{
+    compact, detailed, format_of, make_format_1, make_format_2, set_row, write_format,
+};
 pub(crate) use database::{Batch, Database, Read, Reads, Row, Rows, View};
 pub(crate) use leftovers::seal_leftovers;
 pub(crate) use recovery::left_out;
