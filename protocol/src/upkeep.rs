@@ -108,6 +108,30 @@ pub struct Problem {
     pub what: String,
 }
 
+impl Problem {
+    /// What is told at the end of a problem of files that a repair has mended.
+    const MENDED: &str = "; it has been written anew of what is whole";
+
+    /// Whether it is no entry's, but one of the store's files.
+    #[must_use]
+    pub const fn is_of_files(&self) -> bool {
+        self.key.is_none() && self.digest.is_none()
+    }
+
+    /// Whether a repair has mended what is wrong.
+    #[must_use]
+    pub fn is_mended(&self) -> bool {
+        self.what.ends_with(Self::MENDED)
+    }
+
+    /// Says that a repair has mended what is wrong.
+    pub fn set_mended(&mut self) {
+        if !self.is_mended() {
+            self.what.push_str(Self::MENDED);
+        }
+    }
+}
+
 /// What a collection brought.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
 pub struct CollectReport {

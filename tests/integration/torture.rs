@@ -131,6 +131,12 @@ impl Torture {
 
     /// Starts a daemon and has it work until it ends.
     fn work(&mut self, plan: &Plan) -> bool {
+        if plan.renews() {
+            // As a verification does that has found all of them damaged.
+            let columns = "entries tasks blobs chunks refs graves near heat";
+            let mark = format!("columns to be written anew: {columns}\n");
+            fs::write(self.daemon.data().join("damaged"), mark).unwrap();
+        }
         if self.start(plan.armed()) {
             return true;
         }

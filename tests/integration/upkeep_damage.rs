@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use harness::{CallBuilder, Daemon, Setup, call};
 use memod_protocol::PutOutcome;
@@ -88,9 +89,8 @@ fn flip_in_listing(data: &Path, needle: &[u8]) -> usize {
     damaged
 }
 
-/// A damaged part of the listing hides no entry and costs none.
-#[test]
-fn a_damaged_listing_is_told_and_everything_is_served_and_listed() {
+/// A daemon with 20 entries, whose listing is damaged on the disk; and their calls.
+fn with_damaged_listing() -> (Daemon, impl Fn(u64) -> CallBuilder) {
     let numbered = |number: u64| {
         let value = memod_protocol::Literal::Integer(i64::try_from(number).unwrap());
         call("listed").bare().input("number", "integer", value).output("o0", "bytes")
@@ -105,18 +105,60 @@ fn a_damaged_listing_is_told_and_everything_is_served_and_listed() {
     let (_, digest) = numbered(7).0.identity().unwrap().inputs.remove(0);
     assert_eq!(flip_in_listing(&daemon.data(), digest.as_bytes()), 1, "it stands in the listing");
     daemon.start().expect("it starts with a damaged listing");
+    (daemon, numbered)
+}
+
+/// A damaged part of the listing hides no entry and costs none.
+#[test]
+fn a_damaged_listing_is_told_and_everything_is_served_and_listed() {
+    let (daemon, numbered) = with_damaged_listing();
     let listed = ends(&daemon, 0, &["ls", "--format", "json"]);
     assert_eq!(listed.text().matches("\"key\"").count(), 20, "{listed:?}");
-    for repair in [&["verify", "--repair"][..], &["verify"][..]] {
-        let ran = ends(&daemon, 5, repair);
-        assert!(ran.text().contains("rows of tasks cannot be read"), "{ran:?}");
-        assert!(ran.text().contains("removed") && !ran.errors().contains("--repair"), "{ran:?}");
-    }
-    let archive = daemon.folder().join("archive").display().to_string();
-    let exported = ends(&daemon, 0, &["export", &archive]);
-    assert!(exported.text().starts_with("20 entries exported"), "{exported:?}");
+    assert_exports(&daemon, "before", 20);
+    let ran = ends(&daemon, 5, &["verify"]);
+    assert!(ran.text().contains("rows of tasks cannot be read"), "{ran:?}");
+    assert!(ran.errors().contains("--repair` writes them anew"), "{ran:?}");
+    let ran = ends(&daemon, 0, &["verify", "--repair"]);
+    assert!(ran.text().contains("it has been written anew of what is whole"), "{ran:?}");
+    ends(&daemon, 0, &["verify"]);
+    ends(&daemon, 0, &["gc"]);
     let mut raw = daemon.connect();
-    assert!((0..20).all(|number| raw.lookup(&numbered(number)).is_ok()));
+    assert_eq!(raw.put(numbered(20).put(&[("o0", b"x")])), PutOutcome::Populated);
+    assert_exports(&daemon, "behind", 21);
+    assert!((0..21).all(|number| raw.lookup(&numbered(number)).is_ok()));
+}
+
+fn assert_exports(daemon: &Daemon, name: &str, entries: u64) {
+    let archive = daemon.folder().join(name).display().to_string();
+    let exported = ends(daemon, 0, &["export", &archive]);
+    assert!(exported.text().starts_with(&format!("{entries} entries exported")), "{exported:?}");
+}
+
+/// A compaction that meets damage ends changes. The daemon starts itself anew, and mends it.
+#[test]
+fn a_daemon_whose_store_met_damage_mends_it_by_itself() {
+    let (mut daemon, numbered) = with_damaged_listing();
+    let pid = daemon.connect().status().pid;
+    drop(memo(&daemon, &["gc"]));
+    // The next change is refused, or comes when all is mended.
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let ran = memo(&daemon, &["verify", "--repair"]);
+        let log = daemon.log();
+        if ran.code == Some(0) && log.contains("what was damaged has been written anew") {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{ran:?}\n{log}");
+        std::thread::yield_now();
+    }
+    assert_eq!(daemon.connect().status().pid, pid, "it is the same process");
+    let mut raw = daemon.connect();
+    assert_eq!(raw.put(numbered(20).put(&[("o0", b"x")])), PutOutcome::Populated);
+    assert!((0..21).all(|number| raw.lookup(&numbered(number)).is_ok()));
+    assert_exports(&daemon, "archive", 21);
+    ends(&daemon, 0, &["verify"]);
+    assert!(aside(&daemon.data()).is_empty());
+    assert!(daemon.stop().success());
 }
 
 /// The folders into which stores have been moved.

@@ -67,6 +67,8 @@ failpoints! {
     RebuildEntries = "rebuild-entries",
     /// What is charged has been made anew in part, and the rest not.
     Rebuild = "rebuild",
+    /// A damaged column has been written anew; others, and what is counted, have not been.
+    Renewed = "renewed",
     /// The database is open, and what is loose handed to the writer, who has not begun.
     OpenLoose = "open-loose",
     /// There is a folder for a damaged database, and nothing in it.

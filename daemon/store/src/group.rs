@@ -145,7 +145,10 @@ impl<'a> Group<'a> {
             }
             Mutation::Barrier { done } => self.answer(done, Ok(())),
             // These are the writer's own business.
-            Mutation::Fold { .. } | Mutation::Shrink { .. } | Mutation::Wake => {}
+            Mutation::Fold { .. }
+            | Mutation::Shrink { .. }
+            | Mutation::Renew { .. }
+            | Mutation::Wake => {}
         }
         None
     }

@@ -71,6 +71,7 @@ mod nearest;
 #[cfg(test)]
 mod nearest_tests;
 mod open;
+mod open_errors;
 mod options;
 mod overlay;
 mod payers;
@@ -80,6 +81,7 @@ mod queue;
 mod rebuild;
 mod record;
 mod recount;
+mod renew;
 mod rocks;
 mod room;
 mod row_bytes;
@@ -102,6 +104,7 @@ mod uploading;
 mod usage;
 mod verify;
 mod verify_blob;
+mod verify_entry;
 mod vitals;
 mod writer;
 

@@ -69,7 +69,7 @@ pub(crate) fn rebuild(db: &Database, counters: Counters) -> Result<(Batch, Count
     let batch = Batch::new(0);
     let (usages, progress) = (HashMap::new(), Progress { entries: 0, told: Instant::now() });
     let mut rebuild = Rebuild { db, batch, rows: 0, usages, row_bytes: 0, progress };
-    rebuild.entries(counters.entries)?;
+    let counters = rebuild.entries(counters)?;
     rebuild.flush()?;
     reach(Failpoint::RebuildEntries);
     rebuild.references()?;
@@ -92,7 +92,7 @@ pub(crate) fn rebuild(db: &Database, counters: Counters) -> Result<(Batch, Count
 }
 
 /// The row, if there is one that can be read.
-fn readable<T>(read: Result<Read<T>, RocksError>) -> Result<Option<T>, RocksError> {
+pub(crate) fn readable<T>(read: Result<Read<T>, RocksError>) -> Result<Option<T>, RocksError> {
     match read {
         Ok(Read::Row(row)) => Ok(Some(row)),
         Ok(Read::Absent | Read::WouldBlock) => Ok(None),
@@ -129,19 +129,26 @@ impl Rebuild<'_> {
         Ok(readable(self.db.read(Column::Entries, key, Tier::Disk, decode))?.flatten())
     }
 
-    /// Charges rows. `all`: how many entries there are said to be.
-    fn entries(&mut self, all: u64) -> Result<(), RocksError> {
+    /// Charges rows, and counts entries, if all can be read.
+    fn entries(&mut self, counters: Counters) -> Result<Counters, RocksError> {
         let db = self.db;
-        skip::each_readable(db.rows(Column::Entries, &[], None), |key, row| {
-            self.progress.step(all);
-            match (key.try_into(), EntryRecord::decode_whole(row)) {
-                (Ok(key), Ok((entry, details))) => {
-                    self.charge_rows(&Key::from_bytes(key), &entry, details, row.len())
-                }
-                _ => Ok(()),
-            }
+        let (mut entries, mut logical_bytes, mut is_strange) = (0, 0, false);
+        let rows = db.rows(Column::Entries, &[], None);
+        let is_damaged = skip::each_readable(rows, |key, row| {
+            self.progress.step(counters.entries);
+            let (Ok(key), Ok((entry, details))) = (key.try_into(), EntryRecord::decode_whole(row))
+            else {
+                is_strange = true;
+                return Ok(());
+            };
+            entries += 1;
+            logical_bytes += entry.logical_bytes();
+            self.charge_rows(&Key::from_bytes(key), &entry, details, row.len())
         })?;
-        Ok(())
+        if is_damaged || is_strange {
+            return Ok(counters);
+        }
+        Ok(Counters { entries, logical_bytes, ..counters })
     }
 
     fn charge_rows(

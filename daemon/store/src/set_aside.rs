@@ -38,6 +38,14 @@ pub(crate) fn mark(store: &Path, reason: &str) {
     }
 }
 
+/// Removes the mark: what it was about is whole.
+pub(crate) fn unmark(store: &Path) {
+    let removed = fs::remove_file(store.join(MARK)).and_then(|()| disk::sync_names(store));
+    if let Err(error) = removed {
+        tracing::warn!(%error, "the mark of a damaged store stays, though it is whole");
+    }
+}
+
 /// Why the database of a store took no changes when it was open last, if so.
 pub(crate) fn marked(store: &Path) -> Option<String> {
     let reason = fs::read(store.join(MARK)).ok()?;

@@ -1,11 +1,13 @@
 //! Reads everything that is stored and says what is wrong; on demand removes what is.
 //!
-//! Three walks, in steps. Along `entries`: whether each has the key under which it stands, and the
+//! Walks, in steps. Along `entries`: whether each has the key under which it stands, and the
 //! rows that follow from it; those that it lacks are written.
 //! Along `tasks`: whether what is listed is there. Along `refs`: each blob once, all of it, and
 //! whether the entries that refer to it say the same. What a walk cannot read it skips; the rows
 //! that stand there are found by another. If references cannot be read, a fourth goes along `blobs`
-//! and reads those that the third has not come to.
+//! and reads those that the third has not come to. The last ones, along `near`, `heat` and `graves`,
+//! only see whether they can be read. In the end, a repair writes columns anew whose files of rows
+//! are damaged: see [`crate::renew`].
 //!
 //! An entry without details ([`crate::derived`]) is served, listed and removed like others. It is
 //! counted and kept.
@@ -14,7 +16,7 @@
 //! what is kept in memory is not asked. Nothing is removed that was not seen bad by a step and is
 //! still as it was seen when the writer comes to it.
 //!
-//! **Does not** look for rows that only take room: of `near`, of `graves`, chunks of nobody.
+//! **Does not** look for rows that only take room, such as chunks of nobody.
 
 use std::sync::mpsc;
 
@@ -24,14 +26,16 @@ use crate::derived::Derived;
 use crate::error::StoreError;
 use crate::limits::{PROBLEMS_NAMED_MAX, VERIFY_STEP_BYTES, VERIFY_STEP_ROWS};
 use crate::mend::Mend;
-use crate::mutation::{BlobFault, Burial, Mutation};
+use crate::mutation::{Burial, Mutation};
 use crate::record::{EntryRecord, GraveCause, OutputRecord};
+use crate::renew;
 use crate::rocks::{Reads, Rows, View, is_damage};
 use crate::schema::{Column, TaskKey, parse_ref_key, prefix_end, ref_key};
 use crate::shared::{Shared, now_ms};
 use crate::skip;
 use crate::store::Store;
-use crate::verify_blob::{Allowance, BlobProgress, Fault, Seen, read_blob, see};
+use crate::verify_blob::{Allowance, BlobProgress, Seen, read_blob, see};
+use crate::verify_entry::{Finds, bury_entry, judge, unlisted};
 
 /// A verification at work.
 #[derive(Debug)]
@@ -42,8 +46,8 @@ pub struct Verification {
     /// From which row the walk goes on.
     cursor: Vec<u8>,
     blob: Option<SeenBlob>,
-    /// Whether there are references that cannot be read.
-    refs_damaged: bool,
+    /// Columns whose files of rows are damaged.
+    damaged: Vec<Column>,
     /// Entries that are served and cannot be described.
     undescribed: u64,
     report: VerifyReport,
@@ -55,7 +59,37 @@ enum Walk {
     Tasks,
     Refs,
     Blobs,
+    Near,
+    Heat,
+    Graves,
     Done,
+}
+
+impl Walk {
+    const fn column(self) -> Option<Column> {
+        match self {
+            Self::Entries => Some(Column::Entries),
+            Self::Tasks => Some(Column::Tasks),
+            Self::Refs => Some(Column::Refs),
+            Self::Blobs => Some(Column::Blobs),
+            Self::Near => Some(Column::Near),
+            Self::Heat => Some(Column::Heat),
+            Self::Graves => Some(Column::Graves),
+            Self::Done => None,
+        }
+    }
+
+    const fn next(self, refs_damaged: bool) -> Self {
+        match self {
+            Self::Entries => Self::Tasks,
+            Self::Tasks => Self::Refs,
+            Self::Refs if refs_damaged => Self::Blobs,
+            Self::Refs | Self::Blobs => Self::Near,
+            Self::Near => Self::Heat,
+            Self::Heat => Self::Graves,
+            Self::Graves | Self::Done => Self::Done,
+        }
+    }
 }
 
 /// The blob whose references are being walked along.
@@ -68,20 +102,6 @@ struct SeenBlob {
 /// Key and value.
 type OwnedRow = (Vec<u8>, Vec<u8>);
 
-/// What a step has found.
-#[derive(Default)]
-struct Finds {
-    problems: Vec<Problem>,
-    mends: Vec<Mend>,
-}
-
-impl Finds {
-    fn add(&mut self, key: Option<Key>, digest: Option<Digest>, what: impl Into<String>) {
-        let what = what.into().chars().take(300).collect();
-        self.problems.push(Problem { key, digest, what });
-    }
-}
-
 impl Store {
     /// Prepares to read everything; with `repair`, what is bad is removed.
     #[must_use]
@@ -92,7 +112,7 @@ impl Store {
             walk: Walk::Entries,
             cursor: Vec::new(),
             blob: None,
-            refs_damaged: false,
+            damaged: Vec::new(),
             undescribed: 0,
             report: VerifyReport::default(),
         }
@@ -132,6 +152,9 @@ impl Verification {
         self.report.named.extend(finds.problems.into_iter().take(room));
         if self.repair {
             self.report.buried += mend(shared, finds.mends)?;
+            if self.walk == Walk::Done {
+                self.renew()?;
+            }
         }
         Ok(self.walk != Walk::Done)
     }
@@ -149,24 +172,13 @@ impl Verification {
     }
 
     fn walk(&mut self, view: &View<'_>, finds: &mut Finds) -> Result<(), StoreError> {
-        let column = match self.walk {
-            Walk::Refs => Column::Refs,
-            Walk::Entries => Column::Entries,
-            Walk::Tasks => Column::Tasks,
-            Walk::Blobs => Column::Blobs,
-            Walk::Done => return Ok(()),
-        };
+        let Some(column) = self.walk.column() else { return Ok(()) };
         let mut left = Allowance { rows: VERIFY_STEP_ROWS, bytes: VERIFY_STEP_BYTES };
         let mut rows = view.rows(column, &[], None);
         rows.seek(&self.cursor);
         loop {
             let Some((key, value)) = self.readable(&mut rows, column, finds)? else {
-                self.walk = match self.walk {
-                    Walk::Entries => Walk::Tasks,
-                    Walk::Tasks => Walk::Refs,
-                    Walk::Refs if self.refs_damaged => Walk::Blobs,
-                    Walk::Refs | Walk::Blobs | Walk::Done => Walk::Done,
-                };
+                self.walk = self.walk.next(self.damaged.contains(&Column::Refs));
                 self.cursor.clear();
                 return Ok(());
             };
@@ -176,7 +188,9 @@ impl Verification {
                 Walk::Refs => is_done = self.reference(view, &key, &mut left, finds)?,
                 Walk::Entries => self.entry(view, &key, &value, finds)?,
                 Walk::Blobs => is_done = self.unreferred(view, &key, &mut left, finds)?,
-                Walk::Tasks | Walk::Done => listing(view, &key, finds)?,
+                Walk::Tasks => self.listing(view, &key, finds)?,
+                // Whether they can be read is all that is asked.
+                Walk::Near | Walk::Heat | Walk::Graves | Walk::Done => {}
             }
             self.cursor = key;
             if is_done {
@@ -202,7 +216,7 @@ impl Verification {
             Err(error) if is_damage(&error) => {
                 let what = format!("rows of {} cannot be read: {error}", column.name());
                 finds.add(None, None, &what);
-                self.refs_damaged |= column == Column::Refs;
+                self.note_damage(column, error.as_ref());
                 if !skip::damage(rows, &self.cursor)? {
                     return Ok(None);
                 }
@@ -296,9 +310,21 @@ impl Verification {
                 self.report.blobs += 1;
                 self.report.bytes += bytes;
             }
-            BlobProgress::Bad(_) => self.report.blobs += 1,
+            BlobProgress::Bad(fault) => {
+                self.report.blobs += 1;
+                // Its row, or, if it says in which storage, a chunk.
+                let column = if fault.storage.is_some() { Column::Chunks } else { Column::Blobs };
+                self.note_damage(column, &fault.what);
+            }
         }
         Ok(progress)
+    }
+
+    /// Notes which column an error is about, if its files of rows are damaged.
+    fn note_damage(&mut self, column: Column, error: &str) {
+        if renew::is_of_rows(error) && !self.damaged.contains(&column) {
+            self.damaged.push(column);
+        }
     }
 
     /// Looks at one entry.
@@ -337,7 +363,7 @@ impl Verification {
                 Seen::Row(()) => continue,
                 Seen::Absent => "the entry does not refer to its blob".to_owned(),
                 Seen::Damaged(error) => {
-                    self.refs_damaged = true;
+                    self.note_damage(Column::Refs, error.as_ref());
                     format!("a reference cannot be read: {error}")
                 }
             };
@@ -348,92 +374,60 @@ impl Verification {
     }
 }
 
-/// What is wrong with the rows that follow from an entry, if anything is that can be told: where
-/// they cannot be read, their walks come upon it.
-fn unlisted(view: &View<'_>, derived: &Derived) -> Result<Option<&'static str>, StoreError> {
-    let is_its = |found: &[u8]| found == derived.task;
-    match see(view, Column::Tasks, &derived.task_key, is_its)? {
-        Seen::Row(true) | Seen::Damaged(_) => {}
-        Seen::Row(false) => return Ok(Some("the entry is listed as something else")),
-        Seen::Absent => return Ok(Some("the entry is not listed")),
-    }
-    for row in &derived.near {
-        if matches!(see(view, Column::Near, row, |_| ())?, Seen::Absent) {
-            return Ok(Some("the entry is not found from calls that are near"));
+impl Verification {
+    /// Looks at one row of the listing.
+    fn listing(
+        &mut self,
+        view: &View<'_>,
+        row: &[u8],
+        finds: &mut Finds,
+    ) -> Result<(), StoreError> {
+        let Some(task) = TaskKey::parse(row) else {
+            finds.add(None, None, "a row of the listing cannot be read");
+            return Ok(());
+        };
+        let key = task.key;
+        let is_its = |found: &[u8]| {
+            // One that cannot be read has been found by the walk along the entries.
+            EntryRecord::decode(found).map_or(true, |entry| entry.task_key(&key) == row)
+        };
+        match see(view, Column::Entries, key.as_bytes(), is_its)? {
+            Seen::Row(true) => {}
+            Seen::Row(false) | Seen::Absent => {
+                finds.add(Some(key), None, "it is listed and not there");
+                finds.mends.push(Mend::Unlist { row: row.to_vec(), key });
+            }
+            Seen::Damaged(error) => {
+                self.note_damage(Column::Entries, error.as_ref());
+                finds.add(Some(key), None, format!("the entry cannot be read: {error}"));
+                let (cause, at_ms) = (GraveCause::Corrupt, now_ms());
+                finds.mends.push(Mend::Bury(Burial { key, row: None, blob: None, cause, at_ms }));
+                finds.mends.push(Mend::Unlist { row: row.to_vec(), key });
+            }
         }
+        Ok(())
     }
-    Ok(None)
-}
 
-/// Finds an entry that is bad in itself.
-fn bury_entry(finds: &mut Finds, key: Key, row: &[u8], what: &str) {
-    finds.add(Some(key), None, what);
-    let (row, cause) = (Some(Digest::of(row)), GraveCause::Corrupt);
-    finds.mends.push(Mend::Bury(Burial { key, row, blob: None, cause, at_ms: now_ms() }));
-}
-
-/// Whether a blob that has been read, and the entry that is said to refer to it, go together.
-fn judge(
-    view: &View<'_>,
-    digest: &Digest,
-    key: &Key,
-    progress: &BlobProgress,
-    finds: &mut Finds,
-) -> Result<(), StoreError> {
-    let decode = |row: &[u8]| (EntryRecord::decode(row).ok(), Digest::of(row));
-    let (entry, row) = match see(view, Column::Entries, key.as_bytes(), decode)? {
-        Seen::Row((Some(entry), row)) => (Some(entry), Some(row)),
-        // The walks before have come upon it, and once only.
-        Seen::Row((None, _)) | Seen::Damaged(_) => return Ok(()),
-        Seen::Absent => (None, None),
-    };
-    let output = entry.iter().flat_map(|entry| &entry.outputs).find(|of| of.digest == *digest);
-    let Some(output) = output else {
-        finds.add(Some(*key), Some(*digest), "a blob is kept for an entry that does not have it");
-        finds.mends.push(Mend::Unrefer { digest: *digest, key: *key });
-        return Ok(());
-    };
-    let fault = match progress {
-        BlobProgress::Bad(fault) => fault.clone(),
-        BlobProgress::Sound { bytes } if *bytes != output.bytes => Fault {
-            cause: GraveCause::Corrupt,
-            storage: None,
-            what: format!("blob {digest} has another length than its entry says"),
-        },
-        BlobProgress::Sound { .. } | BlobProgress::Reading { .. } => return Ok(()),
-    };
-    finds.add(Some(*key), Some(*digest), &fault.what);
-    let blob = Some(BlobFault { digest: *digest, storage: fault.storage });
-    let cause = fault.cause;
-    finds.mends.push(Mend::Bury(Burial { key: *key, row, blob, cause, at_ms: now_ms() }));
-    Ok(())
-}
-
-/// Looks at one row of the listing.
-fn listing(view: &View<'_>, row: &[u8], finds: &mut Finds) -> Result<(), StoreError> {
-    let Some(task) = TaskKey::parse(row) else {
-        finds.add(None, None, "a row of the listing cannot be read");
-        return Ok(());
-    };
-    let key = task.key;
-    let is_its = |found: &[u8]| {
-        // One that cannot be read has been found by the walk along the entries.
-        EntryRecord::decode(found).map_or(true, |entry| entry.task_key(&key) == row)
-    };
-    match see(view, Column::Entries, key.as_bytes(), is_its)? {
-        Seen::Row(true) => {}
-        Seen::Row(false) | Seen::Absent => {
-            finds.add(Some(key), None, "it is listed and not there");
-            finds.mends.push(Mend::Unlist { row: row.to_vec(), key });
+    /// Has damaged columns written anew, and says of what is theirs that it is mended.
+    fn renew(&mut self) -> Result<(), StoreError> {
+        if self.damaged.is_empty() {
+            return Ok(());
         }
-        Seen::Damaged(error) => {
-            finds.add(Some(key), None, format!("the entry cannot be read: {error}"));
-            let (cause, at_ms) = (GraveCause::Corrupt, now_ms());
-            finds.mends.push(Mend::Bury(Burial { key, row: None, blob: None, cause, at_ms }));
-            finds.mends.push(Mend::Unlist { row: row.to_vec(), key });
+        let (sender, receiver) = mpsc::sync_channel(1);
+        // If nobody receives any more, nobody wants to know.
+        let done = Box::new(move |outcome| drop(sender.send(outcome)));
+        let columns = self.damaged.clone();
+        if let Err(mutation) = self.store.shared().queue.push(Mutation::Renew { columns, done }) {
+            mutation.refuse(StoreError::Closed);
         }
+        receiver.recv().unwrap_or(Err(StoreError::Closed))?;
+        for problem in &mut self.report.named {
+            if problem.is_of_files() && renew::is_of_rows(&problem.what) {
+                problem.set_mended();
+            }
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Has what was found mended, and waits for it; gives how many entries were removed.

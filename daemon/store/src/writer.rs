@@ -46,6 +46,7 @@ pub(crate) struct Writer {
 enum Own {
     Fold(Done<()>),
     Shrink(Done<u64>),
+    Renew(Vec<Column>, Done<()>),
     MakeRoom(Box<Stuck>),
 }
 
@@ -113,6 +114,7 @@ impl Writer {
             self.fold_if_due();
             self.sync_if_due();
             self.balance_if_due();
+            self.shared.db.drop_retired();
         }
         self.fold();
         self.write_reuse();
@@ -164,6 +166,11 @@ impl Writer {
                         stuck = Some(Own::Shrink(done));
                         break;
                     }
+                    Mutation::Renew { columns, done } => {
+                        next = rest.next();
+                        stuck = Some(Own::Renew(columns, done));
+                        break;
+                    }
                     mutation => match group.apply(mutation) {
                         None => {
                             attempts = 0;
@@ -187,6 +194,10 @@ impl Writer {
                 Some(Own::Shrink(done)) => {
                     let evicted = self.shrink();
                     answer(Box::new(move |_| done(Ok(evicted))), Ok(()));
+                }
+                Some(Own::Renew(columns, done)) => {
+                    let renewed = self.renew(&columns);
+                    answer(Box::new(move |_| done(renewed)), Ok(()));
                 }
                 Some(Own::MakeRoom(stuck)) => {
                     let Stuck { mutation, full } = *stuck;
@@ -255,6 +266,7 @@ impl Writer {
             Err(StoreError::Damaged { what }) => {
                 tracing::error!("a group of changes could not be written: {what}");
                 set_aside::mark(&shared.path, what);
+                shared.halt.note_damage();
             }
             // Everybody in it is told, and the log has been told once.
             Err(error) => tracing::debug!(%error, "a group of changes could not be written"),

@@ -15,11 +15,37 @@ pub(crate) fn compact(database: &Database, column: Column) {
     let mut options = rocksdb::CompactOptions::default();
     options.set_bottommost_level_compaction(rocksdb::BottommostLevelCompaction::Force);
     let (begin, end) = (None::<&[u8]>, None::<&[u8]>);
-    database.db.compact_range_cf_opt(database.column(column), begin, end, &options);
+    database.db.compact_range_cf_opt(&database.column(column), begin, end, &options);
+}
+
+/// The names of a column's files of rows.
+pub(crate) fn files_of(database: &Database, column: Column) -> Vec<String> {
+    let files = database.db.live_files().unwrap().into_iter();
+    let family = |name: &str| parse_family_name(name).map(|(column, _)| column);
+    let its = files.filter(|file| family(&file.column_family_name) == Some(column));
+    its.map(|file| file.name.trim_start_matches('/').to_owned()).collect()
+}
+
+/// The families of the database of a store.
+pub(crate) fn family_names(store: &Path) -> Vec<String> {
+    let path = store.join("rocksdb");
+    let mut names = DB::list_cf(&options::database(&path, false), &path).unwrap();
+    names.sort_unstable();
+    names
+}
+
+/// Begins to write a column anew, and leaves what a crash would.
+#[expect(clippy::disallowed_methods, reason = "a crash leaves it as it is")]
+pub(crate) fn leave_unfinished(database: &Database, column: Column) {
+    let mut renewal = database.renew(column).unwrap();
+    renewal.put(b"key", b"value").unwrap();
+    std::mem::forget(renewal);
 }
 
 fn open_raw(path: &Path) -> DB {
-    let columns = options::columns(1024 * 1024, &Arc::new(AtomicU64::new(u64::MAX)));
+    let families: Vec<_> = Column::ALL.into_iter().map(|column| (column, 0)).collect();
+    let options = ColumnOptions::new(1024 * 1024, &Arc::new(AtomicU64::new(u64::MAX)));
+    let columns = options.all(&families, false);
     DB::open_cf_descriptors(&options::database(path, true), path, columns).unwrap()
 }
 
@@ -104,7 +130,7 @@ pub(crate) fn format_of(store: &Path) -> u32 {
 fn graves_age_faster_while_there_are_too_many() {
     let folder = tempfile::tempdir().unwrap();
     let age = Duration::from_secs(100);
-    let db = Database::open(folder.path(), true, 1024 * 1024, age).unwrap();
+    let db = Database::open(folder.path(), true, false, 1024 * 1024, age).unwrap();
     let step = |graves, ms| {
         let older = db.grave_age_ms.load(Ordering::Relaxed);
         assert_eq!(db.age_graves(graves, 1000), ms < older);
@@ -161,7 +187,7 @@ fn a_database_of_something_else_is_damaged_as_a_store() {
 #[test]
 fn walks_by_prefix_find_their_rows_and_other_walks_find_all() {
     let folder = tempfile::tempdir().unwrap();
-    let db = Database::open(folder.path(), true, 1024 * 1024, Duration::MAX).unwrap();
+    let db = Database::open(folder.path(), true, false, 1024 * 1024, Duration::MAX).unwrap();
     let row = |prefix: u8, last: u8| [vec![prefix; 32], vec![last; 32]].concat();
     // Some in a file, some in memory, and in each a prefix that is nowhere else.
     for (prefixes, last, flushed) in [([1, 3, 5], 1, true), ([3, 5, 7], 2, false)] {

@@ -1,6 +1,7 @@
 //! The only module that names `RocksDB`.
 
 mod database;
+mod generations;
 mod leftovers;
 mod options;
 mod recovery;
@@ -9,9 +10,11 @@ mod vitals;
 pub use database::Tier;
 #[cfg(test)]
 pub(crate) use database::tests::{
-    compact, detailed, format_of, make_format_1, make_format_2, set_row, write_format,
+    compact, detailed, family_names, files_of, format_of, leave_unfinished, make_format_1,
+    make_format_2, set_row, write_format,
 };
 pub(crate) use database::{Batch, Database, Read, Reads, Row, Rows, View};
+pub(crate) use generations::Renewal;
 pub(crate) use leftovers::seal_leftovers;
 pub(crate) use recovery::left_out;
 pub use rocksdb::Error as RocksError;
