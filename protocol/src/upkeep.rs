@@ -111,6 +111,9 @@ pub struct Problem {
 impl Problem {
     /// What is told at the end of a problem of files that a repair has mended.
     const MENDED: &str = "; it has been written anew of what is whole";
+    /// The same of one that is mended when the daemon has started itself anew, which it is about to.
+    const BEING_MENDED: &str =
+        "; it is written anew of what is whole: the daemon starts itself anew";
 
     /// Whether it is no entry's, but one of the store's files.
     #[must_use]
@@ -118,16 +121,16 @@ impl Problem {
         self.key.is_none() && self.digest.is_none()
     }
 
-    /// Whether a repair has mended what is wrong.
+    /// Whether a repair has mended what is wrong, or is about to.
     #[must_use]
     pub fn is_mended(&self) -> bool {
-        self.what.ends_with(Self::MENDED)
+        self.what.ends_with(Self::MENDED) || self.what.ends_with(Self::BEING_MENDED)
     }
 
-    /// Says that a repair has mended what is wrong.
-    pub fn set_mended(&mut self) {
+    /// Says that a repair has mended what is wrong, or that it is about to be.
+    pub fn set_mended(&mut self, is_done: bool) {
         if !self.is_mended() {
-            self.what.push_str(Self::MENDED);
+            self.what.push_str(if is_done { Self::MENDED } else { Self::BEING_MENDED });
         }
     }
 }

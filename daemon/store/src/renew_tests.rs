@@ -230,7 +230,8 @@ fn repairs_without_loss(column: Column) {
         let store = open(folder.path());
         assert_there(&store, &all);
         let before = store.counters();
-        let Some(repaired) = try_verify(&store, true) else {
+        let repaired = try_verify(&store, true).filter(|_| !store.is_halted());
+        let Some(repaired) = repaired else {
             // A compaction has met the damage first: the next opening mends it.
             assert!(store.is_halted());
             drop(store);

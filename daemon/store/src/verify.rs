@@ -420,10 +420,16 @@ impl Verification {
         if let Err(mutation) = self.store.shared().queue.push(Mutation::Renew { columns, done }) {
             mutation.refuse(StoreError::Closed);
         }
-        receiver.recv().unwrap_or(Err(StoreError::Closed))?;
+        let renewed = receiver.recv().unwrap_or(Err(StoreError::Closed));
+        // A compaction may have met the damage first.
+        let is_done = match renewed {
+            Ok(()) => true,
+            Err(StoreError::Damaged { .. }) if self.store.is_halted() => false,
+            Err(error) => return Err(error),
+        };
         for problem in &mut self.report.named {
             if problem.is_of_files() && renew::is_of_rows(&problem.what) {
-                problem.set_mended();
+                problem.set_mended(is_done);
             }
         }
         Ok(())

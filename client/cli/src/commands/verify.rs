@@ -106,7 +106,7 @@ mod tests {
     fn the_exit_code_tells_whether_anything_bad_is_left() {
         let of_an_entry = found(Some(Key::from_bytes([1; 32])));
         let mut mended = found(None);
-        mended.named[0].set_mended();
+        mended.named[0].set_mended(true);
         assert_eq!(verdict(&mended, true), Ok(exit::DONE));
         assert_eq!(verdict(&VerifyReport::default(), false), Ok(exit::DONE));
         assert_eq!(verdict(&of_an_entry, true), Ok(exit::DONE));

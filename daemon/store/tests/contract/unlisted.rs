@@ -93,6 +93,10 @@ fn hides_nothing() -> bool {
         assert!(told("rows of tasks cannot be read"), "{report:?}");
         assert_eq!(told("written anew"), repair, "{report:?}");
     }
+    if store.is_halted() {
+        // A compaction has been there first.
+        return false;
+    }
     assert_eq!(verify(&store, false).unwrap().problems, 0);
     for number in 0..ENTRIES {
         assert_hit(&store, number, &[content(1000 + number, 3000)]);
