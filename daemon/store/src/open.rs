@@ -35,7 +35,7 @@ use crate::queue::Queue;
 use crate::rebuild::rebuild;
 use crate::record::{Counters, CountersOfFormat1};
 use crate::renew;
-use crate::rocks::{Batch, Database, Read, Reads, RocksError, Tier, left_out};
+use crate::rocks::{Batch, Database, Read, Reads, RocksError, Tier, lacks_log, left_out};
 use crate::schema::{
     Column, FORMAT, META_COUNTERS, META_DOUBT, META_FORMAT, META_ID, META_LOOSE, META_NEXT_STORAGE,
     loose_storage, prefix_end,
@@ -142,7 +142,9 @@ fn open_or_set_aside(options: &Options, database: &Path) -> Result<(Database, Me
 
 fn open_database(options: &Options, database: &Path) -> Result<(Database, Meta), OpenError> {
     let path = options.path.as_path();
-    if check_folder(path, database)? {
+    let is_there = check_folder(path, database)?;
+    let lacks_log = is_there && lacks_log(database);
+    if is_there {
         check_format_before_opening(path, database)?;
         halt::give_back(path);
     } else {
@@ -153,7 +155,11 @@ fn open_database(options: &Options, database: &Path) -> Result<(Database, Meta),
     let (is_quiet, cache_bytes) = (marked.is_some(), options.block_cache_bytes);
     let db = Database::open(database, true, is_quiet, cache_bytes, options.grave_age_max)
         .map_err(|error| cannot_open(path, &error))?;
-    let left_out = left_out(database);
+    let mut left_out = left_out(database);
+    // A power cut while a store is made may leave none, too: nothing has been acknowledged then.
+    if lacks_log {
+        left_out.push(format!("{}: there is no log at all", database.display()));
+    }
     for place in &left_out {
         tracing::error!(
             "the end of a log of the store is lost: {place}. What was put behind that place, \

@@ -16,7 +16,7 @@ pub(crate) use database::tests::{
 pub(crate) use database::{Batch, Database, Read, Reads, Row, Rows, View};
 pub(crate) use generations::Renewal;
 pub(crate) use leftovers::seal_leftovers;
-pub(crate) use recovery::left_out;
+pub(crate) use recovery::{lacks_log, left_out};
 pub use rocksdb::Error as RocksError;
 
 /// Whether an error means that stored bytes are damaged or gone, rather than that reading failed.

@@ -41,7 +41,7 @@ pub(super) fn database(folder: &Path, create: bool) -> Options {
     options.create_if_missing(create);
     options.create_missing_column_families(create);
     // Without this, writes would go on behind a torn record of the log and be lost with it. The
-    // price: a compaction that meets a damaged block ends all writing until the store is made anew.
+    // price: a compaction that meets a damaged block ends all writing until that is mended.
     options.set_paranoid_checks(true);
     // A torn tail of the log is what a crash leaves; everything before it is kept.
     options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
