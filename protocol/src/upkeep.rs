@@ -118,6 +118,33 @@ pub struct Problem {
     pub what: String,
 }
 
+impl Problem {
+    /// What is told at the end of a problem of files that a repair has mended.
+    const MENDED: &str = "; it has been written anew of what is whole";
+    /// The same of one that is mended when the daemon has started itself anew, which it is about to.
+    const BEING_MENDED: &str =
+        "; it is written anew of what is whole: the daemon starts itself anew";
+
+    /// Whether it is no entry's, but one of the store's files.
+    #[must_use]
+    pub const fn is_of_files(&self) -> bool {
+        self.key.is_none() && self.digest.is_none()
+    }
+
+    /// Whether a repair has mended what is wrong, or is about to.
+    #[must_use]
+    pub fn is_mended(&self) -> bool {
+        self.what.ends_with(Self::MENDED) || self.what.ends_with(Self::BEING_MENDED)
+    }
+
+    /// Says that a repair has mended what is wrong, or that it is about to be.
+    pub fn set_mended(&mut self, is_done: bool) {
+        if !self.is_mended() {
+            self.what.push_str(if is_done { Self::MENDED } else { Self::BEING_MENDED });
+        }
+    }
+}
+
 /// What a collection brought.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
 pub struct CollectReport {

@@ -86,6 +86,33 @@ pub fn borrow_record<'a, T: BorrowDecode<'a, ()>>(bytes: &'a [u8]) -> Result<T, 
     whole(bincode::borrow_decode_from_slice(bytes, RECORD_LAYOUT), bytes.len(), RECORD_BYTES_MAX)
 }
 
+/// As [`decode_record`], for a value that something else stands behind: with what does.
+///
+/// # Errors
+/// [`DecodeError::Malformed`] if the bytes do not begin with such a value.
+pub fn decode_front<T: Decode<()>>(bytes: &[u8]) -> Result<(T, &[u8]), DecodeError> {
+    front(bincode::decode_from_slice(bytes, RECORD_LAYOUT), bytes)
+}
+
+/// As [`decode_front`], for a value that refers to the bytes instead of copying their texts.
+///
+/// # Errors
+/// As [`decode_front`].
+pub fn borrow_front<'a, T: BorrowDecode<'a, ()>>(
+    bytes: &'a [u8],
+) -> Result<(T, &'a [u8]), DecodeError> {
+    front(bincode::borrow_decode_from_slice(bytes, RECORD_LAYOUT), bytes)
+}
+
+fn front<T>(
+    decoded: Result<(T, usize), bincode::error::DecodeError>,
+    bytes: &[u8],
+) -> Result<(T, &[u8]), DecodeError> {
+    let (value, used) =
+        decoded.map_err(|error| DecodeError::Malformed(in_words(&error, RECORD_BYTES_MAX)))?;
+    Ok((value, bytes.get(used..).unwrap_or_default()))
+}
+
 /// The value that was decoded of so many bytes, if it took all of them.
 fn whole<T>(
     decoded: Result<(T, usize), bincode::error::DecodeError>,

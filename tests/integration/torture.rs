@@ -22,10 +22,12 @@ mod worker;
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use harness::{Daemon, Random, Setup, binary};
+use memod_protocol::{Request, Response};
 use memod_store::Failpoint;
 use nix::sys::signal::Signal;
 
@@ -131,6 +133,12 @@ impl Torture {
 
     /// Starts a daemon and has it work until it ends.
     fn work(&mut self, plan: &Plan) -> bool {
+        if plan.renews() {
+            // As a verification does that has found all of them damaged.
+            let columns = "entries tasks blobs chunks refs graves near heat";
+            let mark = format!("columns to be written anew: {columns}\n");
+            fs::write(self.daemon.data().join("damaged"), mark).unwrap();
+        }
         if self.start(plan.armed()) {
             return true;
         }
@@ -220,4 +228,55 @@ fn a_small_store_survives_every_crash() {
 #[test]
 fn an_ample_store_survives_every_crash() {
     torture(Budget::Ample, 12);
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
+    }
+}
+
+/// A daemon that dies while it takes a store of format 2 over, or while it writes columns anew,
+/// goes on with it, as often as it takes.
+#[test]
+fn a_store_that_is_taken_over_or_mended_survives_every_crash() {
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/store-format-2/rocksdb");
+    let mut daemon = Setup::new().program(program()).start();
+    assert!(daemon.stop().success());
+    fs::remove_dir_all(daemon.data().join("rocksdb")).unwrap();
+    copy_folder(&fixture, &daemon.data().join("rocksdb"));
+    let mark = "columns to be written anew: tasks refs near entries";
+    let places = [(Failpoint::RebuildEntries, None), (Failpoint::Rebuild, None)]
+        .into_iter()
+        .chain([(Failpoint::Renewed, Some(mark)), (Failpoint::Rebuild, Some(mark))]);
+    for (place, mark) in places {
+        if let Some(mark) = mark {
+            fs::write(daemon.data().join("damaged"), mark).unwrap();
+        }
+        for _ in 0..3 {
+            daemon.set_variable(VARIABLE, Some(format!("{}:1", place.name())));
+            let ended = daemon.start_or_end().expect("it gets ready, or ends");
+            let killed = ended.and_then(|status| status.signal());
+            assert_eq!(killed, Some(Signal::SIGKILL as i32), "{place:?}");
+        }
+    }
+    daemon.set_variable(VARIABLE, None);
+    daemon.start().expect("it goes on with all of it");
+    assert!(!daemon.data().join("damaged").exists());
+    let mut raw = daemon.connect();
+    let listed = raw.list();
+    assert_eq!(listed.len(), 24, "the fixture has so many");
+    assert_eq!(raw.stats().entries, 24);
+    for row in listed {
+        match raw.ask(Request::Show { key: row.key }, Bytes::new()).response {
+            Response::Shown(detail) => assert!(!detail.inputs.is_empty()),
+            other => panic!("an entry was shown by {other:?}"),
+        }
+    }
+    match raw.ask(Request::Verify { repair: false }, Bytes::new()).response {
+        Response::Verified(report) => assert_eq!((report.entries, report.problems), (24, 0)),
+        other => panic!("a verification was answered by {other:?}"),
+    }
 }

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use harness::{CallBuilder, Daemon, Setup, call};
-use memod_protocol::PutOutcome;
+use harness::{CallBuilder, Daemon, Raw, Setup, call, eventually};
+use memod_protocol::{PutOutcome, Request, Response};
 use serde_json::Value;
 
 use crate::memo::{ends, json_of, memo};
@@ -65,8 +65,8 @@ fn an_export_leaves_out_what_is_damaged_and_says_so() {
     assert_eq!(json_of(&to, 0, &["import", &archive])["imported"], 2);
 }
 
-/// Damages these bytes in the tables of a store; says in how many they were.
-fn flip_in_tables(data: &Path, needle: &[u8]) -> usize {
+/// Damages these bytes in the listing of a store; says in how many tables they were.
+fn flip_in_listing(data: &Path, needle: &[u8]) -> usize {
     let mut damaged = 0;
     for entry in fs::read_dir(data.join("rocksdb")).unwrap() {
         let path = entry.unwrap().path();
@@ -74,7 +74,12 @@ fn flip_in_tables(data: &Path, needle: &[u8]) -> usize {
             continue;
         }
         let mut bytes = fs::read(&path).unwrap();
-        if let Some(at) = bytes.windows(needle.len()).position(|window| window == needle) {
+        // Where the listing stands, two bytes say how long a text is.
+        let has = |part: &[u8]| bytes.windows(part.len()).position(|window| window == part);
+        if has(b"\0\x06listed").is_none() {
+            continue;
+        }
+        if let Some(at) = has(needle) {
             bytes[at] ^= 1;
             fs::write(&path, bytes).unwrap();
             damaged += 1;
@@ -83,9 +88,8 @@ fn flip_in_tables(data: &Path, needle: &[u8]) -> usize {
     damaged
 }
 
-/// A damaged part of the listing hides no entry and costs none.
-#[test]
-fn a_damaged_listing_is_told_and_everything_is_served_and_listed() {
+/// A daemon with 20 entries, whose listing is damaged on the disk; and their calls.
+fn with_damaged_listing() -> (Daemon, impl Fn(u64) -> CallBuilder) {
     let numbered = |number: u64| {
         let value = memod_protocol::Literal::Integer(i64::try_from(number).unwrap());
         call("listed").bare().input("number", "integer", value).output("o0", "bytes")
@@ -98,20 +102,61 @@ fn a_damaged_listing_is_told_and_everything_is_served_and_listed() {
     drop(raw);
     assert!(daemon.stop().success());
     let (_, digest) = numbered(7).0.identity().unwrap().inputs.remove(0);
-    assert_eq!(flip_in_tables(&daemon.data(), digest.as_bytes()), 1, "it stands in the listing");
+    assert_eq!(flip_in_listing(&daemon.data(), digest.as_bytes()), 1, "it stands in the listing");
     daemon.start().expect("it starts with a damaged listing");
+    (daemon, numbered)
+}
+
+/// A damaged part of the listing hides no entry and costs none.
+#[test]
+fn a_damaged_listing_is_told_and_everything_is_served_and_listed() {
+    let (daemon, numbered) = with_damaged_listing();
     let listed = ends(&daemon, 0, &["ls", "--format", "json"]);
     assert_eq!(listed.text().matches("\"key\"").count(), 20, "{listed:?}");
-    for repair in [&["verify", "--repair"][..], &["verify"][..]] {
-        let ran = ends(&daemon, 5, repair);
-        assert!(ran.text().contains("they are served and stay"), "{ran:?}");
-        assert!(ran.text().contains("removed") && !ran.errors().contains("--repair"), "{ran:?}");
-    }
-    let archive = daemon.folder().join("archive").display().to_string();
-    let exported = ends(&daemon, 0, &["export", &archive]);
-    assert!(exported.text().contains("left out"), "{exported:?}");
+    assert_exports(&daemon, "before", 20);
+    let ran = ends(&daemon, 5, &["verify"]);
+    assert!(ran.text().contains("rows of tasks cannot be read"), "{ran:?}");
+    assert!(ran.errors().contains("--repair` writes them anew"), "{ran:?}");
+    let ran = ends(&daemon, 0, &["verify", "--repair"]);
+    // If a compaction was there first, the daemon starts itself anew to do it.
+    assert!(ran.text().contains("written anew of what is whole"), "{ran:?}");
+    eventually("nothing is damaged", || memo(&daemon, &["verify"]).code == Some(0));
+    ends(&daemon, 0, &["gc"]);
     let mut raw = daemon.connect();
-    assert!((0..20).all(|number| raw.lookup(&numbered(number)).is_ok()));
+    assert_eq!(raw.put(numbered(20).put(&[("o0", b"x")])), PutOutcome::Populated);
+    assert_exports(&daemon, "behind", 21);
+    assert!((0..21).all(|number| raw.lookup(&numbered(number)).is_ok()));
+}
+
+fn assert_exports(daemon: &Daemon, name: &str, entries: u64) {
+    let archive = daemon.folder().join(name).display().to_string();
+    let exported = ends(daemon, 0, &["export", &archive]);
+    assert!(exported.text().starts_with(&format!("{entries} entries exported")), "{exported:?}");
+}
+
+/// A compaction that meets damage ends changes. The daemon starts itself anew, and mends it.
+#[test]
+fn a_daemon_whose_store_met_damage_mends_it_by_itself() {
+    let (mut daemon, numbered) = with_damaged_listing();
+    drop(memo(&daemon, &["gc"]));
+    let mut refused = 0;
+    eventually("it takes changes, and has been started anew", || {
+        let Ok(mut raw) = Raw::try_greeted(&daemon.socket()) else { return false };
+        let (put, payload) = numbered(20).put(&[("o0", b"x")]);
+        let Ok(answer) = raw.try_ask(Request::Put(Box::new(put)), &payload) else { return false };
+        let is_stored = matches!(answer.response, Response::Put(_));
+        refused += u32::from(!is_stored);
+        is_stored && daemon.log().contains("starting anew")
+    });
+    assert!(refused > 0, "a compaction had met the damage");
+    let mut raw = daemon.connect();
+    assert!((0..21).all(|number| raw.lookup(&numbered(number)).is_ok()));
+    drop(raw);
+    assert_exports(&daemon, "archive", 21);
+    ends(&daemon, 0, &["gc"]);
+    ends(&daemon, 0, &["verify"]);
+    assert!(aside(&daemon.data()).is_empty());
+    assert!(daemon.stop().success());
 }
 
 /// The folders into which stores have been moved.

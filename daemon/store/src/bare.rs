@@ -10,11 +10,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use memod_protocol::{Digest, InterfaceText, Key, Provenance, RunClaim, Scope, wire};
 
-use crate::record::{
-    BlobRecord, Counters, EntryRecord, OutputRecord, TaskRecord, Usage, ref_value,
-};
+use crate::derived::{Derived, Details};
+use crate::record::{BlobRecord, Counters, EntryRecord, OutputRecord, Usage, ref_value};
 use crate::rocks::{Batch, Database, RocksError};
-use crate::schema::{Account, Column, META_COUNTERS, ref_key, task_key, usage_key};
+use crate::schema::{Account, Column, META_COUNTERS, ref_key, usage_key};
 
 /// About what the rows of a small put have besides its content.
 const ROWS_BYTES: usize = 1024;
@@ -31,7 +30,7 @@ impl BareRows {
     /// # Errors
     /// If the database cannot be made.
     pub fn make(folder: &Path, block_cache_bytes: u64) -> Result<Self, RocksError> {
-        let db = Database::open(folder, true, block_cache_bytes, Duration::MAX)?;
+        let db = Database::open(folder, true, false, block_cache_bytes, Duration::MAX)?;
         Ok(Self { db, puts: 0 })
     }
 
@@ -80,25 +79,20 @@ impl BareRows {
                 run: RunClaim::default(),
             },
         };
-        let task = TaskRecord {
-            created_at_ms: self.puts,
-            compute_ns: None,
-            writer_uid: 0,
-            outputs: 1,
-            bytes: content.len() as u64,
+        let details = Details {
+            apart: false,
             interface: InterfaceText {
                 inputs: Vec::new(),
                 outputs: vec![("o0".to_owned(), "bytes".to_owned())],
             },
             inputs: Vec::new(),
         };
-        let listed =
-            task_key(&entry.scope, &entry.task, &entry.cache_version, &entry.signature, &key);
+        let derived = Derived::of(&key, &entry, Some(&details));
         batch.put(db, Column::Refs, &ref_key(&digest, &key), &ref_value(true));
         let blob = BlobRecord::Whole(content).encode();
         batch.put(db, Column::Blobs, digest.as_bytes(), &blob);
-        batch.put(db, Column::Entries, key.as_bytes(), &wire::encode(&entry));
-        batch.put(db, Column::Tasks, &listed, &wire::encode(&task));
+        batch.put(db, Column::Entries, key.as_bytes(), &entry.encode_with(&details));
+        batch.put(db, Column::Tasks, &derived.task_key, &derived.task);
     }
 }
 
@@ -110,7 +104,6 @@ fn scope() -> Scope {
 mod tests {
     use super::*;
     use crate::rocks::Reads;
-    use crate::schema::task_key;
 
     #[test]
     fn each_put_has_the_rows_that_a_store_writes() {
@@ -134,9 +127,9 @@ mod tests {
         let mut entries = bare.db.rows(Column::Entries, &[], None);
         entries.first();
         let (key, value) = entries.row().unwrap().unwrap();
-        let entry: EntryRecord = wire::decode_record(value).unwrap();
+        let entry = EntryRecord::decode(value).unwrap();
         let key = Key::from_bytes(key.try_into().unwrap());
-        let row = task_key(&entry.scope, &entry.task, &entry.cache_version, &entry.signature, &key);
+        let row = entry.task_key(&key);
         let mut tasks = bare.db.rows(Column::Tasks, &row, None);
         tasks.first();
         assert_eq!(tasks.row().unwrap().unwrap().0, row);

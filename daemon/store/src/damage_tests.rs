@@ -7,7 +7,7 @@ use std::sync::{Arc, mpsc};
 use bytes::Bytes;
 use memod_protocol::limits::CHUNK_BYTES;
 use memod_protocol::{
-    CallIdentity, Digest, Filter, InterfaceText, Key, Provenance, PutOutcome, RunClaim, Scope, wire,
+    CallIdentity, Digest, Filter, InterfaceText, Key, Provenance, PutOutcome, RunClaim, Scope,
 };
 
 use crate::chunk_reader::ChunkReader;
@@ -205,9 +205,10 @@ fn an_entry_that_cannot_be_read_is_corrupt() {
     });
     assert_found(&content, GraveCause::Corrupt, |store, key| {
         let row = row(store, Column::Entries, key.as_bytes());
-        let mut record: EntryRecord = wire::decode_record(&row).unwrap();
+        let (mut record, details) = EntryRecord::decode_whole(&row).unwrap();
         record.outputs[0].bytes += 1;
-        set_row(store, Column::Entries, key.as_bytes(), Some(&wire::encode(&record)));
+        let row = record.encode_with(&details.unwrap());
+        set_row(store, Column::Entries, key.as_bytes(), Some(&row));
     });
 }
 

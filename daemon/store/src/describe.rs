@@ -1,41 +1,31 @@
 //! Everything about an entry but its outputs' bytes.
 
-use memod_protocol::wire::{self, Decode};
 use memod_protocol::{Delivery, EntryDetail, Key, Output, Provenance, Scope};
 
+use crate::derived::Details;
 use crate::error::StoreError;
-use crate::record::{EntryRecord, TaskRecord};
+use crate::record::EntryRecord;
 use crate::rocks::{Read, Reads, Tier};
-use crate::schema::{Column, task_key};
+use crate::schema::Column;
 use crate::shared::Shared;
 
 /// The scope of an entry.
 pub(crate) fn scope(shared: &Shared, key: &Key) -> Result<Option<Scope>, StoreError> {
-    let entry: Option<EntryRecord> = record(&shared.db.view(), Column::Entries, key.as_bytes())?;
-    Ok(entry.map(|entry| entry.scope))
+    Ok(entry(shared, key)?.map(|(entry, _)| entry.scope))
 }
 
 /// Who made an entry; none if there is none, or none that can be read.
 pub(crate) fn made(shared: &Shared, key: &Key) -> Result<Option<Provenance>, StoreError> {
-    match record::<EntryRecord>(&shared.db.view(), Column::Entries, key.as_bytes()) {
-        Ok(entry) => Ok(entry.map(|entry| entry.provenance)),
+    match entry(shared, key) {
+        Ok(entry) => Ok(entry.map(|(entry, _)| entry.provenance)),
         Err(StoreError::Damaged { .. }) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
 pub(crate) fn describe(shared: &Shared, key: &Key) -> Result<Option<EntryDetail>, StoreError> {
-    let view = shared.db.view();
-    let entry: Option<EntryRecord> = record(&view, Column::Entries, key.as_bytes())?;
-    let Some(entry) = entry else { return Ok(None) };
-    let row = task_key(&entry.scope, &entry.task, &entry.cache_version, &entry.signature, key);
-    let task: TaskRecord = match record(&view, Column::Tasks, &row) {
-        Ok(Some(task)) => task,
-        Ok(None) | Err(StoreError::Damaged { .. }) => {
-            return Err(StoreError::Undescribed { key: *key });
-        }
-        Err(error) => return Err(error),
-    };
+    let Some((entry, details)) = entry(shared, key)? else { return Ok(None) };
+    let Some(details) = details else { return Err(StoreError::Undescribed { key: *key }) };
     let outputs = entry.outputs.into_iter().map(|output| Output {
         name: output.name,
         literal_type: output.literal_type,
@@ -49,23 +39,20 @@ pub(crate) fn describe(shared: &Shared, key: &Key) -> Result<Option<EntryDetail>
         task: entry.task,
         cache_version: entry.cache_version,
         signature: entry.signature,
-        interface: task.interface,
-        inputs: task.inputs,
+        interface: details.interface,
+        inputs: details.inputs,
         outputs: outputs.collect(),
         provenance: entry.provenance,
         age_ms: 0,
     }))
 }
 
-fn record<T: Decode<()>>(
-    reads: &impl Reads,
-    column: Column,
-    key: &[u8],
-) -> Result<Option<T>, StoreError> {
-    match reads.read(column, key, Tier::Disk, wire::decode_record)? {
-        Read::Row(Ok(record)) => Ok(Some(record)),
+fn entry(shared: &Shared, key: &Key) -> Result<Option<(EntryRecord, Option<Details>)>, StoreError> {
+    let decode = EntryRecord::decode_whole;
+    match shared.db.read(Column::Entries, key.as_bytes(), Tier::Disk, decode)? {
+        Read::Row(Ok(entry)) => Ok(Some(entry)),
         Read::Row(Err(error)) => {
-            Err(StoreError::Damaged { what: format!("a row of {}: {error}", column.name()) })
+            Err(StoreError::Damaged { what: format!("a row of entries: {error}") })
         }
         Read::Absent | Read::WouldBlock => Ok(None),
     }

@@ -231,8 +231,9 @@ pub enum StoreError {
     },
     /// What is stored is not what was written.
     #[error(
-        "stored data is damaged: {what}; if changes fail with this, save what is good with `memo \
-        export`, then restart the daemon with `--on-damage set_aside`, and `memo import`"
+        "stored data is damaged: {what}; if changes fail with this, the daemon starts itself anew and \
+        writes what it can anew of what is whole; if they still do then, save what is good with `memo \
+        export`, restart the daemon with `--on-damage set_aside`, and `memo import`"
     )]
     Damaged {
         /// What, and how.
@@ -240,8 +241,8 @@ pub enum StoreError {
     },
     /// An entry is there, and what describes it cannot be read.
     #[error(
-        "the entry {key} is there and is served, but its row in the listing is damaged, so it \
-         cannot be described, explained or exported"
+        "the entry {key} is there and is served, but its row in the listing was damaged before \
+         the store had format 3, so it cannot be described, explained or exported"
     )]
     Undescribed {
         /// Which.

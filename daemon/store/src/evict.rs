@@ -108,7 +108,7 @@ impl Evictor {
         self.goal.is_some() || !self.over.is_empty()
     }
 
-    fn forget_drawn(&mut self) {
+    pub(crate) fn forget_drawn(&mut self) {
         (self.pool, self.credit) = (Vec::new(), 0);
     }
 

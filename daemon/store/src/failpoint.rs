@@ -62,8 +62,13 @@ failpoints! {
     Collected = "collected",
     /// A new database is made; it does not say yet which store it is.
     CreateDatabase = "create-database",
+    /// The entries of a store that is counted anew, or is of an older format, have been read and
+    /// have their details; references have not been read.
+    RebuildEntries = "rebuild-entries",
     /// What is charged has been made anew in part, and the rest not.
     Rebuild = "rebuild",
+    /// A damaged column has been written anew; others, and what is counted, have not been.
+    Renewed = "renewed",
     /// The database is open, and what is loose handed to the writer, who has not begun.
     OpenLoose = "open-loose",
     /// There is a folder for a damaged database, and nothing in it.

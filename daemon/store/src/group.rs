@@ -11,13 +11,14 @@ use std::time::Duration;
 
 use memod_protocol::{Digest, Key, Provenance, PutOutcome};
 
+use crate::derived::Details;
 use crate::error::StoreError;
 use crate::failpoint::{Failpoint, reach};
 use crate::heat::Learned;
 use crate::mutation::{BlobFault, Burial, Done, Mutation, NewEntry};
 use crate::overlay::{GraveChange, Overlay, Owner, Standing, StoredBlob};
 use crate::policy::Worth;
-use crate::record::{EntryRecord, Grave, GraveCause, Heat, Lost, OutputRecord, TaskRecord};
+use crate::record::{EntryRecord, Grave, GraveCause, Heat, Lost, OutputRecord};
 use crate::rocks::Batch;
 use crate::room::{Full, Need, Room};
 use crate::row_bytes;
@@ -144,7 +145,10 @@ impl<'a> Group<'a> {
             }
             Mutation::Barrier { done } => self.answer(done, Ok(())),
             // These are the writer's own business.
-            Mutation::Fold { .. } | Mutation::Shrink { .. } | Mutation::Wake => {}
+            Mutation::Fold { .. }
+            | Mutation::Shrink { .. }
+            | Mutation::Renew { .. }
+            | Mutation::Wake => {}
         }
         None
     }
@@ -224,15 +228,7 @@ impl<'a> Group<'a> {
             records.push(OutputRecord { name, literal_type, digest, bytes });
             contents.push(content);
         }
-        let task = TaskRecord {
-            created_at_ms: provenance.created_at_ms,
-            compute_ns: provenance.run.compute_ns,
-            writer_uid: provenance.writer_uid,
-            outputs: u32::try_from(records.len()).unwrap_or(u32::MAX),
-            bytes: records.iter().map(|output| output.bytes).sum(),
-            interface,
-            inputs: identity.inputs,
-        };
+        let details = Details { apart, interface, inputs: identity.inputs };
         let entry = EntryRecord {
             scope: identity.scope,
             task: identity.task,
@@ -242,7 +238,7 @@ impl<'a> Group<'a> {
             provenance,
         };
         let heat = self.learn_put(&key, &entry);
-        self.overlay.set_entry(&key, entry, task, heat, apart);
+        self.overlay.set_entry(&key, entry, details, heat);
         self.fresh.push(key);
         for content in contents {
             self.overlay.supply(&key, content, apart);

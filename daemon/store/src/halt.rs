@@ -10,7 +10,9 @@
 //! more. So a store that is halted when it is closed keeps its database, and its lock, until the
 //! process ends, as if it had been killed.
 //!
-//! **Does not** know damage: see [`crate::set_aside`].
+//! It also ends all writing when it meets damage while it compacts. That is mended by opening the
+//! store again, which writes the damaged columns anew ([`crate::renew`]). A store for which that
+//! was tried in vain when it was opened is not halted for it: it would be opened again and again.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
@@ -54,6 +56,10 @@ pub(crate) struct Halt {
     error: Mutex<Option<StoreError>>,
     /// Whether it has been told how much room the disk lacks.
     told: AtomicBool,
+    /// Whether changes have ended because of damage that the next opening may mend.
+    is_damaged: AtomicBool,
+    /// Whether damage is there that opening has not mended.
+    is_lasting: AtomicBool,
 }
 
 impl Halt {
@@ -80,6 +86,23 @@ impl Halt {
             }
             Err(_) => {}
         }
+    }
+
+    /// Notes that damage has been met that ends changes.
+    pub(crate) fn note_damage(&self) {
+        if !self.is_lasting.load(Ordering::Relaxed) {
+            self.is_damaged.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes that damage is there that opening has not mended.
+    pub(crate) fn bear_damage(&self) {
+        self.is_lasting.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether changes have ended because of damage that the next opening may mend.
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.is_damaged.load(Ordering::Relaxed)
     }
 
     /// Why the database takes no changes, if so.

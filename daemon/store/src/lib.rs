@@ -47,6 +47,7 @@ mod chunk_reader;
 mod collect;
 #[cfg(test)]
 mod damage_tests;
+mod derived;
 mod describe;
 mod differences;
 mod disk;
@@ -70,6 +71,7 @@ mod nearest;
 #[cfg(test)]
 mod nearest_tests;
 mod open;
+mod open_errors;
 mod options;
 mod overlay;
 mod payers;
@@ -79,6 +81,7 @@ mod queue;
 mod rebuild;
 mod record;
 mod recount;
+mod renew;
 mod rocks;
 mod room;
 mod row_bytes;
@@ -101,6 +104,7 @@ mod uploading;
 mod usage;
 mod verify;
 mod verify_blob;
+mod verify_entry;
 mod vitals;
 mod writer;
 

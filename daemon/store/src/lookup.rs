@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use memod_protocol::limits::{CHUNK_BYTES, INLINE_BYTES_MAX};
-use memod_protocol::wire;
 use memod_protocol::{Digest, Key, Provenance, Scope};
 
 use crate::chunk_reader::{ChunkRead, ChunkReader};
@@ -168,8 +167,7 @@ fn attempt(
         let fault = Fault { cause: GraveCause::Corrupt, detail, row, blob: None };
         Ok(Attempt::Suspect(fault))
     };
-    let decode =
-        |row: &[u8]| (wire::decode_record::<EntryRecord>(row), Bytes::copy_from_slice(row));
+    let decode = |row: &[u8]| (EntryRecord::decode(row), Bytes::copy_from_slice(row));
     let (record, row) = match reads.read(Column::Entries, key.as_bytes(), tier, decode) {
         Ok(Read::Row((Ok(record), row))) => (record, row),
         Ok(Read::Row((Err(error), row))) => {

@@ -14,13 +14,15 @@ use crate::near;
 use crate::overlay::Standing;
 use crate::record::{BlobRecord, TaskRecord};
 use crate::rocks::{Read, Reads, Tier};
-use crate::schema::{Column, task_key};
+use crate::schema::Column;
 
 /// Something to set right.
 #[derive(Debug)]
 pub(crate) enum Mend {
     /// A bad entry.
     Bury(Burial),
+    /// An entry that lacks rows that follow from it.
+    List { key: Key },
     /// A row of the listing whose entry is not there.
     Unlist { row: Vec<u8>, key: Key },
     /// A reference that an entry lacks.
@@ -39,10 +41,23 @@ impl Group<'_> {
                 self.overlay.doubt |= is_buried && burial.blob.is_none();
                 Ok(is_buried)
             }
+            Mend::List { key } => self.list(key).map(|()| false),
             Mend::Unlist { row, key } => self.unlist(row, key).map(|()| false),
             Mend::Refer { digest, key } => self.refer(digest, key).map(|()| false),
             Mend::Unrefer { digest, key } => self.unrefer(digest, key).map(|()| false),
         }
+    }
+
+    fn list(&mut self, key: &Key) -> Result<(), StoreError> {
+        // What is charged for the entry follows from its row, whether or not the others are there.
+        if let Some(derived) = self.overlay.load_entry(key)?.stored_derived(key) {
+            let db = &self.shared.db;
+            self.batch.put(db, Column::Tasks, &derived.task_key, &derived.task);
+            for row in &derived.near {
+                self.batch.put(db, Column::Near, row, &[]);
+            }
+        }
+        Ok(())
     }
 
     fn unlist(&mut self, row: &[u8], key: &Key) -> Result<(), StoreError> {
@@ -50,9 +65,7 @@ impl Group<'_> {
         let stays = match &standing.now {
             Standing::Absent => false,
             Standing::Unreadable => true,
-            Standing::Present(of) => {
-                task_key(&of.scope, &of.task, &of.cache_version, &of.signature, key) == row
-            }
+            Standing::Present(entry) => entry.task_key(key) == row,
         };
         if stays {
             return Ok(());

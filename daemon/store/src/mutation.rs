@@ -9,6 +9,7 @@ use crate::error::StoreError;
 use crate::limits::MUTATION_BYTES;
 use crate::mend::Mend;
 use crate::record::{Grave, GraveCause};
+use crate::schema::Column;
 use crate::upload::Prepared;
 
 /// An entry to store. The store trusts that names are within the protocol's limits, that the key
@@ -114,6 +115,11 @@ pub(crate) enum Mutation {
         mend: Mend,
         done: Done<bool>,
     },
+    /// Write damaged columns anew.
+    Renew {
+        columns: Vec<Column>,
+        done: Done<()>,
+    },
     /// A chunk of an upload. `reserve`: to how many chunks the loose row is to be extended.
     Chunk {
         storage: u64,
@@ -165,6 +171,7 @@ impl Mutation {
                 Self::Note { value, .. } => value.len(),
                 Self::Bury(_)
                 | Self::Mend { .. }
+                | Self::Renew { .. }
                 | Self::Reap { .. }
                 | Self::Regret(_)
                 | Self::Fold { .. }
@@ -180,9 +187,10 @@ impl Mutation {
             Self::Put { done, .. } => done(Err(error)),
             Self::Remove { done, .. } | Self::Shrink { done } => done(Err(error)),
             Self::Mend { done, .. } => done(Err(error)),
-            Self::Fold { done } | Self::Note { done, .. } | Self::Barrier { done } => {
-                done(Err(error));
-            }
+            Self::Renew { done, .. }
+            | Self::Fold { done }
+            | Self::Note { done, .. }
+            | Self::Barrier { done } => done(Err(error)),
             Self::Chunk { failure, .. } => failure.set(error),
             // What is loose is removed when the store is opened again.
             Self::Bury(_) | Self::Reap { .. } | Self::Regret(_) | Self::Wake => {}

@@ -14,7 +14,7 @@
 //!   only or that only one side declares.
 //! - With more than [`NEAR_BUCKETS`] inputs, entries that differ in one value are looked for among
 //!   the newest that meet in a slot.
-//! - A sample: entries that differ in more inputs, and those from before format 2.
+//! - A sample: entries that differ in more inputs.
 //!
 //! **Does not** tell of an entry that does not differ at all, nor read any content.
 

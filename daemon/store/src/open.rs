@@ -28,12 +28,14 @@ use crate::hot_entries::HotEntries;
 use crate::limits::HOT_ENTRIES_SHARE;
 use crate::lock::Lock;
 use crate::mutation::Mutation;
+use crate::open_errors::{cannot_open, damaged};
 use crate::options::{OnDamage, Options};
 use crate::pins::Pins;
 use crate::queue::Queue;
 use crate::rebuild::rebuild;
 use crate::record::{Counters, CountersOfFormat1};
-use crate::rocks::{Batch, Database, Read, Reads, RocksError, Tier, left_out};
+use crate::renew;
+use crate::rocks::{Batch, Database, Read, Reads, RocksError, Tier, lacks_log, left_out};
 use crate::schema::{
     Column, FORMAT, META_COUNTERS, META_DOUBT, META_FORMAT, META_ID, META_LOOSE, META_NEXT_STORAGE,
     loose_storage, prefix_end,
@@ -62,6 +64,10 @@ pub(crate) fn open(options: &Options) -> Result<(Arc<Shared>, JoinHandle<()>), O
     }
     let lock = Lock::take(path)?;
     let (db, meta) = open_or_set_aside(options, &database)?;
+    let halt = Halt::default();
+    if set_aside::marked(path).is_some() {
+        halt.bear_damage();
+    }
     let shared = Arc::new(Shared {
         queue: Queue::new(options.write_queue_max),
         hot: Hot::new(options.hot_bytes),
@@ -78,7 +84,7 @@ pub(crate) fn open(options: &Options) -> Result<(Arc<Shared>, JoinHandle<()>), O
         disk: Disk::new(path, options.budgets.disk_reserve_bytes),
         counters: Mutex::new(meta.counters),
         next_storage: AtomicU64::new(meta.next_storage),
-        halt: Halt::default(),
+        halt,
         beats: AtomicU64::new(0),
         path: path.to_owned(),
         id: meta.id,
@@ -139,23 +145,57 @@ fn open_or_set_aside(options: &Options, database: &Path) -> Result<(Database, Me
 
 fn open_database(options: &Options, database: &Path) -> Result<(Database, Meta), OpenError> {
     let path = options.path.as_path();
-    if check_folder(path, database)? {
+    let is_there = check_folder(path, database)?;
+    let lacks_log = is_there && lacks_log(database);
+    if is_there {
         check_format_before_opening(path, database)?;
         halt::give_back(path);
     } else {
         create_folder(database)?;
     }
-    let db = Database::open(database, true, options.block_cache_bytes, options.grave_age_max)
+    let marked = set_aside::marked(path);
+    // What is damaged is not to be met by a compaction before it is written anew.
+    let (is_quiet, cache_bytes) = (marked.is_some(), options.block_cache_bytes);
+    let db = Database::open(database, true, is_quiet, cache_bytes, options.grave_age_max)
         .map_err(|error| cannot_open(path, &error))?;
-    let left_out = left_out(database);
+    let mut left_out = left_out(database);
+    // A power cut while a store is made may leave none, too: nothing has been acknowledged then.
+    if lacks_log {
+        left_out.push(format!("{}: there is no log at all", database.display()));
+    }
     for place in &left_out {
         tracing::error!(
             "the end of a log of the store is lost: {place}. What was put behind that place, \
              before the daemon ended the last time, is a miss now"
         );
     }
-    let meta = load_meta(path, &db)?;
+    let mut meta = load_meta(path, &db)?;
+    if let Some(reason) = marked {
+        meta.counters = heal(path, &db, &reason, meta.counters)?;
+        db.end_quiet().map_err(|error| cannot_open(path, &error))?;
+    }
     Ok((db, Meta { left_out, ..meta }))
+}
+
+/// Writes the columns anew that a mark is about, and removes it; leaves it if that cannot be done.
+fn heal(
+    path: &Path,
+    db: &Database,
+    reason: &str,
+    counters: Counters,
+) -> Result<Counters, OpenError> {
+    match renew::heal(db, reason, counters).map_err(|error| cannot_open(path, &error)) {
+        Ok(Some(counters)) => {
+            set_aside::unmark(path);
+            Ok(counters)
+        }
+        Ok(None) => Ok(counters),
+        Err(OpenError::Damaged { detail, .. }) => {
+            tracing::error!("what is damaged cannot be written anew: {detail}");
+            Ok(counters)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Makes a folder if it is not there, and sees to it that a power cut does not take its name away.
@@ -272,51 +312,6 @@ fn check_format(path: &Path, row: Option<&[u8]>) -> Result<(), OpenError> {
     }
 }
 
-fn damaged(path: &Path, detail: &str) -> OpenError {
-    OpenError::Damaged { path: path.to_owned(), detail: detail.to_owned() }
-}
-
-fn cannot_open(path: &Path, error: &RocksError) -> OpenError {
-    let detail = error.as_ref();
-    let kinds = [
-        ("Permission denied", io::ErrorKind::PermissionDenied),
-        ("Read-only file system", io::ErrorKind::ReadOnlyFilesystem),
-        ("No space left", io::ErrorKind::StorageFull),
-        ("Disk quota exceeded", io::ErrorKind::QuotaExceeded),
-        // None of these says that what is stored is bad.
-        ("While lock file", io::ErrorKind::ResourceBusy),
-        ("Too many open files", io::ErrorKind::Other),
-        ("Cannot allocate memory", io::ErrorKind::OutOfMemory),
-        ("Input/output error", io::ErrorKind::Other),
-    ];
-    match kinds.into_iter().find(|(text, _)| detail.contains(text)) {
-        Some((_, kind)) => {
-            let source = io::Error::new(kind, detail.to_owned());
-            OpenError::Io { path: path.to_owned(), advice: advice(&source), source }
-        }
-        None => damaged(path, &blame(detail)),
-    }
-}
-
-/// What is damaged, without the list of files where that is only said to be: `RocksDB` adds that to
-/// whatever it meets while it opens.
-fn blame(detail: &str) -> String {
-    let Some((cause, of)) = detail.split_once("The file ") else { return detail.to_owned() };
-    if !of.contains("MANIFEST-") {
-        return detail.to_owned();
-    }
-    let cause = cause.trim();
-    if cause.contains("No such file or directory") {
-        format!("{cause} (or MANIFEST, the list of files, is damaged and names one that is gone)")
-    } else if cause.contains(".sst") || cause.contains(".blob") || cause.contains(".log") {
-        cause.to_owned()
-    } else if cause.contains("properties") {
-        format!("{cause} in one of its .sst files")
-    } else {
-        detail.to_owned()
-    }
-}
-
 struct Meta {
     id: String,
     counters: Counters,
@@ -369,7 +364,7 @@ fn load_meta(path: &Path, db: &Database) -> Result<Meta, OpenError> {
 /// Damage that puts charges in doubt is rare. Where the process is to die while they are made
 /// anew, they are put in doubt for it.
 fn doubt_if_armed(db: &Database) -> Result<(), RocksError> {
-    if !is_armed(Failpoint::Rebuild) {
+    if !is_armed(Failpoint::Rebuild) && !is_armed(Failpoint::RebuildEntries) {
         return Ok(());
     }
     let mut batch = Batch::new(0);
@@ -382,8 +377,8 @@ const OLDER: &str = "a store of an older format is being taken over";
 const COUNTED_ANEW: &str =
     "the store is being counted anew, because an entry was removed that could not be read";
 
-/// Makes a store one of the present format, and makes anew what is charged. What format 1 lacks
-/// follows from the entries, all of which are read for that, once.
+/// Makes a store one of the present format, and makes anew what is charged. What older formats lack
+/// follows from the entries and their listing, all of which are read for that, once.
 fn take_over(
     path: &Path,
     db: &Database,
@@ -391,11 +386,18 @@ fn take_over(
     why: &str,
 ) -> Result<Counters, OpenError> {
     tracing::info!(format = FORMAT, entries = counters.entries, "{why}");
-    let rebuilt = rebuild(db, counters).and_then(|(mut batch, counters)| {
+    let take_over = || {
+        // No older memod is to read what is written from here on. The next opening goes on with it.
+        let mut batch = Batch::new(0);
         batch.put(db, Column::Meta, META_FORMAT, &FORMAT.to_le_bytes());
-        db.write(batch, true).map(|()| counters)
-    });
-    rebuilt.map_err(|error| cannot_open(path, &error))
+        batch.put(db, Column::Meta, META_DOUBT, &[]);
+        db.write(batch, true)?;
+        let (batch, counters) = rebuild(db, counters)?;
+        db.write(batch, true)?;
+        tracing::info!(entries = counters.entries, "all entries have been read");
+        Ok(counters)
+    };
+    take_over().map_err(|error| cannot_open(path, &error))
 }
 
 /// Makes a new store of an empty database.
@@ -445,25 +447,4 @@ fn queue_loose(shared: &Shared) -> Result<(), RocksError> {
         rows.forward();
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_list_of_files_is_blamed_only_where_nothing_else_is() {
-        let behind = "  The file /d/rocksdb/MANIFEST-000005 may be corrupted.";
-        let told = |cause: &str| blame(&format!("{cause}{behind}"));
-        assert_eq!(
-            told("Corruption: properties unsorted"),
-            "Corruption: properties unsorted in one of its .sst files"
-        );
-        assert_eq!(
-            told("Corruption: bad block in /d/000012.sst"),
-            "Corruption: bad block in /d/000012.sst"
-        );
-        assert!(told("Corruption: checksum mismatch").contains("MANIFEST-000005"));
-        assert_eq!(blame("Corruption: it is bad"), "Corruption: it is bad");
-    }
 }

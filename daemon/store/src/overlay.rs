@@ -9,12 +9,12 @@ use std::collections::{HashMap, HashSet};
 use memod_protocol::wire;
 use memod_protocol::{CallIdentity, Digest, Key, Scope};
 
+use crate::derived::{Derived, Details};
 use crate::error::StoreError;
 use crate::limits::WHOLE_BYTES_MAX;
 use crate::near::{self, NearRow};
 use crate::record::{BlobRecord, Counters, EntryRecord, Grave, Heat, TaskRecord};
 use crate::rocks::{Database, Read, Reads, RocksError, Tier, is_damage};
-use crate::row_bytes::RowLengths;
 use crate::schema::{Column, task_key};
 use crate::upload::{Prepared, PreparedContent};
 
@@ -41,8 +41,8 @@ impl Owner {
 
 pub(crate) struct PendingEntry {
     pub(crate) now: Standing,
-    /// The listing row to write, if there is a new entry.
-    pub(crate) task: Option<TaskRecord>,
+    /// The details of the new entry, if there is one.
+    pub(crate) details: Option<Details>,
     pub(crate) changed: bool,
     /// Whether the database has a row.
     pub(crate) stored: bool,
@@ -57,6 +57,7 @@ pub(crate) struct PendingEntry {
     pub(crate) stored_owner: Option<Owner>,
     pub(crate) stored_row_bytes: u64,
     stored_entry_bytes: usize,
+    stored_details: Option<Details>,
     /// Whether the database has a row in `heat`, if that is known, and the row to write.
     pub(crate) has_heat: Option<bool>,
     pub(crate) heat: Option<Heat>,
@@ -64,34 +65,49 @@ pub(crate) struct PendingEntry {
 
 impl PendingEntry {
     /// What the database has, nothing of it changed.
-    fn found(key: &Key, now: Standing, row: Option<Digest>, stored_entry_bytes: usize) -> Self {
-        let (stored_task, stored_owner) = match &now {
-            Standing::Present(entry) => (
-                Some(task_key(
-                    &entry.scope,
-                    &entry.task,
-                    &entry.cache_version,
-                    &entry.signature,
-                    key,
-                )),
-                Some(Owner::of(entry)),
-            ),
-            _ => (None, None),
+    fn found(now: Standing, row: Option<Digest>) -> Self {
+        let stored_owner = match &now {
+            Standing::Present(entry) => Some(Owner::of(entry)),
+            _ => None,
         };
         let stored = !matches!(now, Standing::Absent);
         Self {
             now,
-            task: None,
+            details: None,
             changed: false,
             stored,
             row,
-            stored_task,
+            stored_task: None,
             stored_near: Vec::new(),
             stored_owner,
             stored_row_bytes: 0,
-            stored_entry_bytes,
+            stored_entry_bytes: 0,
+            stored_details: None,
             has_heat: None,
             heat: None,
+        }
+    }
+
+    /// The rows that follow from the entry, if the database has one that is not about to change.
+    pub(crate) fn stored_derived(&self, key: &Key) -> Option<Derived> {
+        match &self.now {
+            Standing::Present(entry) if self.stored && !self.changed => {
+                Some(Derived::of(key, entry, self.stored_details.as_ref()))
+            }
+            _ => None,
+        }
+    }
+
+    /// What a row of the database says.
+    fn of_row(row: &[u8]) -> Self {
+        let digest = Some(Digest::of(row));
+        match EntryRecord::decode_whole(row) {
+            Ok((entry, stored_details)) => Self {
+                stored_entry_bytes: row.len(),
+                stored_details,
+                ..Self::found(Standing::Present(Box::new(entry)), digest)
+            },
+            Err(_) => Self::found(Standing::Unreadable, digest),
         }
     }
 }
@@ -206,18 +222,14 @@ impl<'a> Overlay<'a> {
         has_heat: Option<bool>,
     ) -> &PendingEntry {
         self.entries.entry(*key).or_insert_with(|| {
-            let now = match wire::decode_record(row) {
-                Ok(entry) => Standing::Present(Box::new(entry)),
-                Err(_) => Standing::Unreadable,
-            };
-            let known = PendingEntry::found(key, now, Some(Digest::of(row)), row.len());
+            let known = PendingEntry::of_row(row);
             PendingEntry { has_heat, ..known }
         })
     }
 
     /// Finds the other rows that the entry of a key, which has been loaded, has in the database:
-    /// they have to go with it. Those of `near` follow from its listing row, which the identity
-    /// names if the entry itself cannot be read.
+    /// they have to go with it. They follow from the entry; if that cannot be read, from its
+    /// listing row, which the identity names.
     pub(crate) fn load_rows(
         &mut self,
         key: &Key,
@@ -231,30 +243,30 @@ impl<'a> Overlay<'a> {
             let read = self.db.read(Column::Heat, key.as_bytes(), Tier::Disk, |_| ());
             pending.has_heat = Some(or_damage(read, Read::Row(()))? == Read::Row(()));
         }
-        if pending.stored_task.is_none() {
-            pending.stored_task = identity.map(|call| {
-                task_key(&call.scope, &call.task, &call.cache_version, &call.signature, key)
-            });
+        if let Standing::Present(entry) = &pending.now {
+            let derived = Derived::of(key, entry, pending.stored_details.as_ref());
+            pending.stored_row_bytes = derived.row_bytes(entry, pending.stored_entry_bytes);
+            pending.stored_near = match (&pending.stored_details, identity) {
+                // Rows from before format 3 may be there.
+                (None, Some(call)) => {
+                    let created_at_ms = entry.provenance.created_at_ms;
+                    near::rows(&derived.task_key, created_at_ms, &call.inputs)
+                }
+                _ => derived.near,
+            };
+            pending.stored_task = Some(derived.task_key);
+            return Ok(());
         }
-        let Some(row) = &pending.stored_task else { return Ok(()) };
-        let decode = |value: &[u8]| (wire::decode_record::<TaskRecord>(value), value.len());
-        let read = self.db.read(Column::Tasks, row, Tier::Disk, decode);
-        if let Read::Row((Ok(task), value_bytes)) = or_damage(read, Read::Absent)? {
-            pending.stored_near = near::rows(row, task.created_at_ms, &task.inputs);
-            if let Standing::Present(entry) = &pending.now {
-                let lengths = RowLengths {
-                    entry: pending.stored_entry_bytes,
-                    task_key: row.len(),
-                    task: value_bytes,
-                    near: pending.stored_near.len(),
-                };
-                pending.stored_row_bytes = lengths.total(entry);
-            }
+        let Some(call) = identity else { return Ok(()) };
+        let row = task_key(&call.scope, &call.task, &call.cache_version, &call.signature, key);
+        let decode = |value: &[u8]| wire::decode_record::<TaskRecord>(value).ok();
+        let read = self.db.read(Column::Tasks, &row, Tier::Disk, decode);
+        if let Read::Row(Some(task)) = or_damage(read, Read::Absent)? {
+            pending.stored_near = near::rows(&row, task.created_at_ms, &task.inputs);
         } else {
             tracing::warn!(%key, "a listing row cannot be read: rows of `near` may stay");
-            // How long it was is not known either.
-            self.doubt = true;
         }
+        pending.stored_task = Some(row);
         Ok(())
     }
 
@@ -308,15 +320,13 @@ impl<'a> Overlay<'a> {
         }
     }
 
-    /// Replaces the entry of a key, which has been loaded, with a new one. `apart`: it pays for
-    /// all of its content.
+    /// Replaces the entry of a key, which has been loaded, with a new one.
     pub(crate) fn set_entry(
         &mut self,
         key: &Key,
         entry: EntryRecord,
-        task: TaskRecord,
+        details: Details,
         heat: Option<Heat>,
-        apart: bool,
     ) {
         self.clear_entry(key);
         self.counters.entries += 1;
@@ -326,13 +336,13 @@ impl<'a> Overlay<'a> {
             let refs = self.refs.entry(output.digest).or_default();
             refs.bytes = output.bytes;
             refs.keys.insert(*key, true);
-            if apart {
+            if details.apart {
                 refs.apart.insert(*key);
             }
         }
         if let Some(pending) = self.entries.get_mut(key) {
             pending.now = Standing::Present(Box::new(entry));
-            pending.task = Some(task);
+            pending.details = Some(details);
             pending.heat = heat;
             pending.changed = true;
         }
@@ -341,7 +351,7 @@ impl<'a> Overlay<'a> {
     /// Removes the entry of a key, which has been loaded. Whether there was one.
     pub(crate) fn clear_entry(&mut self, key: &Key) -> bool {
         let Some(pending) = self.entries.get_mut(key) else { return false };
-        (pending.task, pending.heat) = (None, None);
+        (pending.details, pending.heat) = (None, None);
         let counters = &mut self.counters;
         match std::mem::replace(&mut pending.now, Standing::Absent) {
             Standing::Absent => return false,
@@ -416,18 +426,12 @@ fn or_damage<T>(read: Result<T, RocksError>, substitute: T) -> Result<T, StoreEr
 }
 
 fn read_entry(db: &Database, key: &Key) -> Result<PendingEntry, StoreError> {
-    let decode =
-        |row: &[u8]| (wire::decode_record::<EntryRecord>(row).ok(), Digest::of(row), row.len());
-    let read = db.read(Column::Entries, key.as_bytes(), Tier::Disk, decode);
-    let (now, row, stored_entry_bytes) = match or_damage(read.map(Some), None)? {
-        Some(Read::Row((Some(entry), row, bytes))) => {
-            (Standing::Present(Box::new(entry)), Some(row), bytes)
-        }
-        Some(Read::Row((None, row, bytes))) => (Standing::Unreadable, Some(row), bytes),
-        Some(Read::Absent | Read::WouldBlock) => (Standing::Absent, None, 0),
-        None => (Standing::Unreadable, None, 0),
-    };
-    Ok(PendingEntry::found(key, now, row, stored_entry_bytes))
+    let read = db.read(Column::Entries, key.as_bytes(), Tier::Disk, PendingEntry::of_row);
+    Ok(match or_damage(read.map(Some), None)? {
+        Some(Read::Row(pending)) => pending,
+        Some(Read::Absent | Read::WouldBlock) => PendingEntry::found(Standing::Absent, None),
+        None => PendingEntry::found(Standing::Unreadable, None),
+    })
 }
 
 /// What the database has of a blob; `verifies` is asked about content that stands in its row.

@@ -8,7 +8,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use memod_protocol::{Digest, Key, wire};
+use memod_protocol::{Digest, Key};
 
 use crate::group::Group;
 use crate::overlay::{Owner, PendingEntry, PendingRefs, Standing};
@@ -110,7 +110,7 @@ fn owner_now(db: &Database, key: &Key, entries: &HashMap<Key, PendingEntry>) -> 
             Standing::Absent | Standing::Unreadable => None,
         };
     }
-    let decode = |row: &[u8]| wire::decode_record::<EntryRecord>(row).ok();
+    let decode = |row: &[u8]| EntryRecord::decode(row).ok();
     let read = db.read(Column::Entries, key.as_bytes(), Tier::Disk, decode);
     if let Ok(Read::Row(Some(entry))) = read {
         return Some(Owner::of(&entry));

@@ -1,27 +1,32 @@
-//! Makes the charges anew: when a store of format 1 is taken over, which had none, and when they
-//! are in doubt because an entry was removed that could not be read.
+//! Makes the charges anew: when a store of an older format is taken over, and when they are in doubt
+//! because an entry was removed that could not be read. Gives entries of older formats their
+//! details, which stood in the listing only.
 //!
 //! **Invariants.** Reads every entry, so opening such a store takes time that grows with it, once.
-//! Being cut off does no harm: it is done again as a whole. Of the entries that refer to a blob
-//! those that pay go on to; if there is none, the one with the lowest key does.
+//! Being cut off does no harm: it is done again as a whole, but for entries that have details by
+//! then. Of the entries that refer to a blob those that pay go on to; if there is none, the one with
+//! the lowest key does. What cannot be read is passed over, and stays as it is.
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use memod_protocol::{Digest, Key, wire};
 
+use crate::derived::{Derived, Details};
 use crate::failpoint::{Failpoint, reach};
-use crate::near;
 use crate::overlay::Owner;
 use crate::record::{BlobRecord, Counters, EntryRecord, TaskRecord, Usage, ref_pays, ref_value};
-use crate::rocks::{Batch, Database, Read, Reads, RocksError, Tier};
-use crate::row_bytes::RowLengths;
+use crate::rocks::{Batch, Database, Read, Reads, RocksError, Tier, is_damage};
 use crate::schema::{
     Account, Column, META_COUNTERS, META_DOUBT, META_USAGE, parse_ref_key, prefix_end, ref_key,
-    task_key, usage_key,
+    usage_key,
 };
+use crate::skip;
 
 /// Rows that are written together.
 const BATCH_ROWS: usize = 4096;
+/// How often is said how far it has come.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A blob whose references are being read.
 struct Blob {
@@ -39,14 +44,34 @@ struct Rebuild<'a> {
     rows: usize,
     usages: HashMap<Account, Usage>,
     row_bytes: u64,
+    progress: Progress,
+}
+
+/// Says now and then how far it has come.
+struct Progress {
+    entries: u64,
+    told: Instant,
+}
+
+impl Progress {
+    fn step(&mut self, all: u64) {
+        self.entries += 1;
+        if self.told.elapsed() >= PROGRESS_INTERVAL {
+            self.told = Instant::now();
+            tracing::info!("{} of {all} entries have been read", self.entries);
+        }
+    }
 }
 
 /// Makes the charges anew, and writes the rows of `near` that entries of format 1 lack. What is to
 /// be written in the end, with what else belongs to it, and the counters as they are then.
 pub(crate) fn rebuild(db: &Database, counters: Counters) -> Result<(Batch, Counters), RocksError> {
     let batch = Batch::new(0);
-    let mut rebuild = Rebuild { db, batch, rows: 0, usages: HashMap::new(), row_bytes: 0 };
-    rebuild.entries()?;
+    let (usages, progress) = (HashMap::new(), Progress { entries: 0, told: Instant::now() });
+    let mut rebuild = Rebuild { db, batch, rows: 0, usages, row_bytes: 0, progress };
+    let counters = rebuild.entries(counters)?;
+    rebuild.flush()?;
+    reach(Failpoint::RebuildEntries);
     rebuild.references()?;
     rebuild.flush()?;
     reach(Failpoint::Rebuild);
@@ -66,11 +91,24 @@ pub(crate) fn rebuild(db: &Database, counters: Counters) -> Result<(Batch, Count
     Ok((batch, counters))
 }
 
+/// The row, if there is one that can be read.
+pub(crate) fn readable<T>(read: Result<Read<T>, RocksError>) -> Result<Option<T>, RocksError> {
+    match read {
+        Ok(Read::Row(row)) => Ok(Some(row)),
+        Ok(Read::Absent | Read::WouldBlock) => Ok(None),
+        Err(error) if is_damage(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 impl Rebuild<'_> {
     fn put(&mut self, column: Column, key: &[u8], value: &[u8]) -> Result<(), RocksError> {
         self.batch.put(self.db, column, key, value);
         self.rows += 1;
-        if self.rows >= BATCH_ROWS { self.flush() } else { Ok(()) }
+        if self.rows < BATCH_ROWS {
+            return Ok(());
+        }
+        self.flush()
     }
 
     fn flush(&mut self) -> Result<(), RocksError> {
@@ -87,94 +125,117 @@ impl Rebuild<'_> {
     }
 
     fn entry(&self, key: &[u8]) -> Result<Option<EntryRecord>, RocksError> {
-        let decode = |row: &[u8]| wire::decode_record::<EntryRecord>(row).ok();
-        match self.db.read(Column::Entries, key, Tier::Disk, decode)? {
-            Read::Row(entry) => Ok(entry),
-            Read::Absent | Read::WouldBlock => Ok(None),
-        }
+        let decode = |row: &[u8]| EntryRecord::decode(row).ok();
+        Ok(readable(self.db.read(Column::Entries, key, Tier::Disk, decode))?.flatten())
     }
 
-    /// Charges rows.
-    fn entries(&mut self) -> Result<(), RocksError> {
-        let mut rows = self.db.rows(Column::Entries, &[], None);
-        rows.first();
-        while let Some((key, value)) = rows.row()? {
-            let bytes = value.len();
-            if let (Ok(key), Ok(entry)) = (key.try_into(), wire::decode_record(value)) {
-                self.charge_rows(&Key::from_bytes(key), &entry, bytes)?;
-            }
-            rows.forward();
+    /// Charges rows, and counts entries, if all can be read.
+    fn entries(&mut self, counters: Counters) -> Result<Counters, RocksError> {
+        let db = self.db;
+        let (mut entries, mut logical_bytes, mut is_strange) = (0, 0, false);
+        let rows = db.rows(Column::Entries, &[], None);
+        let is_damaged = skip::each_readable(rows, |key, row| {
+            self.progress.step(counters.entries);
+            let (Ok(key), Ok((entry, details))) = (key.try_into(), EntryRecord::decode_whole(row))
+            else {
+                is_strange = true;
+                return Ok(());
+            };
+            entries += 1;
+            logical_bytes += entry.logical_bytes();
+            self.charge_rows(&Key::from_bytes(key), &entry, details, row.len())
+        })?;
+        if is_damaged || is_strange {
+            return Ok(counters);
         }
-        Ok(())
+        Ok(Counters { entries, logical_bytes, ..counters })
     }
 
     fn charge_rows(
         &mut self,
         key: &Key,
         entry: &EntryRecord,
-        entry_bytes: usize,
+        mut details: Option<Details>,
+        mut entry_bytes: usize,
     ) -> Result<(), RocksError> {
-        let row = task_key(&entry.scope, &entry.task, &entry.cache_version, &entry.signature, key);
-        let decode = |value: &[u8]| (value.len(), wire::decode_record::<TaskRecord>(value).ok());
-        let (task, near) = match self.db.read(Column::Tasks, &row, Tier::Disk, decode)? {
-            Read::Row((bytes, Some(task))) => {
-                (bytes, near::rows(&row, task.created_at_ms, &task.inputs))
+        if details.is_none() {
+            details = self.listed_details(key, entry)?;
+            if let Some(details) = &details {
+                let row = entry.encode_with(details);
+                entry_bytes = row.len();
+                self.put(Column::Entries, key.as_bytes(), &row)?;
+            } else {
+                let listed = Derived::of(key, entry, None);
+                self.put(Column::Tasks, &listed.task_key, &listed.task)?;
             }
-            Read::Row((bytes, None)) => (bytes, Vec::new()),
-            Read::Absent | Read::WouldBlock => (0, Vec::new()),
-        };
-        for row in &near {
+        }
+        let derived = Derived::of(key, entry, details.as_ref());
+        for row in &derived.near {
             self.put(Column::Near, row, &[])?;
         }
-        let lengths =
-            RowLengths { entry: entry_bytes, task_key: row.len(), task, near: near.len() };
-        let bytes = lengths.total(entry);
+        let bytes = derived.row_bytes(entry, entry_bytes);
         self.row_bytes += bytes;
         self.charge(Owner::of(entry), 1, bytes);
         Ok(())
     }
 
+    /// The details of an entry of an older format, if its row in the listing can be read.
+    fn listed_details(
+        &self,
+        key: &Key,
+        entry: &EntryRecord,
+    ) -> Result<Option<Details>, RocksError> {
+        let decode = |value: &[u8]| wire::decode_record::<TaskRecord>(value).ok();
+        let read = self.db.read(Column::Tasks, &entry.task_key(key), Tier::Disk, decode);
+        Ok(readable(read)?
+            .flatten()
+            .map(Details::from)
+            .filter(|details| entry.has_key(details, key)))
+    }
+
     /// Charges blobs.
     fn references(&mut self) -> Result<(), RocksError> {
-        let mut rows = self.db.rows(Column::Refs, &[], None);
-        rows.first();
+        let db = self.db;
         let mut blob: Option<Blob> = None;
-        while let Some((row, value)) = rows.row()? {
-            let Some((digest, key)) = parse_ref_key(row) else {
-                rows.forward();
-                continue;
-            };
-            if blob.as_ref().is_none_or(|blob| blob.digest != digest) {
-                self.settle(blob.take().as_ref())?;
-            }
-            let blob = match &mut blob {
-                Some(blob) => blob,
-                none => none.insert(self.blob(digest)?),
-            };
-            let key_bytes = key.as_bytes();
-            if self.db.read(Column::Entries, key_bytes, Tier::Disk, |_| ())? == Read::Row(()) {
-                blob.first.get_or_insert(key);
-                if ref_pays(value) {
-                    blob.is_paid = true;
-                    self.charge_blob(&key, blob.bytes)?;
-                } else {
-                    self.put(Column::Refs, row, &ref_value(false))?;
-                }
-            }
-            rows.forward();
-        }
+        skip::each_readable(db.rows(Column::Refs, &[], None), |row, value| {
+            self.reference(&mut blob, row, value)
+        })?;
         self.settle(blob.as_ref())
+    }
+
+    fn reference(
+        &mut self,
+        blob: &mut Option<Blob>,
+        row: &[u8],
+        value: &[u8],
+    ) -> Result<(), RocksError> {
+        let Some((digest, key)) = parse_ref_key(row) else { return Ok(()) };
+        if blob.as_ref().is_none_or(|blob| blob.digest != digest) {
+            self.settle(blob.take().as_ref())?;
+        }
+        let blob = match blob {
+            Some(blob) => blob,
+            none => none.insert(self.blob(digest)?),
+        };
+        let key_bytes = key.as_bytes();
+        if readable(self.db.read(Column::Entries, key_bytes, Tier::Disk, |_| ()))?.is_some() {
+            blob.first.get_or_insert(key);
+            if ref_pays(value) {
+                blob.is_paid = true;
+                self.charge_blob(&key, blob.bytes)?;
+            } else {
+                self.put(Column::Refs, row, &ref_value(false))?;
+            }
+        }
+        Ok(())
     }
 
     /// A blob of which no reference has been read.
     fn blob(&self, digest: Digest) -> Result<Blob, RocksError> {
         let length =
             |row: &[u8]| BlobRecord::decode(row).map_or(0, |record| record.content_bytes());
-        let bytes = match self.db.read(Column::Blobs, digest.as_bytes(), Tier::Disk, length)? {
-            Read::Row(bytes) => bytes,
-            Read::Absent | Read::WouldBlock => 0,
-        };
-        Ok(Blob { digest, first: None, is_paid: false, bytes })
+        let bytes = readable(self.db.read(Column::Blobs, digest.as_bytes(), Tier::Disk, length))?;
+        Ok(Blob { digest, first: None, is_paid: false, bytes: bytes.unwrap_or(0) })
     }
 
     fn charge_blob(&mut self, payer: &Key, bytes: u64) -> Result<(), RocksError> {

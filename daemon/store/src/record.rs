@@ -2,14 +2,15 @@
 //!
 //! **Invariants.** Their bytes are pinned by the tests below: a change of layout, here or in a
 //! protocol type that stands in a record, needs a new number in [`crate::schema::FORMAT`] and a
-//! reader for the old one. Counters and graves of format 1 are still read.
+//! reader for the old one. Counters and graves of format 1 are still read, and so are entries
+//! without what format 3 has put behind them: see [`crate::derived`].
 
 use memod_protocol::wire::{self, BorrowDecode, Decode, DecodeError, Encode};
 use memod_protocol::{Digest, InterfaceText, Provenance, Scope};
 
 use crate::hashing::{ChainingValue, chunk_count, merge};
 
-/// A row of `entries`.
+/// A row of `entries`, up to its details.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub(crate) struct EntryRecord {
     pub(crate) scope: Scope,
@@ -348,7 +349,7 @@ mod tests {
             RunClaim { compute_ns: Some(2), node: Some("n".to_owned()), ..entry.provenance.run };
         entry.provenance.run = run;
         let row = wire::encode(&entry);
-        let sketch: EntrySketch<'_> = wire::borrow_record(&row).unwrap();
+        let (sketch, _): (EntrySketch<'_>, _) = wire::borrow_front(&row).unwrap();
         let outputs = |of: &EntryRecord| -> Vec<_> {
             of.outputs.iter().map(|output| (output.digest, output.bytes)).collect()
         };

@@ -2,21 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use memod_protocol::Digest;
 use memod_protocol::wire::{self, Decode};
+use memod_protocol::{Digest, Key};
 
+use crate::derived::{Derived, Details};
 use crate::error::StoreError;
 use crate::limits::PROBLEMS_NAMED_MAX;
 use crate::near;
 use crate::overlay::Owner;
-use crate::record::{
-    BlobRecord, Counters, EntryRecord, Grave, GraveCause, TaskRecord, Usage, ref_pays,
-};
+use crate::record::{BlobRecord, Counters, EntryRecord, Grave, GraveCause, Usage, ref_pays};
 use crate::rocks::{Read, Reads, Rows, Tier};
-use crate::row_bytes::RowLengths;
 use crate::schema::{
     Account, Column, META_COUNTERS, META_DOUBT, META_LOOSE, META_USAGE, TaskKey, loose_storage,
-    parse_ref_key, parse_usage_key, prefix_end, ref_key, task_key,
+    parse_ref_key, parse_usage_key, prefix_end, ref_key,
 };
 use crate::shared::Shared;
 
@@ -38,10 +36,14 @@ pub struct Recount {
     pub near_rows: u64,
     /// Uses of entries that are written down.
     pub heat_rows: u64,
-    /// Rows of `near` of entries that could not be read when they were removed.
+    /// Rows of `near` of entries that could not be read when they were removed, or that have no
+    /// details.
     pub near_rows_left: u64,
-    /// Entries that have inputs and no such row: they were written in format 1.
+    /// Entries that have inputs and no such row.
     pub entries_without_near: u64,
+    /// Entries that cannot be described: their listing could not be read when the store became one
+    /// of format 3.
+    pub entries_without_details: u64,
     /// Storages that no blob owns and that are yet to be removed.
     pub loose_rows: u64,
     /// How many contradictions there are.
@@ -119,6 +121,14 @@ fn record<T: Decode<()>>(reads: &impl Reads, column: Column, key: &[u8]) -> Opti
     }
 }
 
+fn entry(reads: &impl Reads, key: &Key) -> Option<(EntryRecord, Option<Details>)> {
+    let decode = |row: &[u8]| EntryRecord::decode_whole(row).ok();
+    match reads.read(Column::Entries, key.as_bytes(), Tier::Disk, decode) {
+        Ok(Read::Row(entry)) => entry,
+        _ => None,
+    }
+}
+
 /// Usage by account.
 type Usages = BTreeMap<Account, Usage>;
 
@@ -135,27 +145,31 @@ fn count_entries(reads: &impl Reads, recount: &mut Recount) -> Result<Usages, St
     let mut usages = Usages::new();
     each(reads.rows(Column::Entries, &[], None), |key, value| {
         recount.counters.entries += 1;
-        let entry = wire::decode_record::<EntryRecord>(value);
-        let (Ok(key), Ok(entry)) = (key.try_into(), entry) else {
+        let entry = EntryRecord::decode_whole(value);
+        let (Ok(key), Ok((entry, details))) = (key.try_into(), entry) else {
             recount.problem(|| "an entry cannot be read".to_owned());
             return;
         };
-        let key = memod_protocol::Key::from_bytes(key);
+        let key = Key::from_bytes(key);
         recount.counters.logical_bytes += entry.logical_bytes();
-        let row = task_key(&entry.scope, &entry.task, &entry.cache_version, &entry.signature, &key);
-        let listed = |value: &[u8]| (value.len(), wire::decode_record::<TaskRecord>(value).ok());
-        let (task, near) = match reads.read(Column::Tasks, &row, Tier::Disk, listed) {
-            Ok(Read::Row((bytes, Some(task)))) => {
-                (bytes, near::rows(&row, task.created_at_ms, &task.inputs).len())
+        recount.entries_without_details += u64::from(details.is_none());
+        let derived = Derived::of(&key, &entry, details.as_ref());
+        let is_listed = |value: &[u8]| value == derived.task;
+        match reads.read(Column::Tasks, &derived.task_key, Tier::Disk, is_listed) {
+            Ok(Read::Row(true)) => {}
+            Ok(Read::Row(false)) => {
+                recount.problem(|| format!("entry {key} is listed as something else"));
             }
-            Ok(Read::Row((bytes, None))) => (bytes, 0),
-            _ => {
-                recount.problem(|| format!("entry {key} is not listed"));
-                (0, 0)
-            }
-        };
-        let lengths = RowLengths { entry: value.len(), task_key: row.len(), task, near };
-        let bytes = lengths.total(&entry);
+            _ => recount.problem(|| format!("entry {key} is not listed")),
+        }
+        let near = derived.near.iter().filter(|row| exists(reads, Column::Near, *row)).count();
+        if near == 0 && !derived.near.is_empty() {
+            recount.entries_without_near += 1;
+        } else if near < derived.near.len() {
+            let all = derived.near.len();
+            recount.problem(|| format!("entry {key} has {near} of {all} rows of `near`"));
+        }
+        let bytes = derived.row_bytes(&entry, value.len());
         recount.counters.row_bytes += bytes;
         charge(&mut usages, Owner::of(&entry), 1, bytes);
         for output in &entry.outputs {
@@ -168,18 +182,8 @@ fn count_entries(reads: &impl Reads, recount: &mut Recount) -> Result<Usages, St
 }
 
 fn count_tasks(reads: &impl Reads, recount: &mut Recount) -> Result<(), StoreError> {
-    each(reads.rows(Column::Tasks, &[], None), |row, value| {
+    each(reads.rows(Column::Tasks, &[], None), |row, _| {
         recount.task_rows += 1;
-        let near = wire::decode_record(value).map_or_else(
-            |_| Vec::new(),
-            |task: TaskRecord| near::rows(row, task.created_at_ms, &task.inputs),
-        );
-        let there = near.iter().filter(|row| exists(reads, Column::Near, *row)).count();
-        if there == 0 && !near.is_empty() {
-            recount.entries_without_near += 1;
-        } else if there < near.len() {
-            recount.problem(|| format!("an entry has {there} of {} rows of `near`", near.len()));
-        }
         match TaskKey::parse(row) {
             Some(task) if exists(reads, Column::Entries, task.key.as_bytes()) => {}
             Some(task) => recount.problem(|| format!("{} is listed but not there", task.key)),
@@ -236,7 +240,7 @@ fn count_refs(
             recount.problem(|| "a reference cannot be read".to_owned());
             return;
         };
-        let entry = record::<EntryRecord>(reads, Column::Entries, key.as_bytes());
+        let entry = entry(reads, &key).map(|(entry, _)| entry);
         if entry.is_none() && !exists(reads, Column::Entries, key.as_bytes()) {
             recount.problem(|| format!("{key} refers to a blob but is not there"));
         }
@@ -302,15 +306,11 @@ fn count_near(reads: &impl Reads, recount: &mut Recount) -> Result<(), StoreErro
             recount.problem(|| "a row of `near` cannot be read".to_owned());
             return;
         };
-        let entry = record::<EntryRecord>(reads, Column::Entries, key.as_bytes());
-        let task =
-            entry.map(|of| task_key(&of.scope, &of.task, &of.cache_version, &of.signature, &key));
-        if let Some(task) = task {
-            let listed = record::<TaskRecord>(reads, Column::Tasks, &task);
-            let is_its = |of: TaskRecord| {
-                near::rows(&task, of.created_at_ms, &of.inputs).iter().any(|near| near == row)
-            };
-            if !listed.is_some_and(is_its) {
+        if let Some((entry, details)) = entry(reads, &key) {
+            let derived = Derived::of(&key, &entry, details.as_ref());
+            if details.is_none() {
+                recount.near_rows_left += 1;
+            } else if !derived.near.iter().any(|near| near == row) {
                 recount.problem(|| format!("a row of `near` is not that of entry {key}"));
             }
             return;

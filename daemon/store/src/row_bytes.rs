@@ -1,7 +1,7 @@
 //! How many bytes the rows of an entry have: what it takes besides its content.
 //!
 //! **Invariants.** Keys and values of its rows in `entries`, `tasks`, `refs` and `near`, as they
-//! were written: a function of the entry alone. Its row in `heat`, which comes and goes by itself,
+//! are written: a function of the row in `entries` alone. Its row in `heat`, which comes and goes by itself,
 //! does not count, nor does a grave.
 
 use std::collections::BTreeSet;
@@ -58,14 +58,15 @@ pub(crate) fn at_most(new: &NewEntry) -> u64 {
     let scope = identity.scope.project.len() + identity.scope.domain.len();
     let names = scope + identity.task.len() + identity.cache_version.len();
     let group = names + 4 * NUMBER_BYTES + 2 * DIGEST_BYTES;
-    let entry = ENTRY_KEY_BYTES + group + of_run + 10 * NUMBER_BYTES;
+    let entry = ENTRY_KEY_BYTES + group + of_run + 12 * NUMBER_BYTES;
     let members = |members: &[(String, String)]| -> usize {
         members.iter().map(|(name, of)| name.len() + of.len() + 2 * NUMBER_BYTES).sum()
     };
     let interface = members(&interface.inputs) + members(&interface.outputs);
     let inputs: usize =
         identity.inputs.iter().map(|(name, _)| name.len() + NUMBER_BYTES + DIGEST_BYTES).sum();
-    let task = group + interface + inputs + 10 * NUMBER_BYTES;
+    // Interface and inputs stand in the entry's row and in the listing.
+    let task = group + 2 * (interface + inputs) + 12 * NUMBER_BYTES;
     let outputs: usize = outputs
         .iter()
         .map(|(name, of, _)| name.len() + of.len() + 3 * NUMBER_BYTES + DIGEST_BYTES + REF_BYTES)

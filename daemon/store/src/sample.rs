@@ -156,7 +156,7 @@ impl Sampler {
         let mut found = Vec::with_capacity(keys.len());
         for key in keys {
             let decode =
-                |row: &[u8]| wire::borrow_record(row).map(|entry| Drawn::new(key, &entry, row));
+                |row: &[u8]| wire::borrow_front(row).map(|(entry, _)| Drawn::new(key, &entry, row));
             if let Read::Row(Ok(drawn)) =
                 db.read(Column::Entries, key.as_bytes(), Tier::Disk, decode)?
             {
@@ -194,7 +194,7 @@ fn run(
         }
         let Some((key, value)) = rows.row()? else { break };
         from = key.to_vec();
-        if let (Ok(key), Ok(entry)) = (key.try_into(), wire::borrow_record(value))
+        if let (Ok(key), Ok((entry, _))) = (key.try_into(), wire::borrow_front(value))
             && wanted(&entry)
         {
             let key = Key::from_bytes(key);

@@ -1,7 +1,7 @@
 //! Lists entries.
 //!
 //! **Invariants.** A page reads rows of `tasks` only, at most [`LIST_LOOKS_MAX`] of them, unless a
-//! part of them cannot be read: see [`crate::unlisted`]. The cursor is the key of the last row that
+//! part of them cannot be read: see [`crate::unlisted`], or one says nothing of its entry. The cursor is the key of the last row that
 //! was looked at, so nothing is listed twice or left out that stays put while pages are fetched. A
 //! scope that is not to be listed is stepped over as a whole: it counts for nothing but a step, and
 //! no cursor says anything of it. Nor does a row count whose key cannot be read, of which nobody
@@ -12,8 +12,8 @@ use memod_protocol::{EntryRow, Filter, Scope, wire};
 
 use crate::error::StoreError;
 use crate::limits::{LIST_BYTES_MAX, LIST_LOOKS_MAX, LIST_READ_BYTES_MAX};
-use crate::record::TaskRecord;
-use crate::rocks::{Reads, Rows, is_damage};
+use crate::record::{EntryRecord, TaskRecord};
+use crate::rocks::{Read, Reads, Rows, Tier, is_damage};
 use crate::schema::{Column, TaskKey, prefix_end, scope_prefix, task_prefix};
 use crate::shared::Shared;
 use crate::skip;
@@ -82,7 +82,7 @@ pub(crate) fn list(
         }
         work.looks += 1;
         work.read_bytes += key.len() + value.len();
-        if let Some(row) = entry_row(row, value)
+        if let Some(row) = entry_row(shared, row, value)?
             && selects(filter, now_ms, &row)
         {
             work.row_bytes += key.len() + 64;
@@ -171,12 +171,18 @@ impl Damaged<'_> {
     }
 }
 
-fn entry_row(key: TaskKey, value: &[u8]) -> Option<EntryRow> {
+/// What a row says; if it says nothing, what the entry does.
+fn entry_row(shared: &Shared, key: TaskKey, value: &[u8]) -> Result<Option<EntryRow>, StoreError> {
     let Ok(record) = wire::decode_record::<TaskRecord>(value) else {
-        tracing::warn!("a row of the listing cannot be read and is left out");
-        return None;
+        let decode = |row: &[u8]| EntryRecord::decode(row).ok();
+        return match shared.db.read(Column::Entries, key.key.as_bytes(), Tier::Disk, decode) {
+            Ok(Read::Row(entry)) => Ok(entry.map(|entry| unlisted::row_of(key.key, entry))),
+            Ok(Read::Absent | Read::WouldBlock) => Ok(None),
+            Err(error) if is_damage(&error) => Ok(None),
+            Err(error) => Err(error.into()),
+        };
     };
-    Some(EntryRow {
+    Ok(Some(EntryRow {
         key: key.key,
         scope: key.scope,
         task: key.task,
@@ -186,7 +192,7 @@ fn entry_row(key: TaskKey, value: &[u8]) -> Option<EntryRow> {
         writer_uid: record.writer_uid,
         outputs: record.outputs,
         bytes: record.bytes,
-    })
+    }))
 }
 
 fn selects(filter: &Filter, now_ms: u64, row: &EntryRow) -> bool {

@@ -6,8 +6,9 @@
 use memod_protocol::{Digest, Filter, Key, Scope};
 
 /// The format that this crate writes, and the newest that it reads. Format 1 had no `near`, no
-/// `heat`, nobody who paid for a blob, and no usage of scopes and users.
-pub(crate) const FORMAT: u32 = 2;
+/// `heat`, nobody who paid for a blob, and no usage of scopes and users. Up to format 2 the
+/// interface and the inputs of an entry stood in `tasks` only.
+pub(crate) const FORMAT: u32 = 3;
 
 /// A column family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +36,21 @@ impl Column {
         Self::Near,
         Self::Heat,
     ];
+
+    /// Where it stands among all.
+    pub(crate) const fn place(self) -> usize {
+        match self {
+            Self::Meta => 0,
+            Self::Entries => 1,
+            Self::Tasks => 2,
+            Self::Blobs => 3,
+            Self::Chunks => 4,
+            Self::Refs => 5,
+            Self::Graves => 6,
+            Self::Near => 7,
+            Self::Heat => 8,
+        }
+    }
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -70,6 +86,12 @@ pub(crate) const META_COUNTERS: &[u8] = b"counters";
 pub(crate) const META_NEXT_STORAGE: &[u8] = b"next_storage";
 /// `meta`: the beginning of the names of loose rows.
 pub(crate) const META_LOOSE: &[u8] = b"loose/";
+
+/// `meta`: how often a column has been written anew, a `u32` little-endian: which of its families
+/// is the one. Absent if it never was.
+pub(crate) fn family_key(column: Column) -> Vec<u8> {
+    [b"family/".as_slice(), column.name().as_bytes()].concat()
+}
 
 /// `meta`: there if an entry that could not be read was removed, so that what is counted is in
 /// doubt; it is counted anew when the store is opened.

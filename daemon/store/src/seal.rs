@@ -7,10 +7,10 @@ use std::collections::HashMap;
 use memod_protocol::limits::CHUNK_BYTES;
 use memod_protocol::{Digest, Key, wire};
 
+use crate::derived::Derived;
 use crate::group::{Freed, Group, Reply};
 use crate::heat::Learned;
 use crate::limits::{STORAGE_IDS_BLOCK, WHOLE_BYTES_MAX};
-use crate::near;
 use crate::overlay::{
     GraveChange, Owner, PendingBlob, PendingEntry, PendingGrave, PendingRefs, Standing, StoredBlob,
     read_blob,
@@ -18,10 +18,8 @@ use crate::overlay::{
 use crate::payers::{Blob, Heir};
 use crate::record::{BlobRecord, ChunkedRecord, Counters, Usage};
 use crate::rocks::Batch;
-use crate::row_bytes::RowLengths;
 use crate::schema::{
-    Account, Column, META_COUNTERS, META_DOUBT, META_NEXT_STORAGE, chunk_key, loose_key, task_key,
-    usage_key,
+    Account, Column, META_COUNTERS, META_DOUBT, META_NEXT_STORAGE, chunk_key, loose_key, usage_key,
 };
 use crate::upload::{LooseStorage, Prepared, PreparedContent};
 
@@ -119,32 +117,18 @@ impl Group<'_> {
         if let Some(owner) = &entry.stored_owner {
             self.charges.drop_entry(owner, entry.stored_row_bytes);
         }
-        if let (Standing::Present(record), Some(task)) = (&entry.now, &entry.task) {
+        if let (Standing::Present(record), Some(details)) = (&entry.now, &entry.details) {
             if let Some(heat) = &entry.heat {
                 self.batch.put(db, Column::Heat, key.as_bytes(), &wire::encode(heat));
             }
-            let row = task_key(
-                &record.scope,
-                &record.task,
-                &record.cache_version,
-                &record.signature,
-                key,
-            );
-            let value = wire::encode(&**record);
-            let listed = wire::encode(task);
-            let near = near::rows(&row, task.created_at_ms, &task.inputs);
-            self.batch.put(db, Column::Entries, key.as_bytes(), &value);
-            self.batch.put(db, Column::Tasks, &row, &listed);
-            for near in &near {
+            let row = record.encode_with(details);
+            let derived = Derived::of(key, record, Some(details));
+            self.batch.put(db, Column::Entries, key.as_bytes(), &row);
+            self.batch.put(db, Column::Tasks, &derived.task_key, &derived.task);
+            for near in &derived.near {
                 self.batch.put(db, Column::Near, near, &[]);
             }
-            let lengths = RowLengths {
-                entry: value.len(),
-                task_key: row.len(),
-                task: listed.len(),
-                near: near.len(),
-            };
-            let bytes = lengths.total(record);
+            let bytes = derived.row_bytes(record, row.len());
             self.overlay.counters.row_bytes += bytes;
             self.charges.add_entry(&Owner::of(record), bytes);
         } else {

@@ -2,7 +2,8 @@
 //!
 //! A database that refuses changes, because it met damage when it compacted, works when it is
 //! opened again, until it meets the damage again. So the writer leaves a mark, `damaged`, beside
-//! it. What is set aside stands in `damaged-<date>/rocksdb`: that folder can be opened as a store
+//! it. The next opening writes anew what is damaged, and removes the mark ([`crate::renew`]); if it
+//! cannot, the database is set aside. What is set aside stands in `damaged-<date>/rocksdb`: that folder can be opened as a store
 //! of its own, if it can be opened at all.
 //!
 //! **Invariants.** Nothing that was stored is deleted. A mark is about the database beside it: one
@@ -35,6 +36,14 @@ pub(crate) fn mark(store: &Path, reason: &str) {
     let reason: String = reason.chars().take(REASON_CHARS_MAX).collect();
     if let Err(error) = fs::write(&path, format!("{reason}\n")) {
         tracing::warn!(%error, "that the store is damaged cannot be written down");
+    }
+}
+
+/// Removes the mark: what it was about is whole.
+pub(crate) fn unmark(store: &Path) {
+    let removed = fs::remove_file(store.join(MARK)).and_then(|()| disk::sync_names(store));
+    if let Err(error) = removed {
+        tracing::warn!(%error, "the mark of a damaged store stays, though it is whole");
     }
 }
 

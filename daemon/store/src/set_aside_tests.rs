@@ -48,9 +48,10 @@ fn flip(database: &Path, needle: &[u8]) {
     assert_eq!(places, 1);
 }
 
-/// A compaction that meets damage ends all changes, and would do so again after each start.
+/// A compaction that meets damage ends all changes, and would do so again after each start: so what
+/// is damaged is written anew; what cannot be is set aside.
 #[test]
-fn a_store_that_took_no_changes_is_set_aside_at_the_next_start() {
+fn a_store_that_took_no_changes_is_mended_or_set_aside_at_the_next_start() {
     let folder = tempfile::tempdir().unwrap();
     let (path, database) = (folder.path(), folder.path().join("rocksdb"));
     let with = |on_damage| Options { on_damage, ..Options::new(path) };
@@ -76,12 +77,22 @@ fn a_store_that_took_no_changes_is_set_aside_at_the_next_start() {
     let why = marked(path).unwrap();
     assert!(why.contains("orruption"), "{why}");
     drop(store);
+    for on_damage in [OnDamage::Refuse, OnDamage::SetAside] {
+        let store = open(on_damage);
+        assert_eq!((store.id(), marked(path)), (id.as_str(), None));
+        compact(&store.shared().db, Column::Near);
+        change(&store).unwrap();
+    }
 
+    // Of this, nobody knows where it is.
+    let why = "Corruption: it is bad".to_owned();
+    mark(path, &why);
     // Who wants to decide for themselves has it as it is, and it is still marked.
     for _ in 0..2 {
         let store = open(OnDamage::Refuse);
         assert_eq!(store.id(), id);
         change(&store).unwrap();
+        assert_eq!(marked(path).as_ref(), Some(&why));
     }
     let store = open(OnDamage::SetAside);
     assert_ne!(store.id(), id);

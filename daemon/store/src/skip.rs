@@ -4,8 +4,7 @@
 //! that can be, unless there are several damaged places close together; then rows between them
 //! may be skipped too.
 
-use crate::error::StoreError;
-use crate::rocks::{Rows, is_damage};
+use crate::rocks::{RocksError, Rows, is_damage};
 use crate::schema::prefix_end;
 
 /// Behind every key of every column.
@@ -16,7 +15,7 @@ const END: [u8; 8] = [u8::MAX; 8];
 ///
 /// # Errors
 /// If the disk cannot be read.
-pub(crate) fn damage(rows: &mut Rows<'_>, from: &[u8]) -> Result<bool, StoreError> {
+pub(crate) fn damage(rows: &mut Rows<'_>, from: &[u8]) -> Result<bool, RocksError> {
     let mut works = |key: &[u8]| {
         // A seek behind one that failed may report the same failure again, wherever it goes; one
         // that succeeds in between, at the end, ends that.
@@ -56,18 +55,50 @@ pub(crate) fn damage(rows: &mut Rows<'_>, from: &[u8]) -> Result<bool, StoreErro
             low = middle;
         }
     }
-    works(&good).map_err(StoreError::from)
+    works(&good)
 }
 
 /// Whether the walk, which had come up to `from`, is at a row, if need be past what cannot be read.
 ///
 /// # Errors
 /// If the disk cannot be read.
-pub(crate) fn is_at_row(rows: &mut Rows<'_>, from: &[u8]) -> Result<bool, StoreError> {
+pub(crate) fn is_at_row(rows: &mut Rows<'_>, from: &[u8]) -> Result<bool, RocksError> {
     match rows.row() {
         Ok(row) => Ok(row.is_some()),
         Err(error) if is_damage(&error) => Ok(damage(rows, from)? && rows.row()?.is_some()),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Hands over each row that can be read; whether there were others.
+///
+/// # Errors
+/// If the disk cannot be read, or `with` fails.
+pub(crate) fn each_readable<E: From<RocksError>>(
+    mut rows: Rows<'_>,
+    mut with: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
+) -> Result<bool, E> {
+    let (mut from, mut is_damaged) = (Vec::new(), false);
+    rows.first();
+    loop {
+        match rows.row() {
+            Ok(Some((key, value))) => {
+                from.clear();
+                from.extend_from_slice(key);
+                from.push(0);
+                with(key, value)?;
+                rows.forward();
+            }
+            Ok(None) => return Ok(is_damaged),
+            Err(error) if is_damage(&error) => {
+                tracing::error!(%error, "rows cannot be read and are passed over");
+                is_damaged = true;
+                if !damage(&mut rows, &from)? {
+                    return Ok(true);
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 

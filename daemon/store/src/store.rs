@@ -396,10 +396,12 @@ impl Store {
         self.shared().counters()
     }
 
-    /// Whether the last change failed because the disk did: see [`Store::try_again`].
+    /// Whether the last change failed because the disk did, or because of damage that may be mended
+    /// when the store is opened again: see [`Store::try_again`].
     #[must_use]
     pub fn is_halted(&self) -> bool {
-        self.shared().halt.error().is_some()
+        let halt = &self.shared().halt;
+        halt.error().is_some() || halt.is_damaged()
     }
 
     /// Tries a change, if the last one failed because the disk did, and says what may be done.
@@ -408,6 +410,9 @@ impl Store {
     pub fn try_again(&self) -> Trial {
         if !self.is_halted() {
             return Trial::Works;
+        }
+        if self.shared().halt.is_damaged() {
+            return Trial::Stuck { may_recover: false };
         }
         let (sender, receiver) = mpsc::sync_channel(1);
         self.save_note(TRIAL_NOTE, now_ms().to_le_bytes().to_vec(), move |result| {

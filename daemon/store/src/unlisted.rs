@@ -1,20 +1,19 @@
 //! Entries whose rows in the listing cannot be read, found among all entries.
 //!
-//! What a listing shows, and by what it selects, stands in an entry too; only its interface and the
-//! digests of its inputs do not. So a damaged part of the listing hides no entry from those who
-//! list, export or remove.
+//! All that the listing says follows from the entries. So a damaged part of it hides no entry from
+//! those who list, export or remove, until it is made anew.
 //!
 //! **Invariants.** Memory is bounded by a page. The work is not: all entries are read for each page
 //! that has a damaged part.
 
 use std::collections::BTreeMap;
 
-use memod_protocol::{EntryRow, Key, wire};
+use memod_protocol::{EntryRow, Key};
 
 use crate::error::StoreError;
 use crate::record::EntryRecord;
 use crate::rocks::{Reads, is_damage};
-use crate::schema::{Column, task_key};
+use crate::schema::Column;
 use crate::shared::Shared;
 use crate::skip;
 
@@ -57,10 +56,9 @@ pub(crate) fn rows(
             Err(error) => return Err(error.into()),
         };
         from = [key, &[0]].concat();
-        if let (Ok(key), Ok(entry)) = (key.try_into(), wire::decode_record::<EntryRecord>(value)) {
+        if let (Ok(key), Ok(entry)) = (key.try_into(), EntryRecord::decode(value)) {
             let key = Key::from_bytes(key);
-            let at =
-                task_key(&entry.scope, &entry.task, &entry.cache_version, &entry.signature, &key);
+            let at = entry.task_key(&key);
             let row = row_of(key, entry);
             if part.has(&at) && selects(&row) {
                 found.insert(at, row);
@@ -76,7 +74,7 @@ pub(crate) fn rows(
 }
 
 /// What a listing shows of an entry.
-fn row_of(key: Key, entry: EntryRecord) -> EntryRow {
+pub(crate) fn row_of(key: Key, entry: EntryRecord) -> EntryRow {
     EntryRow {
         key,
         created_at_ms: entry.provenance.created_at_ms,

@@ -120,6 +120,11 @@ impl Books {
         })
     }
 
+    /// What is charged has been made anew.
+    pub(crate) fn forget(&self) {
+        self.locked().clear();
+    }
+
     /// Remembers what has been written.
     pub(crate) fn note(&self, written: Vec<(Account, Usage)>) {
         let mut known = self.locked();

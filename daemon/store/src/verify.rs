@@ -1,35 +1,41 @@
 //! Reads everything that is stored and says what is wrong; on demand removes what is.
 //!
-//! Three walks, in steps. Along `entries`: whether each is listed, under the key that it has.
+//! Walks, in steps. Along `entries`: whether each has the key under which it stands, and the
+//! rows that follow from it; those that it lacks are written.
 //! Along `tasks`: whether what is listed is there. Along `refs`: each blob once, all of it, and
 //! whether the entries that refer to it say the same. What a walk cannot read it skips; the rows
 //! that stand there are found by another. If references cannot be read, a fourth goes along `blobs`
-//! and reads those that the third has not come to.
+//! and reads those that the third has not come to. The last ones, along `near`, `heat` and `graves`,
+//! only see whether they can be read. In the end, a repair writes columns anew whose files of rows
+//! are damaged: see [`crate::renew`].
 //!
-//! An entry whose row in the listing is in a damaged part of it is served, listed and removed like
-//! others ([`crate::unlisted`]). It is counted and kept.
+//! An entry without details ([`crate::derived`]) is served, listed and removed like others. It is
+//! counted and kept.
 //!
 //! **Invariants.** A step reads one state of the database, a bounded part of it, and from the disk:
 //! what is kept in memory is not asked. Nothing is removed that was not seen bad by a step and is
 //! still as it was seen when the writer comes to it.
 //!
-//! **Does not** look for rows that only take room: of `near`, of `graves`, chunks of nobody.
+//! **Does not** look for rows that only take room, such as chunks of nobody.
 
 use std::sync::mpsc;
 
-use memod_protocol::{CallIdentity, Digest, Key, Problem, VerifyReport, wire};
+use memod_protocol::{Digest, Key, Problem, VerifyReport};
 
+use crate::derived::Derived;
 use crate::error::StoreError;
 use crate::limits::{PROBLEMS_NAMED_MAX, VERIFY_STEP_BYTES, VERIFY_STEP_ROWS};
 use crate::mend::Mend;
-use crate::mutation::{BlobFault, Burial, Mutation};
-use crate::record::{EntryRecord, GraveCause, OutputRecord, TaskRecord};
+use crate::mutation::{Burial, Mutation};
+use crate::record::{EntryRecord, GraveCause, OutputRecord};
+use crate::renew;
 use crate::rocks::{Reads, Rows, View, is_damage};
-use crate::schema::{Column, TaskKey, parse_ref_key, prefix_end, ref_key, task_key};
+use crate::schema::{Column, TaskKey, parse_ref_key, prefix_end, ref_key};
 use crate::shared::{Shared, now_ms};
 use crate::skip;
 use crate::store::Store;
-use crate::verify_blob::{Allowance, BlobProgress, Fault, Seen, decoded, read_blob, see};
+use crate::verify_blob::{Allowance, BlobProgress, Seen, read_blob, see};
+use crate::verify_entry::{Finds, bury_entry, judge, unlisted};
 
 /// A verification at work.
 #[derive(Debug)]
@@ -40,8 +46,8 @@ pub struct Verification {
     /// From which row the walk goes on.
     cursor: Vec<u8>,
     blob: Option<SeenBlob>,
-    /// Whether there are references that cannot be read.
-    refs_damaged: bool,
+    /// Columns whose files of rows are damaged.
+    damaged: Vec<Column>,
     /// Entries that are served and cannot be described.
     undescribed: u64,
     report: VerifyReport,
@@ -53,7 +59,37 @@ enum Walk {
     Tasks,
     Refs,
     Blobs,
+    Near,
+    Heat,
+    Graves,
     Done,
+}
+
+impl Walk {
+    const fn column(self) -> Option<Column> {
+        match self {
+            Self::Entries => Some(Column::Entries),
+            Self::Tasks => Some(Column::Tasks),
+            Self::Refs => Some(Column::Refs),
+            Self::Blobs => Some(Column::Blobs),
+            Self::Near => Some(Column::Near),
+            Self::Heat => Some(Column::Heat),
+            Self::Graves => Some(Column::Graves),
+            Self::Done => None,
+        }
+    }
+
+    const fn next(self, refs_damaged: bool) -> Self {
+        match self {
+            Self::Entries => Self::Tasks,
+            Self::Tasks => Self::Refs,
+            Self::Refs if refs_damaged => Self::Blobs,
+            Self::Refs | Self::Blobs => Self::Near,
+            Self::Near => Self::Heat,
+            Self::Heat => Self::Graves,
+            Self::Graves | Self::Done => Self::Done,
+        }
+    }
 }
 
 /// The blob whose references are being walked along.
@@ -66,20 +102,6 @@ struct SeenBlob {
 /// Key and value.
 type OwnedRow = (Vec<u8>, Vec<u8>);
 
-/// What a step has found.
-#[derive(Default)]
-struct Finds {
-    problems: Vec<Problem>,
-    mends: Vec<Mend>,
-}
-
-impl Finds {
-    fn add(&mut self, key: Option<Key>, digest: Option<Digest>, what: impl Into<String>) {
-        let what = what.into().chars().take(300).collect();
-        self.problems.push(Problem { key, digest, what });
-    }
-}
-
 impl Store {
     /// Prepares to read everything; with `repair`, what is bad is removed.
     #[must_use]
@@ -90,7 +112,7 @@ impl Store {
             walk: Walk::Entries,
             cursor: Vec::new(),
             blob: None,
-            refs_damaged: false,
+            damaged: Vec::new(),
             undescribed: 0,
             report: VerifyReport::default(),
         }
@@ -130,6 +152,9 @@ impl Verification {
         self.report.named.extend(finds.problems.into_iter().take(room));
         if self.repair {
             self.report.buried += mend(shared, finds.mends)?;
+            if self.walk == Walk::Done {
+                self.renew()?;
+            }
         }
         Ok(self.walk != Walk::Done)
     }
@@ -137,8 +162,9 @@ impl Verification {
     fn tell_undescribed(&self, finds: &mut Finds) {
         if self.undescribed > 0 {
             let what = format!(
-                "the rows of {} entries in the listing cannot be read: they are served and stay, \
-                 but `memo why` does not know them, and `memo export` leaves them out",
+                "the listing of {} entries was damaged before the store had format 3: they are \
+                 served and stay, but `memo why` does not know them, and `memo export` leaves them \
+                 out",
                 self.undescribed
             );
             finds.problems.insert(0, Problem { key: None, digest: None, what });
@@ -146,24 +172,13 @@ impl Verification {
     }
 
     fn walk(&mut self, view: &View<'_>, finds: &mut Finds) -> Result<(), StoreError> {
-        let column = match self.walk {
-            Walk::Refs => Column::Refs,
-            Walk::Entries => Column::Entries,
-            Walk::Tasks => Column::Tasks,
-            Walk::Blobs => Column::Blobs,
-            Walk::Done => return Ok(()),
-        };
+        let Some(column) = self.walk.column() else { return Ok(()) };
         let mut left = Allowance { rows: VERIFY_STEP_ROWS, bytes: VERIFY_STEP_BYTES };
         let mut rows = view.rows(column, &[], None);
         rows.seek(&self.cursor);
         loop {
             let Some((key, value)) = self.readable(&mut rows, column, finds)? else {
-                self.walk = match self.walk {
-                    Walk::Entries => Walk::Tasks,
-                    Walk::Tasks => Walk::Refs,
-                    Walk::Refs if self.refs_damaged => Walk::Blobs,
-                    Walk::Refs | Walk::Blobs | Walk::Done => Walk::Done,
-                };
+                self.walk = self.walk.next(self.damaged.contains(&Column::Refs));
                 self.cursor.clear();
                 return Ok(());
             };
@@ -173,7 +188,9 @@ impl Verification {
                 Walk::Refs => is_done = self.reference(view, &key, &mut left, finds)?,
                 Walk::Entries => self.entry(view, &key, &value, finds)?,
                 Walk::Blobs => is_done = self.unreferred(view, &key, &mut left, finds)?,
-                Walk::Tasks | Walk::Done => listing(view, &key, finds)?,
+                Walk::Tasks => self.listing(view, &key, finds)?,
+                // Whether they can be read is all that is asked.
+                Walk::Near | Walk::Heat | Walk::Graves | Walk::Done => {}
             }
             self.cursor = key;
             if is_done {
@@ -199,7 +216,7 @@ impl Verification {
             Err(error) if is_damage(&error) => {
                 let what = format!("rows of {} cannot be read: {error}", column.name());
                 finds.add(None, None, &what);
-                self.refs_damaged |= column == Column::Refs;
+                self.note_damage(column, error.as_ref());
                 if !skip::damage(rows, &self.cursor)? {
                     return Ok(None);
                 }
@@ -293,9 +310,21 @@ impl Verification {
                 self.report.blobs += 1;
                 self.report.bytes += bytes;
             }
-            BlobProgress::Bad(_) => self.report.blobs += 1,
+            BlobProgress::Bad(fault) => {
+                self.report.blobs += 1;
+                // Its row, or, if it says in which storage, a chunk.
+                let column = if fault.storage.is_some() { Column::Chunks } else { Column::Blobs };
+                self.note_damage(column, &fault.what);
+            }
         }
         Ok(progress)
+    }
+
+    /// Notes which column an error is about, if its files of rows are damaged.
+    fn note_damage(&mut self, column: Column, error: &str) {
+        if renew::is_of_rows(error) && !self.damaged.contains(&column) {
+            self.damaged.push(column);
+        }
     }
 
     /// Looks at one entry.
@@ -311,7 +340,7 @@ impl Verification {
             return Ok(());
         };
         self.report.entries += 1;
-        let entry: EntryRecord = match wire::decode_record(row) {
+        let (entry, details) = match EntryRecord::decode_whole(row) {
             Ok(entry) => entry,
             Err(error) => {
                 let what = format!("the entry cannot be read: {error}");
@@ -319,20 +348,22 @@ impl Verification {
                 return Ok(());
             }
         };
-        match listing_fault(view, &key, &entry)? {
-            Listing::Sound => {}
-            Listing::Wrong(what) => {
-                bury_entry(finds, key, row, &what);
-                return Ok(());
-            }
-            Listing::Damaged => self.undescribed += 1,
+        if details.as_ref().is_some_and(|details| !entry.has_key(details, &key)) {
+            bury_entry(finds, key, row, "the entry stands under another's key");
+            return Ok(());
+        }
+        self.undescribed += u64::from(details.is_none());
+        let derived = Derived::of(&key, &entry, details.as_ref());
+        if let Some(what) = unlisted(view, &derived)? {
+            finds.add(Some(key), None, what);
+            finds.mends.push(Mend::List { key });
         }
         for OutputRecord { digest, .. } in entry.outputs {
             let what = match see(view, Column::Refs, &ref_key(&digest, &key), |_| ())? {
                 Seen::Row(()) => continue,
                 Seen::Absent => "the entry does not refer to its blob".to_owned(),
                 Seen::Damaged(error) => {
-                    self.refs_damaged = true;
+                    self.note_damage(Column::Refs, error.as_ref());
                     format!("a reference cannot be read: {error}")
                 }
             };
@@ -343,111 +374,66 @@ impl Verification {
     }
 }
 
-/// Finds an entry that is bad in itself.
-fn bury_entry(finds: &mut Finds, key: Key, row: &[u8], what: &str) {
-    finds.add(Some(key), None, what);
-    let (row, cause) = (Some(Digest::of(row)), GraveCause::Corrupt);
-    finds.mends.push(Mend::Bury(Burial { key, row, blob: None, cause, at_ms: now_ms() }));
-}
-
-/// Whether a blob that has been read, and the entry that is said to refer to it, go together.
-fn judge(
-    view: &View<'_>,
-    digest: &Digest,
-    key: &Key,
-    progress: &BlobProgress,
-    finds: &mut Finds,
-) -> Result<(), StoreError> {
-    let decode = |row: &[u8]| (decoded::<EntryRecord>(row), Digest::of(row));
-    let (entry, row) = match see(view, Column::Entries, key.as_bytes(), decode)? {
-        Seen::Row((Some(entry), row)) => (Some(entry), Some(row)),
-        // The walks before have come upon it, and once only.
-        Seen::Row((None, _)) | Seen::Damaged(_) => return Ok(()),
-        Seen::Absent => (None, None),
-    };
-    let output = entry.iter().flat_map(|entry| &entry.outputs).find(|of| of.digest == *digest);
-    let Some(output) = output else {
-        finds.add(Some(*key), Some(*digest), "a blob is kept for an entry that does not have it");
-        finds.mends.push(Mend::Unrefer { digest: *digest, key: *key });
-        return Ok(());
-    };
-    let fault = match progress {
-        BlobProgress::Bad(fault) => fault.clone(),
-        BlobProgress::Sound { bytes } if *bytes != output.bytes => Fault {
-            cause: GraveCause::Corrupt,
-            storage: None,
-            what: format!("blob {digest} has another length than its entry says"),
-        },
-        BlobProgress::Sound { .. } | BlobProgress::Reading { .. } => return Ok(()),
-    };
-    finds.add(Some(*key), Some(*digest), &fault.what);
-    let blob = Some(BlobFault { digest: *digest, storage: fault.storage });
-    let cause = fault.cause;
-    finds.mends.push(Mend::Bury(Burial { key: *key, row, blob, cause, at_ms: now_ms() }));
-    Ok(())
-}
-
-/// What an entry's row in the listing is like.
-enum Listing {
-    Sound,
-    /// It is not there, or not this entry's.
-    Wrong(String),
-    /// It stands in a part of the listing that cannot be read.
-    Damaged,
-}
-
-/// Looks at an entry's row in the listing.
-fn listing_fault(view: &View<'_>, key: &Key, entry: &EntryRecord) -> Result<Listing, StoreError> {
-    let EntryRecord { scope, task, cache_version, signature, .. } = entry;
-    let listing = task_key(scope, task, cache_version, signature, key);
-    Ok(match see(view, Column::Tasks, &listing, decoded::<TaskRecord>)? {
-        Seen::Row(Some(record)) => {
-            let identity = CallIdentity {
-                scope: scope.clone(),
-                task: task.clone(),
-                cache_version: cache_version.clone(),
-                signature: *signature,
-                inputs: record.inputs,
-            };
-            if identity.key() == *key {
-                Listing::Sound
-            } else {
-                Listing::Wrong("the entry stands under another's key".to_owned())
+impl Verification {
+    /// Looks at one row of the listing.
+    fn listing(
+        &mut self,
+        view: &View<'_>,
+        row: &[u8],
+        finds: &mut Finds,
+    ) -> Result<(), StoreError> {
+        let Some(task) = TaskKey::parse(row) else {
+            finds.add(None, None, "a row of the listing cannot be read");
+            return Ok(());
+        };
+        let key = task.key;
+        let is_its = |found: &[u8]| {
+            // One that cannot be read has been found by the walk along the entries.
+            EntryRecord::decode(found).map_or(true, |entry| entry.task_key(&key) == row)
+        };
+        match see(view, Column::Entries, key.as_bytes(), is_its)? {
+            Seen::Row(true) => {}
+            Seen::Row(false) | Seen::Absent => {
+                finds.add(Some(key), None, "it is listed and not there");
+                finds.mends.push(Mend::Unlist { row: row.to_vec(), key });
+            }
+            Seen::Damaged(error) => {
+                self.note_damage(Column::Entries, error.as_ref());
+                finds.add(Some(key), None, format!("the entry cannot be read: {error}"));
+                let (cause, at_ms) = (GraveCause::Corrupt, now_ms());
+                finds.mends.push(Mend::Bury(Burial { key, row: None, blob: None, cause, at_ms }));
+                finds.mends.push(Mend::Unlist { row: row.to_vec(), key });
             }
         }
-        Seen::Row(None) => Listing::Wrong("the entry's listing cannot be read".to_owned()),
-        Seen::Absent => Listing::Wrong("the entry is not listed".to_owned()),
-        Seen::Damaged(_) => Listing::Damaged,
-    })
-}
-
-/// Looks at one row of the listing.
-fn listing(view: &View<'_>, row: &[u8], finds: &mut Finds) -> Result<(), StoreError> {
-    let Some(task) = TaskKey::parse(row) else {
-        finds.add(None, None, "a row of the listing cannot be read");
-        return Ok(());
-    };
-    let key = task.key;
-    let is_its = |found: &[u8]| {
-        // One that cannot be read has been found by the walk along the entries.
-        decoded::<EntryRecord>(found).is_none_or(|of| {
-            task_key(&of.scope, &of.task, &of.cache_version, &of.signature, &key) == row
-        })
-    };
-    match see(view, Column::Entries, key.as_bytes(), is_its)? {
-        Seen::Row(true) => {}
-        Seen::Row(false) | Seen::Absent => {
-            finds.add(Some(key), None, "it is listed and not there");
-            finds.mends.push(Mend::Unlist { row: row.to_vec(), key });
-        }
-        Seen::Damaged(error) => {
-            finds.add(Some(key), None, format!("the entry cannot be read: {error}"));
-            let (cause, at_ms) = (GraveCause::Corrupt, now_ms());
-            finds.mends.push(Mend::Bury(Burial { key, row: None, blob: None, cause, at_ms }));
-            finds.mends.push(Mend::Unlist { row: row.to_vec(), key });
-        }
+        Ok(())
     }
-    Ok(())
+
+    /// Has damaged columns written anew, and says of what is theirs that it is mended.
+    fn renew(&mut self) -> Result<(), StoreError> {
+        if self.damaged.is_empty() {
+            return Ok(());
+        }
+        let (sender, receiver) = mpsc::sync_channel(1);
+        // If nobody receives any more, nobody wants to know.
+        let done = Box::new(move |outcome| drop(sender.send(outcome)));
+        let columns = self.damaged.clone();
+        if let Err(mutation) = self.store.shared().queue.push(Mutation::Renew { columns, done }) {
+            mutation.refuse(StoreError::Closed);
+        }
+        let renewed = receiver.recv().unwrap_or(Err(StoreError::Closed));
+        // A compaction may have met the damage first.
+        let is_done = match renewed {
+            Ok(()) => true,
+            Err(StoreError::Damaged { .. }) if self.store.is_halted() => false,
+            Err(error) => return Err(error),
+        };
+        for problem in &mut self.report.named {
+            if problem.is_of_files() && renew::is_of_rows(&problem.what) {
+                problem.set_mended(is_done);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Has what was found mended, and waits for it; gives how many entries were removed.

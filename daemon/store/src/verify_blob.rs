@@ -3,7 +3,6 @@
 //! **Invariants.** What is in the hot cache is not asked.
 
 use memod_protocol::Digest;
-use memod_protocol::wire::{self, Decode};
 
 use crate::chunk_reader::verifies;
 use crate::error::StoreError;
@@ -69,10 +68,6 @@ pub(crate) fn see<T>(
         Err(error) if is_damage(&error) => Ok(Seen::Damaged(error)),
         Err(error) => Err(error.into()),
     }
-}
-
-pub(crate) fn decoded<T: Decode<()>>(row: &[u8]) -> Option<T> {
-    wire::decode_record(row).ok()
 }
 
 /// What a row of `blobs` says, without small content, which is hashed where it stands.

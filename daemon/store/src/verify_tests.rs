@@ -4,7 +4,7 @@ use std::sync::mpsc;
 
 use bytes::Bytes;
 use memod_protocol::limits::CHUNK_BYTES;
-use memod_protocol::{InterfaceText, Provenance, PutOutcome, RunClaim, Scope};
+use memod_protocol::{CallIdentity, InterfaceText, Provenance, PutOutcome, RunClaim, Scope};
 
 use super::*;
 use crate::lookup::Found;
@@ -12,7 +12,7 @@ use crate::mutation::{NewEntry, Replace};
 use crate::options::Options;
 use crate::record::BlobRecord;
 use crate::rocks::{Batch, Read, Tier};
-use crate::schema::chunk_key;
+use crate::schema::{chunk_key, task_key};
 
 const LARGE: usize = 3 * CHUNK_BYTES as usize;
 
@@ -158,8 +158,14 @@ fn content_that_is_not_what_was_written_is_found() {
 
 #[test]
 fn rows_that_are_missing_are_found() {
-    case("the listing", 1, &[0], |store| {
+    case("the listing", 1, &[], |store| {
         set_row(store, Column::Tasks, &listing_row(0), None);
+    });
+    case("a row of `near`", 1, &[], |store| {
+        let entry = row(store, Column::Entries, key(0).as_bytes());
+        let (entry, details) = EntryRecord::decode_whole(&entry).unwrap();
+        let derived = Derived::of(&key(0), &entry, details.as_ref());
+        set_row(store, Column::Near, &derived.near[0], None);
     });
     case("a reference", 1, &[], |store| {
         let own = Digest::of(&contents(0)[0]);
@@ -170,6 +176,14 @@ fn rows_that_are_missing_are_found() {
 #[test]
 fn an_entry_under_anothers_key_is_found() {
     case("another's row", 1, &[0], |store| {
+        let (own, other) = (row(store, Column::Entries, key(0).as_bytes()), key(2));
+        let (own, _) = EntryRecord::decode_whole(&own).unwrap();
+        let other = row(store, Column::Entries, other.as_bytes());
+        let (_, others) = EntryRecord::decode_whole(&other).unwrap();
+        let mixed = own.encode_with(&others.unwrap());
+        set_row(store, Column::Entries, key(0).as_bytes(), Some(&mixed));
+    });
+    case("another's listing", 1, &[], |store| {
         let other = row(store, Column::Tasks, &listing_row(2));
         set_row(store, Column::Tasks, &listing_row(0), Some(&other));
     });

@@ -47,6 +47,7 @@ pub(crate) struct Writer {
 enum Own {
     Fold(Done<()>),
     Shrink(Done<u64>),
+    Renew(Vec<Column>, Done<()>),
     MakeRoom(Box<Stuck>),
 }
 
@@ -114,6 +115,7 @@ impl Writer {
             self.fold_if_due();
             self.sync_if_due();
             self.balance_if_due();
+            self.shared.db.drop_retired();
         }
         self.fold();
         self.write_reuse();
@@ -167,6 +169,11 @@ impl Writer {
                         stuck = Some(Own::Shrink(done));
                         break;
                     }
+                    Mutation::Renew { columns, done } => {
+                        next = rest.next();
+                        stuck = Some(Own::Renew(columns, done));
+                        break;
+                    }
                     mutation => match group.apply(mutation) {
                         None => {
                             attempts = 0;
@@ -190,6 +197,10 @@ impl Writer {
                 Some(Own::Shrink(done)) => {
                     let evicted = self.shrink();
                     answer(Box::new(move |_| done(Ok(evicted))), Ok(()));
+                }
+                Some(Own::Renew(columns, done)) => {
+                    let renewed = self.renew(&columns);
+                    answer(Box::new(move |_| done(renewed)), Ok(()));
                 }
                 Some(Own::MakeRoom(stuck)) => {
                     let Stuck { mutation, full } = *stuck;
@@ -258,6 +269,7 @@ impl Writer {
             Err(StoreError::Damaged { what }) => {
                 tracing::error!("a group of changes could not be written: {what}");
                 set_aside::mark(&shared.path, what);
+                shared.halt.note_damage();
             }
             // Everybody in it is told, and the log has been told once.
             Err(error) => tracing::debug!(%error, "a group of changes could not be written"),

@@ -79,6 +79,11 @@ impl Plan {
         )
     }
 
+    /// Whether columns are to be written anew in this cycle.
+    pub(crate) fn renews(&self) -> bool {
+        matches!(self.end, End::At(Failpoint::Renewed, _))
+    }
+
     /// What arms the daemon.
     pub(crate) fn armed(&self) -> Option<String> {
         match self.end {
@@ -103,12 +108,13 @@ fn times_max(point: Failpoint) -> usize {
         Failpoint::BeforeWrite | Failpoint::AfterWrite | Failpoint::BetweenAnswers => 80,
         Failpoint::UploadChunk => 24,
         Failpoint::UploadFinished | Failpoint::BeforeReap => 12,
-        Failpoint::EvictionChosen | Failpoint::Evicted => 8,
+        Failpoint::EvictionChosen | Failpoint::Evicted | Failpoint::Renewed => 8,
         Failpoint::RoomMade => 2,
         Failpoint::BetweenFolds => 6,
         Failpoint::BeforeSync | Failpoint::CollectFlushed | Failpoint::Collected => 9,
         Failpoint::CreateDatabase
         | Failpoint::Rebuild
+        | Failpoint::RebuildEntries
         | Failpoint::OpenLoose
         | Failpoint::SetAsideFolder
         | Failpoint::SetAsideMoved

@@ -30,28 +30,25 @@ pub(crate) fn run(args: VerifyArgs, settings: &Settings) -> Outcome {
 }
 
 /// What helps where repair does not.
-const FILES_HINT: &str = "nothing can mend them in place. The store works on until its files are \
-    merged, by itself some day or by `memo gc` at once: then it refuses changes. When it suits \
-    you: `memo export`, restart the daemon with `--on-damage set_aside`, `memo import`";
+const FILES_HINT: &str = "save what is good with `memo export`, restart the daemon with \
+    `--on-damage set_aside`, and `memo import`";
 
 fn verdict(report: &VerifyReport, repaired: bool) -> Outcome {
     if report.problems == 0 {
         return Ok(exit::DONE);
     }
     let damaged = |message: &str| Failure::new(exit::FAILED, "damaged", message);
-    // What has neither key nor digest is no entry that could be removed.
-    let is_of_files = |problem: &Problem| problem.key.is_none() && problem.digest.is_none();
-    let only_files =
-        report.problems == report.named.len() as u64 && report.named.iter().all(is_of_files);
+    let only_files = report.problems == report.named.len() as u64
+        && report.named.iter().all(Problem::is_of_files);
     if !repaired && only_files {
         return Err(damaged("the store's files are damaged, and no entry is bad that is known")
-            .with_hint(FILES_HINT));
+            .with_hint("`memo verify --repair` writes them anew of what is whole"));
     }
     if !repaired {
         return Err(damaged("the store is damaged")
             .with_hint("`memo verify --repair` removes what is bad and keeps the rest"));
     }
-    if report.named.iter().any(is_of_files) {
+    if report.named.iter().any(|problem| problem.is_of_files() && !problem.is_mended()) {
         return Err(damaged("bad entries are removed, but the store's files remain damaged")
             .with_hint(FILES_HINT));
     }
@@ -108,6 +105,9 @@ mod tests {
     #[test]
     fn the_exit_code_tells_whether_anything_bad_is_left() {
         let of_an_entry = found(Some(Key::from_bytes([1; 32])));
+        let mut mended = found(None);
+        mended.named[0].set_mended(true);
+        assert_eq!(verdict(&mended, true), Ok(exit::DONE));
         assert_eq!(verdict(&VerifyReport::default(), false), Ok(exit::DONE));
         assert_eq!(verdict(&of_an_entry, true), Ok(exit::DONE));
         for (report, repaired) in [(of_an_entry, false), (found(None), false), (found(None), true)]

@@ -2,15 +2,18 @@
 
 use std::ffi::CStr;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, RwLock, Weak};
 use std::time::Duration;
 
 use rocksdb::{
-    BottommostLevelCompaction, ColumnFamily, CompactOptions, DB, DBPinnableSlice, DBRawIterator,
-    ErrorKind, FlushOptions, ReadOptions, ReadTier, Snapshot, WriteBatch, WriteOptions,
+    BottommostLevelCompaction, BoundColumnFamily, CompactOptions, DB, DBPinnableSlice,
+    DBRawIteratorWithThreadMode, ErrorKind, FlushOptions, Options, ReadOptions, ReadTier,
+    SnapshotWithThreadMode, WriteBatch, WriteOptions,
 };
 
+use super::generations::{self, Db, Generations, families, family_name, locked, parse_family_name};
+use super::options::ColumnOptions;
 use super::{RocksError, options};
 use crate::schema::{Column, prefix_end};
 
@@ -72,32 +75,51 @@ struct Range<'a> {
 
 /// The database.
 pub(crate) struct Database {
-    db: DB,
+    pub(super) db: Db,
+    pub(super) generations: RwLock<Arc<Generations>>,
+    /// Families that go when nobody holds these generations any more.
+    pub(super) retired: Mutex<Vec<(String, Weak<Generations>)>>,
+    pub(super) column_options: ColumnOptions,
+    /// Of families that were made since it was opened: what they own has to outlive the database.
+    pub(super) kept: Mutex<Vec<Options>>,
+    pub(super) unlogged: WriteOptions,
     memory: ReadOptions,
     disk: ReadOptions,
     unsynced: WriteOptions,
-    synced: WriteOptions,
+    pub(super) synced: WriteOptions,
     /// Graves that are older go with the next compaction.
     grave_age_ms: Arc<AtomicU64>,
     grave_age_ms_max: u64,
 }
 
 impl Database {
-    /// Opens the database in this folder; `create` makes what is missing.
+    /// Opens the database in this folder; `create` makes what is missing. One that is `quiet` is
+    /// not compacted by itself.
     pub(crate) fn open(
         path: &Path,
         create: bool,
+        quiet: bool,
         block_cache_bytes: u64,
         grave_age_max: Duration,
     ) -> Result<Self, RocksError> {
         let grave_age_ms_max = u64::try_from(grave_age_max.as_millis()).unwrap_or(u64::MAX);
         let grave_age_ms = Arc::new(AtomicU64::new(grave_age_ms_max));
-        let columns = options::columns(block_cache_bytes, &grave_age_ms);
-        let db = DB::open_cf_descriptors(&options::database(path, create), path, columns)?;
+        let families = families(path)?;
+        let column_options = ColumnOptions::new(block_cache_bytes, &grave_age_ms);
+        let columns = column_options.all(&families, quiet);
+        let db = Db::open_cf_descriptors(&options::database(path, create), path, columns)?;
+        let generations = generations::settle(&db, &families)?;
         let mut memory = ReadOptions::default();
         memory.set_read_tier(ReadTier::BlockCache);
+        let mut unlogged = options::write(false);
+        unlogged.disable_wal(true);
         Ok(Self {
             db,
+            generations: RwLock::new(Arc::new(generations)),
+            retired: Mutex::default(),
+            column_options,
+            kept: Mutex::default(),
+            unlogged,
             memory,
             disk: ReadOptions::default(),
             unsynced: options::write(false),
@@ -110,9 +132,7 @@ impl Database {
     /// Whether a database in this folder has a column that this memod does not know.
     pub(crate) fn has_unknown_columns(path: &Path) -> Result<bool, RocksError> {
         let columns = DB::list_cf(&options::database(path, false), path)?;
-        Ok(columns.iter().any(|name| {
-            name != "default" && Column::ALL.iter().all(|column| column.name() != name)
-        }))
+        Ok(columns.iter().any(|name| name != "default" && parse_family_name(name).is_none()))
     }
 
     /// Reads a row of `meta` from a database whose other columns may be unknown.
@@ -122,13 +142,21 @@ impl Database {
         db.cf_handle(Column::Meta.name()).map_or(Ok(None), |meta| db.get_cf(meta, key))
     }
 
-    fn column(&self, column: Column) -> &ColumnFamily {
-        self.db.cf_handle(column.name()).expect("the database is opened with every column")
+    fn column(&self, column: Column) -> Arc<BoundColumnFamily<'_>> {
+        self.family(column, &locked(&self.generations))
+    }
+
+    /// The family of a column in these generations, of which somebody holds on.
+    fn family(&self, column: Column, of: &Generations) -> Arc<BoundColumnFamily<'_>> {
+        let name = family_name(column, of.of(column));
+        self.db.cf_handle(&name).expect("a family stays while anybody holds its generation")
     }
 
     /// The database as it is now, for as long as the view lives.
     pub(crate) fn view(&self) -> View<'_> {
-        View { database: self, snapshot: self.db.snapshot() }
+        // What was written anew later than the snapshot would not be in it.
+        let current = locked(&self.generations);
+        View { database: self, snapshot: self.db.snapshot(), generations: Arc::clone(&current) }
     }
 
     /// Makes all changes of a batch, or none.
@@ -142,14 +170,14 @@ impl Database {
         let upper = prefix_end(prefix);
         let one_prefix = column.prefix_bytes() == Some(prefix.len());
         let options = Range { lower: prefix, upper, skips_max, one_prefix }.options();
-        Rows { rows: self.db.raw_iterator_cf_opt(self.column(column), options) }
+        Rows { rows: self.db.raw_iterator_cf_opt(&self.column(column), options) }
     }
 
     /// A walk over the rows of one prefix at a time, that of the key to which it was last sent; of
     /// a column with [`Column::prefix_bytes`]. Cheaper than a walk for each prefix.
     pub(crate) fn rows_by_prefix(&self, column: Column, skips_max: u64) -> Rows<'_> {
         let options = Range { lower: &[], upper: None, skips_max, one_prefix: true }.options();
-        Rows { rows: self.db.raw_iterator_cf_opt(self.column(column), options) }
+        Rows { rows: self.db.raw_iterator_cf_opt(&self.column(column), options) }
     }
 
     /// Puts the log on the disk.
@@ -160,11 +188,12 @@ impl Database {
     /// Moves everything from the log to files, so that the next opening finds no log to read.
     pub(crate) fn flush(&self) -> Result<(), RocksError> {
         let columns: Vec<_> = Column::ALL.into_iter().map(|column| self.column(column)).collect();
+        let columns: Vec<_> = columns.iter().collect();
         self.db.flush_cfs_opt(&columns, &FlushOptions::default())
     }
 
     pub(super) fn property(&self, column: Column, name: &CStr) -> Result<u64, RocksError> {
-        Ok(self.db.property_int_value_cf(self.column(column), name)?.unwrap_or(0))
+        Ok(self.db.property_int_value_cf(&self.column(column), name)?.unwrap_or(0))
     }
 
     /// Bytes of a column's blob files, and how many of them are known to be garbage.
@@ -214,7 +243,7 @@ impl Database {
 
     /// Moves one column from memory to files.
     pub(crate) fn flush_column(&self, column: Column) -> Result<(), RocksError> {
-        self.db.flush_cf_opt(self.column(column), &FlushOptions::default())
+        self.db.flush_cf_opt(&self.column(column), &FlushOptions::default())
     }
 
     /// Writes a column anew without what was removed from it.
@@ -223,16 +252,16 @@ impl Database {
         options.set_exclusive_manual_compaction(false);
         options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
         let all = None::<&[u8]>;
-        self.db.compact_range_cf_opt(self.column(column), all, all, &options);
+        self.db.compact_range_cf_opt(&self.column(column), all, all, &options);
     }
 
     /// The same, and so this part of its blob files, the oldest ones.
     pub(crate) fn compact_content(&self, column: Column, part: &str) -> Result<(), RocksError> {
         let of = self.column(column);
         let on = ("enable_blob_garbage_collection", "true");
-        self.db.set_options_cf(of, &[on, ("blob_garbage_collection_age_cutoff", part)])?;
+        self.db.set_options_cf(&of, &[on, ("blob_garbage_collection_age_cutoff", part)])?;
         self.compact(column);
-        self.db.set_options_cf(of, &[("enable_blob_garbage_collection", "false")])
+        self.db.set_options_cf(&of, &[("enable_blob_garbage_collection", "false")])
     }
 
     /// Has compactions end as soon as they can. No change can be made any more.
@@ -244,7 +273,7 @@ impl Database {
     pub(crate) fn begin_flush(&self, column: Column) -> Result<(), RocksError> {
         let mut options = FlushOptions::default();
         options.set_wait(false);
-        self.db.flush_cf_opt(self.column(column), &options)
+        self.db.flush_cf_opt(&self.column(column), &options)
     }
 }
 
@@ -260,7 +289,7 @@ impl Reads for Database {
             Tier::Memory => &self.memory,
             Tier::Disk => &self.disk,
         };
-        found(self.db.get_pinned_cf_opt(self.column(column), key, options), with)
+        found(self.db.get_pinned_cf_opt(&self.column(column), key, options), with)
     }
 
     fn rows_skipping(
@@ -271,7 +300,7 @@ impl Reads for Database {
         skips_max: u64,
     ) -> Rows<'_> {
         let options = Range { lower, upper, skips_max, one_prefix: false }.options();
-        Rows { rows: self.db.raw_iterator_cf_opt(self.column(column), options) }
+        Rows { rows: self.db.raw_iterator_cf_opt(&self.column(column), options) }
     }
 }
 
@@ -307,7 +336,14 @@ impl Range<'_> {
 /// The database as it was when the view was taken.
 pub(crate) struct View<'a> {
     database: &'a Database,
-    snapshot: Snapshot<'a>,
+    generations: Arc<Generations>,
+    snapshot: SnapshotWithThreadMode<'a, Db>,
+}
+
+impl View<'_> {
+    fn column(&self, column: Column) -> Arc<BoundColumnFamily<'_>> {
+        self.database.family(column, &self.generations)
+    }
 }
 
 impl Reads for View<'_> {
@@ -322,8 +358,8 @@ impl Reads for View<'_> {
         if tier == Tier::Memory {
             options.set_read_tier(ReadTier::BlockCache);
         }
-        let column = self.database.column(column);
-        found(self.snapshot.get_pinned_cf_opt(column, key, options), with)
+        let column = self.column(column);
+        found(self.snapshot.get_pinned_cf_opt(&column, key, options), with)
     }
 
     fn rows_skipping(
@@ -334,7 +370,7 @@ impl Reads for View<'_> {
         skips_max: u64,
     ) -> Rows<'_> {
         let options = Range { lower, upper, skips_max, one_prefix: false }.options();
-        Rows { rows: self.snapshot.raw_iterator_cf_opt(self.database.column(column), options) }
+        Rows { rows: self.snapshot.raw_iterator_cf_opt(&self.column(column), options) }
     }
 }
 
@@ -343,7 +379,7 @@ pub(crate) type Row<'a> = (&'a [u8], &'a [u8]);
 
 /// A walk over rows.
 pub(crate) struct Rows<'a> {
-    rows: DBRawIterator<'a>,
+    rows: DBRawIteratorWithThreadMode<'a, Db>,
 }
 
 impl Rows<'_> {
@@ -390,7 +426,7 @@ impl Rows<'_> {
 
 /// Changes that are made together.
 pub(crate) struct Batch {
-    rows: WriteBatch,
+    pub(super) rows: WriteBatch,
 }
 
 impl Batch {
@@ -400,11 +436,11 @@ impl Batch {
     }
 
     pub(crate) fn put(&mut self, to: &Database, column: Column, key: &[u8], value: &[u8]) {
-        self.rows.put_cf(to.column(column), key, value);
+        self.rows.put_cf(&to.column(column), key, value);
     }
 
     pub(crate) fn delete(&mut self, from: &Database, column: Column, key: &[u8]) {
-        self.rows.delete_cf(from.column(column), key);
+        self.rows.delete_cf(&from.column(column), key);
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -1,6 +1,7 @@
 //! The only module that names `RocksDB`.
 
 mod database;
+mod generations;
 mod leftovers;
 mod options;
 mod recovery;
@@ -8,10 +9,14 @@ mod vitals;
 
 pub use database::Tier;
 #[cfg(test)]
-pub(crate) use database::tests::{compact, is_format_2, make_format_1, set_format_1};
+pub(crate) use database::tests::{
+    compact, detailed, family_names, files_of, format_of, leave_unfinished, make_format_1,
+    make_format_2, set_row, write_format,
+};
 pub(crate) use database::{Batch, Database, Read, Reads, Row, Rows, View};
+pub(crate) use generations::Renewal;
 pub(crate) use leftovers::seal_leftovers;
-pub(crate) use recovery::left_out;
+pub(crate) use recovery::{lacks_log, left_out};
 pub use rocksdb::Error as RocksError;
 
 /// Whether an error means that stored bytes are damaged or gone, rather than that reading failed.

@@ -13,6 +13,7 @@ use rocksdb::{
     DBRecoveryMode, LogLevel, Options, SliceTransform, WriteOptions,
 };
 
+use super::generations::family_name;
 use crate::disk::FileSystem;
 use crate::record::Grave;
 use crate::schema::Column;
@@ -40,7 +41,7 @@ pub(super) fn database(folder: &Path, create: bool) -> Options {
     options.create_if_missing(create);
     options.create_missing_column_families(create);
     // Without this, writes would go on behind a torn record of the log and be lost with it. The
-    // price: a compaction that meets a damaged block ends all writing until the store is made anew.
+    // price: a compaction that meets a damaged block ends all writing until that is mended.
     options.set_paranoid_checks(true);
     // A torn tail of the log is what a crash leaves; everything before it is kept.
     options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
@@ -78,22 +79,43 @@ fn has_log(folder: &Path) -> bool {
         || fs::read_dir(folder).is_ok_and(|files| files.flatten().any(is_log))
 }
 
-/// All column families with their options.
-pub(super) fn columns(
-    block_cache_bytes: u64,
-    grave_age_ms: &Arc<AtomicU64>,
-) -> Vec<ColumnFamilyDescriptor> {
-    let cache = Cache::new_lru_cache(usize::try_from(block_cache_bytes).unwrap_or(usize::MAX));
-    let mut columns: Vec<_> = Column::ALL
-        .into_iter()
-        .map(|of| ColumnFamilyDescriptor::new(of.name(), column(of, &cache, grave_age_ms)))
-        .collect();
-    // RocksDB insists on this one; memod keeps nothing in it. The largest buffer of all columns is
-    // how much room RocksDB wants to see on a disk that was full before it goes on.
-    let mut unused = Options::default();
-    unused.set_write_buffer_size(MIB);
-    columns.push(ColumnFamilyDescriptor::new("default", unused));
-    columns
+/// What the options of all columns share.
+pub(crate) struct ColumnOptions {
+    cache: Cache,
+    grave_age_ms: Arc<AtomicU64>,
+}
+
+impl ColumnOptions {
+    pub(super) fn new(block_cache_bytes: u64, grave_age_ms: &Arc<AtomicU64>) -> Self {
+        let bytes = usize::try_from(block_cache_bytes).unwrap_or(usize::MAX);
+        let grave_age_ms = Arc::clone(grave_age_ms);
+        Self { cache: Cache::new_lru_cache(bytes), grave_age_ms }
+    }
+
+    /// Of one column. One that is quiet is not compacted by itself.
+    pub(super) fn of(&self, of: Column, quiet: bool) -> Options {
+        let mut options = column(of, &self.cache, &self.grave_age_ms);
+        options.set_disable_auto_compactions(quiet);
+        options
+    }
+
+    /// These column families with their options.
+    pub(super) fn all(
+        &self,
+        families: &[(Column, u32)],
+        quiet: bool,
+    ) -> Vec<ColumnFamilyDescriptor> {
+        let family = |(of, generation): &(Column, u32)| {
+            ColumnFamilyDescriptor::new(family_name(*of, *generation), self.of(*of, quiet))
+        };
+        let mut families: Vec<_> = families.iter().map(family).collect();
+        // RocksDB insists on this one; memod keeps nothing in it. The largest buffer of all columns
+        // is how much room RocksDB wants to see on a disk that was full before it goes on.
+        let mut unused = Options::default();
+        unused.set_write_buffer_size(MIB);
+        families.push(ColumnFamilyDescriptor::new("default", unused));
+        families
+    }
 }
 
 fn column(of: Column, cache: &Cache, grave_age_ms: &Arc<AtomicU64>) -> Options {

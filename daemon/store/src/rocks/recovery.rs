@@ -3,7 +3,7 @@
 //! `RocksDB` does not return that, it writes it into its own file `LOG`, which is a new one for
 //! each opening.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::Path;
 
@@ -22,6 +22,13 @@ pub(crate) fn left_out(folder: &Path) -> Vec<String> {
         tracing::debug!(%error, "what was recovered cannot be read");
     }
     places(&String::from_utf8_lossy(&text))
+}
+
+/// Whether the database of this folder has no log at all, though it always has one: what stood in
+/// it only is lost with it.
+pub(crate) fn lacks_log(folder: &Path) -> bool {
+    let Ok(files) = fs::read_dir(folder) else { return false };
+    !files.flatten().any(|file| file.path().extension().is_some_and(|name| name == "log"))
 }
 
 /// The parts of lines that say what was dropped: "FILE: dropping N bytes; WHY".

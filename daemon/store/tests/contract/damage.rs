@@ -15,6 +15,12 @@ const DAMAGED_BYTES: [usize; 6] =
 
 /// Flips a byte in the middle of this content, in the one file of the database that holds it.
 pub(crate) fn flip(folder: &Path, content: &[u8]) {
+    assert_eq!(flip_in(folder, content, |_| true), 1, "it stands in one file");
+}
+
+/// Flips a byte in the middle of this content, in each file of the database that holds it and that
+/// is meant; how many there were.
+pub(crate) fn flip_in(folder: &Path, content: &[u8], is_meant: impl Fn(&[u8]) -> bool) -> usize {
     let middle = content.len() / 2;
     let needle = &content[middle - 16..middle + 16];
     let mut places = 0;
@@ -23,13 +29,19 @@ pub(crate) fn flip(folder: &Path, content: &[u8]) {
         let is_data = path.extension().is_some_and(|of| of == "sst" || of == "blob");
         let mut bytes = if is_data { fs::read(&path).unwrap() } else { Vec::new() };
         let found = bytes.windows(needle.len()).position(|window| window == needle);
-        if let Some(place) = found {
+        if let Some(place) = found.filter(|_| is_meant(&bytes)) {
             bytes[place + 16] ^= 1;
             fs::write(&path, bytes).unwrap();
             places += 1;
         }
     }
-    assert_eq!(places, 1, "it stands in one file");
+    places
+}
+
+/// Whether these are the bytes of a file of the listing: there, two bytes say how long a text is.
+pub(crate) fn is_listing(file: &[u8]) -> bool {
+    let scope = b"\x07project\0";
+    file.windows(scope.len()).any(|window| window == scope)
 }
 
 /// A store in which the entries 0 and 9 have this content, which has been damaged on disk. Entries

@@ -204,35 +204,51 @@ fn another_users_folder_is_refused_and_nothing_is_written_there() {
     }
 }
 
+#[derive(Clone, Copy)]
+enum LogFault {
+    None,
+    Flipped,
+    Gone,
+}
+
 #[test]
-fn a_log_with_a_damaged_middle_is_told_of() {
+fn a_log_that_is_damaged_or_gone_is_told_of() {
     let store = open();
     for number in 0..20 {
         put(&store, number, &[content(number, 10_000)]);
     }
-    let copy = |is_damaged: bool| {
+    let copy = |fault: LogFault| {
         let to = tempfile::tempdir().unwrap();
         fs::create_dir(to.path().join("rocksdb")).unwrap();
         for file in fs::read_dir(store.folder.path().join("rocksdb")).unwrap() {
             let from = file.unwrap().path();
             let mut bytes = fs::read(&from).unwrap();
-            if is_damaged && from.extension().is_some_and(|of| of == "log") {
+            if from.extension().is_some_and(|of| of == "log") {
                 let middle = bytes.len() / 2;
-                bytes[middle] ^= 1;
+                match fault {
+                    LogFault::None => {}
+                    LogFault::Flipped => bytes[middle] ^= 1,
+                    LogFault::Gone => continue,
+                }
             }
             fs::write(to.path().join("rocksdb").join(from.file_name().unwrap()), bytes).unwrap();
         }
         let store = open_in(to.path());
         TestStore { store, folder: to }
     };
-    let whole = copy(false);
+    let whole = copy(LogFault::None);
     assert_eq!(whole.left_out(), Vec::<String>::new());
     assert_eq!(whole.counters().entries, 20);
-    let damaged = copy(true);
+    let damaged = copy(LogFault::Flipped);
     assert!((5..15).contains(&damaged.counters().entries), "{:?}", damaged.counters());
     let [told, ..] = damaged.left_out() else { panic!("nothing is told") };
     assert!(told.contains(".log") && told.contains(" bytes; Corruption"), "{told}");
     assert_hit(&damaged, 0, &[content(0, 10_000)]);
+    let gone = copy(LogFault::Gone);
+    assert_eq!(gone.counters().entries, 0, "all stood in the log only");
+    let [told] = gone.left_out() else { panic!("nothing is told") };
+    assert!(told.contains("there is no log at all"), "{told}");
+    put(&gone, 0, &[content(0, 100)]);
 }
 
 #[test]
