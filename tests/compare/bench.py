@@ -7,6 +7,7 @@ They are of another run than the rest, so the report says of each whence it is.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,8 +56,13 @@ def read(path: Path | None) -> list[dict[str, Any]]:
 
 def judge(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Each target with its figure, if there is one."""
-    known = {row["work"]: row for row in rows}
-    return [_judged(figure, known.get(figure.work)) for figure in FIGURES]
+    return [_judged(figure, _found(figure, rows)) for figure in FIGURES]
+
+
+def _found(figure: Figure, rows: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Its row; a machine that allows fewer connections has it with their number."""
+    pattern = re.escape(figure.work).replace("10000", r"\d+")
+    return next((row for row in rows if re.fullmatch(pattern, row["work"])), None)
 
 
 def _judged(figure: Figure, row: dict[str, Any] | None) -> dict[str, Any]:
@@ -66,7 +72,7 @@ def _judged(figure: Figure, row: dict[str, Any] | None) -> dict[str, Any]:
     else:
         met = "met" if measured <= figure.bound else "MISSED"
     return {
-        "work": figure.work,
+        "work": figure.work if row is None else row["work"],
         "rival": "memod",
         "target": figure.target,
         "bound": f"<= {figure.bound:g}",

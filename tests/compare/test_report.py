@@ -37,6 +37,13 @@ class Bench(unittest.TestCase):
         for figure in judged.values():
             self.assertIn("by `make bench`", figure["note"])
 
+    def test_a_machine_that_allows_fewer_connections_says_how_many(self) -> None:
+        work = "with 8000 connections that have asked"
+        judged = bench.judge([{"work": work, "median": 100.0, "ratio": None}])
+        told = {figure["work"]: figure for figure in judged}
+        self.assertEqual((told[work]["figure"], told[work]["met"]), (100.0, "met"))
+        self.assertEqual(told["idle daemon"]["met"], "not measured")
+
     def test_no_run_has_no_figures(self) -> None:
         self.assertEqual(bench.read(None), [])
         with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
