@@ -257,7 +257,8 @@ fn s25_what_goes_wrong_has_its_word_and_the_task_runs() {
     daemon.start().expect("it starts again");
     let client = to_daemon(&daemon);
     let made = memoize(&client, &of, &options, "orphan", || daemon.kill());
-    assert_eq!(words(&made), ["MISS", "PUT_FAILURE", "RELEASED"], "{made:?}");
+    assert_eq!(words(&made), ["MISS", "PUT_FAILURE", "FAILURE"], "{made:?}");
+    assert_eq!(made.lease_error.map(|error| error.name()), Some("lease_lost"));
     assert_eq!(CacheStatus::Evicted.name(), "EVICTED");
 }
 

@@ -8,7 +8,7 @@ use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use harness::{Daemon, Ran, call, eventually, output};
-use memod_client::{Client, MemoizeOptions, Memoized};
+use memod_client::{Client, Error, MemoizeOptions, Memoized};
 use memod_protocol::PutOutcome;
 
 use super::hold::all_is_quiet;
@@ -71,7 +71,8 @@ fn s27_of_the_threads_that_wait_while_the_daemon_is_restarted_one_computes() {
             assert_eq!(runs.load(Ordering::SeqCst), 2, "{way}");
             go_on.send(()).unwrap();
             let owner = owner.join().unwrap();
-            assert_eq!(words(&owner), ["MISS", "POPULATED", "RELEASED"], "{way}");
+            assert_eq!(words(&owner), ["MISS", "POPULATED", "FAILURE"], "{way}");
+            assert_eq!(owner.lease_error.as_ref().map(Error::name), Some("lease_lost"), "{way}");
             assert!(matches!(owner.put, Some(PutOutcome::Exists(_))), "{way}: {:?}", owner.put);
         });
         all_is_quiet(&daemon);
