@@ -84,7 +84,7 @@ fn id(
     };
     if found == OVERFLOW_ID {
         return Err(format!(
-            "{found} is whatever {kind} the daemon's user namespace does not know, so it names nobody"
+            "{found} is whatever {kind} the daemon's user namespace does not know; name another"
         ));
     }
     Ok(found)

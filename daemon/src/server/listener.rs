@@ -1,10 +1,11 @@
 //! Accepts connections.
 //!
 //! **Invariants.** There are never more connections than the settings allow, and
-//! [`REFUSALS_MAX`] that are being refused. Who comes when all are open, but for those that are kept
-//! for who administers the daemon, is accepted as soon as one ends, or refused with a word on why once that has taken [`CROWDED_PATIENCE`]; who has its user's
-//! part already is refused at once, and keeps nobody else waiting. An error of `accept` is waited
-//! out: it neither ends nor spins the daemon.
+//! [`REFUSALS_MAX`] that are being refused. Who comes when all are open, but for those that are
+//! kept for who administers the daemon, is accepted as soon as one ends, or refused with a word on
+//! why once that has taken [`CROWDED_PATIENCE`]; who has its user's part already is refused at
+//! once, and keeps nobody else waiting. An error of `accept` is waited out: it neither ends nor
+//! spins the daemon.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
