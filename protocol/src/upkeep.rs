@@ -121,9 +121,9 @@ pub struct Problem {
 impl Problem {
     /// What is told at the end of a problem of files that a repair has mended.
     const MENDED: &str = "; it has been written anew of what is whole";
-    /// The same of one that is mended when the daemon has started itself anew, which it is about to.
+    /// The same of one that is mended when the daemon has started itself anew, very soon.
     const BEING_MENDED: &str =
-        "; it is written anew of what is whole: the daemon starts itself anew";
+        "; it is written anew of what is whole, by the daemon, which starts itself anew";
 
     /// Whether it is no entry's, but one of the store's files.
     #[must_use]

@@ -231,9 +231,9 @@ pub enum StoreError {
     },
     /// What is stored is not what was written.
     #[error(
-        "stored data is damaged: {what}; if changes fail with this, the daemon starts itself anew and \
-        writes what it can anew of what is whole; if they still do then, save what is good with `memo \
-        export`, restart the daemon with `--on-damage set_aside`, and `memo import`"
+        "stored data is damaged: {what}; if changes fail with this, the daemon starts itself anew \
+        and mends what it can; if they still do then, save what is good with `memo export`, \
+        restart the daemon with `--on-damage set_aside`, and `memo import`"
     )]
     Damaged {
         /// What, and how.

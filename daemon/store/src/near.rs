@@ -14,7 +14,7 @@
 //! slot does not say which bucket it leaves out: a call of two inputs also meets the entries that
 //! have these two and one more.
 //!
-//! **Invariants.** An entry has its rows exactly as long as it has a row in `tasks`, and they follow
+//! **Invariants.** An entry has its rows exactly as long as it has a row in `tasks`; they follow
 //! from its row in `entries`. What has removed an entry that could not be read leaves its rows
 //! behind. So a row is a hint: who reads one looks the entry up.
 

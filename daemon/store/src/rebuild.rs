@@ -1,11 +1,11 @@
-//! Makes the charges anew: when a store of an older format is taken over, and when they are in doubt
-//! because an entry was removed that could not be read. Gives entries of older formats their
+//! Makes the charges anew: when a store of an older format is taken over, and when they are in
+//! doubt because an entry was removed that could not be read. Gives entries of older formats their
 //! details, which stood in the listing only.
 //!
 //! **Invariants.** Reads every entry, so opening such a store takes time that grows with it, once.
 //! Being cut off does no harm: it is done again as a whole, but for entries that have details by
-//! then. Of the entries that refer to a blob those that pay go on to; if there is none, the one with
-//! the lowest key does. What cannot be read is passed over, and stays as it is.
+//! then. Of the entries that refer to a blob those that pay go on to; if there is none, the one
+//! with the lowest key does. What cannot be read is passed over, and stays as it is.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};

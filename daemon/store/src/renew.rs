@@ -6,9 +6,9 @@
 //! when it is put again. What belongs to nobody any more is removed.
 //!
 //! **Invariants.** Each column takes the place of the damaged one as a whole. A mark beside the
-//! database, which names the columns, stands until all of them have: being cut off, it is done again
-//! by the next opening. Nobody changes anything meanwhile; reading goes on. Memory does not grow
-//! with the store, but for the number of large contents.
+//! database, which names the columns, stands until all of them have: being cut off, it is done
+//! again by the next opening. Nobody changes anything meanwhile; reading goes on. Memory does
+//! not grow with the store, but for the number of large contents.
 //!
 //! **Does not** mend `meta`.
 
@@ -136,6 +136,9 @@ pub(crate) fn renew(
     Ok(Renewed { counters, lost: work.lost })
 }
 
+/// What came of handing something over.
+type Done = Result<(), RocksError>;
+
 struct Work<'a> {
     db: &'a Database,
     counters: Counters,
@@ -167,7 +170,7 @@ impl Work<'_> {
     /// Hands over each entry that can be read.
     fn each_entry(
         &mut self,
-        mut with: impl FnMut(&mut Self, Key, &EntryRecord, &Derived, bool) -> Result<(), RocksError>,
+        mut with: impl FnMut(&mut Self, Key, &EntryRecord, &Derived, bool) -> Done,
     ) -> Result<(), RocksError> {
         let db = self.db;
         self.each(db.rows(Column::Entries, &[], None), |work, key, row| {

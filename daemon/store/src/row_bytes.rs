@@ -1,8 +1,8 @@
 //! How many bytes the rows of an entry have: what it takes besides its content.
 //!
 //! **Invariants.** Keys and values of its rows in `entries`, `tasks`, `refs` and `near`, as they
-//! are written: a function of the row in `entries` alone. Its row in `heat`, which comes and goes by itself,
-//! does not count, nor does a grave.
+//! are written: a function of the row in `entries` alone. Its row in `heat`, which comes and goes
+//! by itself, does not count, nor does a grave.
 
 use std::collections::BTreeSet;
 

@@ -1,11 +1,11 @@
 //! Lists entries.
 //!
 //! **Invariants.** A page reads rows of `tasks` only, at most [`LIST_LOOKS_MAX`] of them, unless a
-//! part of them cannot be read: see [`crate::unlisted`], or one says nothing of its entry. The cursor is the key of the last row that
-//! was looked at, so nothing is listed twice or left out that stays put while pages are fetched. A
-//! scope that is not to be listed is stepped over as a whole: it counts for nothing but a step, and
-//! no cursor says anything of it. Nor does a row count whose key cannot be read, of which nobody
-//! can tell to which scope it belongs.
+//! part of them cannot be read: see [`crate::unlisted`], or one says nothing of its entry. The
+//! cursor is the key of the last row that was looked at, so nothing is listed twice or left out
+//! that stays put while pages are fetched. A scope that is not to be listed is stepped over as a
+//! whole: it counts for nothing but a step, and no cursor says anything of it. Nor does a row
+//! count whose key cannot be read, of which nobody can tell to which scope it belongs.
 
 use memod_protocol::limits::LIST_ROWS_MAX;
 use memod_protocol::{EntryRow, Filter, Scope, wire};

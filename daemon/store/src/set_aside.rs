@@ -3,8 +3,8 @@
 //! A database that refuses changes, because it met damage when it compacted, works when it is
 //! opened again, until it meets the damage again. So the writer leaves a mark, `damaged`, beside
 //! it. The next opening writes anew what is damaged, and removes the mark ([`crate::renew`]); if it
-//! cannot, the database is set aside. What is set aside stands in `damaged-<date>/rocksdb`: that folder can be opened as a store
-//! of its own, if it can be opened at all.
+//! cannot, the database is set aside. What is set aside stands in `damaged-<date>/rocksdb`: that
+//! folder can be opened as a store of its own, if it can be opened at all.
 //!
 //! **Invariants.** Nothing that was stored is deleted. A mark is about the database beside it: one
 //! without a database goes where that was moved.

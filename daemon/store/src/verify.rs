@@ -5,9 +5,9 @@
 //! Along `tasks`: whether what is listed is there. Along `refs`: each blob once, all of it, and
 //! whether the entries that refer to it say the same. What a walk cannot read it skips; the rows
 //! that stand there are found by another. If references cannot be read, a fourth goes along `blobs`
-//! and reads those that the third has not come to. The last ones, along `near`, `heat` and `graves`,
-//! only see whether they can be read. In the end, a repair writes columns anew whose files of rows
-//! are damaged: see [`crate::renew`].
+//! and reads those that the third has not come to. The last ones, along `near`, `heat` and
+//! `graves`, only see whether they can be read. In the end, a repair writes columns anew whose
+//! files of rows are damaged: see [`crate::renew`].
 //!
 //! An entry without details ([`crate::derived`]) is served, listed and removed like others. It is
 //! counted and kept.

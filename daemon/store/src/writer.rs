@@ -186,8 +186,7 @@ impl Writer {
                     },
                 }
             }
-            // Everybody in the group is told if it fails.
-            let _ = self.write(group);
+            let _ = self.write(group); // Everybody in it is told if that fails.
             match stuck {
                 None => {}
                 Some(Own::Fold(done)) => {
