@@ -30,7 +30,7 @@ fn set_format(log: &Path, format: u32) {
     let at = bytes.windows(name.len()).position(|part| part == name).expect("the row is there");
     assert!(at < BLOCK_BYTES, "it stands in the first record");
     let at = at + name.len();
-    assert_eq!(bytes[at..at + 4], 2_u32.to_le_bytes());
+    assert_eq!(bytes[at..at + 4], 3_u32.to_le_bytes());
     bytes[at..at + 4].copy_from_slice(&format.to_le_bytes());
     // The record: checksum, length, kind, content.
     let length = usize::from(u16::from_le_bytes([bytes[4], bytes[5]]));
@@ -60,7 +60,7 @@ fn s37_a_store_of_a_newer_memod_is_refused_and_says_what_to_do() {
         let (code, said) = daemon.refused();
         assert_eq!(code, 1, "{said}");
         let path = daemon.data().display().to_string();
-        for part in ["has format 9", "up to 2", "at least as new", "name another", &path] {
+        for part in ["has format 9", "up to 3", "at least as new", "name another", &path] {
             assert!(said.contains(part), "`{part}` is not in: {said}");
         }
     }

