@@ -88,7 +88,7 @@ impl Default for Settings {
             board_bytes: 8 << 20,
             boards_max: 64,
             budgets: BudgetSettings::default(),
-            connections_max: 4096,
+            connections_max: 12_000,
             buffer_bytes_max: 64 << 20,
             stall_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(10),

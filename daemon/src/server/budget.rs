@@ -1,5 +1,5 @@
-//! The memory that all connections share, what of it one user may have, and how long a peer may
-//! keep a part of it.
+//! The memory and the places to write that all connections share, what of them one user may have,
+//! and how long a peer may keep a part of them.
 //!
 //! **Invariants.** What is held for peers takes a share before it is reserved, so that it is
 //! bounded however many peers there are; and no user has all of it. Who holds a share waits for
@@ -7,7 +7,7 @@
 //! wait for each other: of each budget the user's part is taken first, then that of all. Peers
 //! are borne with as long as there is room for all; once somebody waits for room, a peer that has
 //! kept a transfer going for [`PRESSED_PATIENCE`] is cut off. Who waits for the user's part presses
-//! that user's peers only.
+//! that user's peers only. Places to write are taken last, and only writes are given up for them.
 
 use std::io;
 use std::sync::Arc;
@@ -16,14 +16,30 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 
+use super::received::Received;
 use super::users::part_of_user;
 
 /// How long a transfer of one frame may take while others wait for room.
 pub(crate) const PRESSED_PATIENCE: Duration = Duration::from_millis(250);
-/// Descriptors that are held for frames that are still to be read, over all connections.
-pub(crate) const RECEIVED_MAX: usize = 64;
+/// One in so many connections may wait for room to write at a time, ...
+const WRITING_SHARE: usize = 8;
+/// ... or these, if that is more.
+const WRITING_LEAST: usize = 16;
 /// A budget is counted in these, so that it fits a semaphore.
 const UNIT_BYTES: usize = 1024;
+
+/// How many of so many connections may wait for room to write at a time: each takes a descriptor
+/// more.
+pub(crate) const fn writing_max(connections_max: usize) -> usize {
+    let share = connections_max / WRITING_SHARE;
+    if share >= WRITING_LEAST {
+        share
+    } else if connections_max < WRITING_LEAST {
+        connections_max
+    } else {
+        WRITING_LEAST
+    }
+}
 
 /// What connections may hold in memory: all of them, and within that those of one user.
 #[derive(Debug, Clone)]
@@ -36,38 +52,43 @@ pub(crate) struct Budgets {
     pub(crate) uploads: Budget,
     /// For descriptors that peers send.
     pub(crate) received: Received,
+    /// To wait for room to write, counted in places.
+    writing: Budget,
     pressure: Pressure,
+    /// That of those who wait for a place to write: nothing but a write gives one back.
+    writing_pressure: Pressure,
 }
 
 impl Budgets {
-    /// Budgets of so many bytes in all, as they are for one user.
-    pub(crate) fn new(bytes: u64) -> Self {
-        let all = Waiters::default();
-        let pressure = Pressure { all: all.clone(), own: Waiters::default() };
-        let budget = |bytes| Budget {
-            all: Pool::new(units_within(bytes), &all),
-            own: Pool::new(units_within(bytes), &pressure.own),
-        };
+    /// Budgets of so many bytes in all, and of so many places to write, as they are for one user.
+    pub(crate) fn new(bytes: u64, writing_max: usize) -> Self {
+        let (pressure, writing_pressure) = (Pressure::default(), Pressure::default());
+        let budget = |bytes| Budget::new(units_within(bytes), &pressure);
         Self {
             // A user's part of the uploads is more than one connection can have open.
             requests: budget(bytes / 8 * 3),
             replies: budget(bytes / 4),
             uploads: budget(bytes / 8 * 3),
             received: Received::new(),
+            writing: Budget::new(writing_max, &writing_pressure),
             pressure,
+            writing_pressure,
         }
         .for_user()
     }
 
     /// The same memory, of which a further user may have its part.
     pub(crate) fn for_user(&self) -> Self {
-        let own = Waiters::default();
+        let pressure = self.pressure.for_user();
+        let writing_pressure = self.writing_pressure.for_user();
         Self {
-            requests: self.requests.for_user(&own),
-            replies: self.replies.for_user(&own),
-            uploads: self.uploads.for_user(&own),
+            requests: self.requests.for_user(&pressure.own),
+            replies: self.replies.for_user(&pressure.own),
+            uploads: self.uploads.for_user(&pressure.own),
             received: self.received.for_user(),
-            pressure: Pressure { all: self.pressure.all.clone(), own },
+            writing: self.writing.for_user(&writing_pressure.own),
+            pressure,
+            writing_pressure,
         }
     }
 
@@ -75,61 +96,19 @@ impl Budgets {
     pub(crate) fn pressure(&self) -> &Pressure {
         &self.pressure
     }
-}
 
-/// Places for descriptors that peers send.
-#[derive(Debug, Clone)]
-pub(crate) struct Received {
-    all: Arc<Semaphore>,
-    own: Arc<Semaphore>,
-}
-
-/// Places that are taken, given back when dropped.
-#[derive(Debug, Default)]
-pub(crate) struct ReceivedPlaces {
-    permits: Option<[OwnedSemaphorePermit; 2]>,
-}
-
-impl Received {
-    fn new() -> Self {
-        let own = Arc::new(Semaphore::new(part_of_user(RECEIVED_MAX)));
-        Self { all: Arc::new(Semaphore::new(RECEIVED_MAX)), own }
+    /// The same of places to write.
+    pub(crate) fn writing_pressure(&self) -> &Pressure {
+        &self.writing_pressure
     }
 
-    fn for_user(&self) -> Self {
-        Self { all: Arc::clone(&self.all), ..Self::new() }
-    }
-
-    /// So many places, if there are.
-    pub(crate) fn try_take(&self, places: u32) -> Option<ReceivedPlaces> {
-        let own = Arc::clone(&self.own).try_acquire_many_owned(places).ok()?;
-        let all = Arc::clone(&self.all).try_acquire_many_owned(places).ok()?;
-        Some(ReceivedPlaces { permits: Some([own, all]) })
-    }
-}
-
-impl ReceivedPlaces {
-    /// How many they are.
-    pub(crate) fn count(&self) -> usize {
-        self.permits.as_ref().map_or(0, |[own, _]| own.num_permits())
-    }
-
-    /// Adds others to these.
-    pub(crate) fn merge(&mut self, others: Self) {
-        match (&mut self.permits, others.permits) {
-            (Some([own, all]), Some([others_own, others_all])) => {
-                own.merge(others_own);
-                all.merge(others_all);
-            }
-            (None, others) => self.permits = others,
-            (Some(_), None) => {}
-        }
-    }
-
-    /// Takes so many of them apart; none if there are fewer.
-    pub(crate) fn split(&mut self, places: usize) -> Option<Self> {
-        let [own, all] = self.permits.as_mut()?;
-        Some(Self { permits: Some([own.split(places)?, all.split(places)?]) })
+    /// Waits for a place to wait for room to write.
+    ///
+    /// # Errors
+    /// If there is none for so long.
+    pub(crate) async fn place_to_write(&self, patience: Duration) -> Result<Share, TransferError> {
+        let place = tokio::time::timeout(patience, self.writing.take(1)).await;
+        place.map_err(|_| TransferError::NoPlace(patience))
     }
 }
 
@@ -156,13 +135,18 @@ impl Waiters {
 
 /// Whether somebody waits for room that a user's peers hold: anybody for that of all, or the user
 /// itself for its part.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Pressure {
     all: Waiters,
     own: Waiters,
 }
 
 impl Pressure {
+    /// The same for a further user.
+    fn for_user(&self) -> Self {
+        Self { all: self.all.clone(), own: Waiters::default() }
+    }
+
     /// Whether somebody waits now.
     pub(crate) fn is_on(&self) -> bool {
         self.all.are_there() || self.own.are_there()
@@ -237,6 +221,11 @@ impl Pool {
 }
 
 impl Budget {
+    fn new(units: usize, pressure: &Pressure) -> Self {
+        let [all, own] = [&pressure.all, &pressure.own].map(|waiters| Pool::new(units, waiters));
+        Self { all, own }
+    }
+
     fn for_user(&self, waiters: &Waiters) -> Self {
         let units = usize::try_from(self.all.units_max).unwrap_or(usize::MAX);
         Self { all: self.all.clone(), own: Pool::new(part_of_user(units), waiters) }
@@ -255,7 +244,10 @@ impl Budget {
 
     /// Waits for a share of this size.
     pub(crate) async fn share(&self, bytes: usize) -> Share {
-        let units = self.units_of(bytes);
+        self.take(self.units_of(bytes)).await
+    }
+
+    async fn take(&self, units: u32) -> Share {
         let own = self.own.take(units).await;
         Share { permits: [own, self.all.take(units).await] }
     }
@@ -287,6 +279,8 @@ pub(crate) struct Transfer<'a> {
     pub(crate) stall_timeout: Duration,
     /// Absent if nobody gains anything by ending it.
     pub(crate) pressure: Option<&'a Pressure>,
+    /// That of those who wait for the place that it has.
+    pub(crate) writing_pressure: Option<&'a Pressure>,
 }
 
 /// Why a transfer was given up.
@@ -298,12 +292,18 @@ pub(crate) enum TransferError {
     /// The peer was slow while others waited for the memory.
     #[error("a frame took longer than {0:?} while others were waiting for the memory it held")]
     Pressed(Duration),
+    /// The peer was slow while others waited for the place.
+    #[error("a frame took longer than {0:?} while others were waiting for a place to write")]
+    Crowded(Duration),
+    /// All places to write were taken for too long.
+    #[error("there was no place to write for {0:?}")]
+    NoPlace(Duration),
     /// The socket failed.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
-impl Transfer<'_> {
+impl<'a> Transfer<'a> {
     /// Waits for the peer's next step.
     ///
     /// # Errors
@@ -312,8 +312,8 @@ impl Transfer<'_> {
         &self,
         step: impl Future<Output = io::Result<T>>,
     ) -> Result<T, TransferError> {
-        let pressed = async {
-            match self.pressure {
+        let pressed = |by: Option<&'a Pressure>| async move {
+            match by {
                 Some(pressure) => pressure.from(self.began + PRESSED_PATIENCE).await,
                 None => std::future::pending().await,
             }
@@ -321,7 +321,8 @@ impl Transfer<'_> {
         tokio::select! {
             biased;
             done = step => Ok(done?),
-            () = pressed => Err(TransferError::Pressed(PRESSED_PATIENCE)),
+            () = pressed(self.pressure) => Err(TransferError::Pressed(PRESSED_PATIENCE)),
+            () = pressed(self.writing_pressure) => Err(TransferError::Crowded(PRESSED_PATIENCE)),
             () = tokio::time::sleep(self.stall_timeout) => {
                 Err(TransferError::Stalled(self.stall_timeout))
             }
@@ -335,7 +336,7 @@ mod tests {
 
     #[test]
     fn a_share_is_never_larger_than_the_budget_and_comes_back() {
-        let budgets = Budgets::new(8 << 20);
+        let budgets = Budgets::new(8 << 20, 4);
         let whole = budgets.requests.try_share(usize::MAX).expect("all that a user may have");
         assert!(budgets.requests.try_share(1).is_none());
         assert!(budgets.replies.try_share(1 << 20).is_some(), "another budget has its own room");
@@ -350,7 +351,7 @@ mod tests {
 
     #[tokio::test]
     async fn no_user_has_all_and_who_waits_for_its_own_part_presses_nobody_else() {
-        let greedy = Budgets::new(8 << 20);
+        let greedy = Budgets::new(8 << 20, 4);
         let quiet = greedy.for_user();
         let held = greedy.requests.share(usize::MAX).await;
         let waiting = tokio::spawn({
@@ -375,27 +376,50 @@ mod tests {
         assert!(!greedy.pressure().is_on());
     }
 
-    #[test]
-    fn no_user_has_all_places_for_descriptors() {
-        let greedy = Received::new();
+    #[tokio::test]
+    async fn no_user_has_all_places_to_write_and_who_waits_for_one_presses_writes_alone() {
+        let greedy = Budgets::new(8 << 20, 4);
         let quiet = greedy.for_user();
-        let mut held = greedy.try_take(40).expect("fewer than its part");
-        held.merge(greedy.try_take(8).expect("the rest of its part"));
-        assert!(greedy.try_take(1).is_none());
-        let places = quiet.try_take(16).expect("what is left for others");
-        assert!(quiet.try_take(1).is_none(), "all have {RECEIVED_MAX}");
-        drop(held.split(1));
-        assert_eq!((held.count(), places.count()), (47, 16));
-        assert!(quiet.try_take(1).is_some());
+        let (at_once, long) = (Duration::ZERO, Duration::from_secs(3600));
+        let mut held = Vec::new();
+        for _ in 0..3 {
+            held.push(greedy.place_to_write(at_once).await.expect("its part"));
+        }
+        let beyond = greedy.place_to_write(at_once).await;
+        assert!(matches!(beyond, Err(TransferError::NoPlace(_))), "it has its part: {beyond:?}");
+        assert!(!greedy.writing_pressure().is_on(), "nobody waits any more");
+        let _left = quiet.place_to_write(at_once).await.expect("what is left for others");
+        let waiting = tokio::spawn({
+            let greedy = greedy.clone();
+            async move { greedy.place_to_write(long).await }
+        });
+        let began = Instant::now().checked_sub(PRESSED_PATIENCE).expect("the machine is up longer");
+        greedy.writing_pressure().from(began).await;
+        assert!(!greedy.pressure().is_on() && !quiet.writing_pressure().is_on());
+        let pressure = Some(greedy.pressure());
+        let reading = Transfer { began, stall_timeout: long, pressure, writing_pressure: None };
+        let writing = Transfer { writing_pressure: Some(greedy.writing_pressure()), ..reading };
+        let never = std::future::pending::<io::Result<()>>;
+        assert!(matches!(writing.step(never()).await, Err(TransferError::Crowded(_))));
+        let borne = tokio::time::timeout(Duration::from_millis(20), reading.step(never()));
+        assert!(borne.await.is_err(), "what has no place was given up for one");
+        drop(held.pop());
+        waiting.await.expect("no test has panicked").expect("one came back");
+    }
+
+    #[test]
+    fn an_eighth_of_the_connections_may_wait_to_write_and_of_few_all() {
+        assert_eq!([1, 16, 17, 128, 200, 12_000].map(writing_max), [1, 16, 16, 16, 25, 1500]);
     }
 
     #[tokio::test]
     async fn a_slow_transfer_is_borne_with_until_somebody_waits() {
-        let budgets = Budgets::new(8 << 20);
+        let budgets = Budgets::new(8 << 20, 4);
         let held = budgets.replies.share(usize::MAX).await;
         let began = Instant::now().checked_sub(PRESSED_PATIENCE).expect("the machine is up longer");
         let pressure = Some(budgets.pressure());
-        let patient = Transfer { began, stall_timeout: Duration::from_secs(3600), pressure };
+        let stall_timeout = Duration::from_secs(3600);
+        let patient = Transfer { began, stall_timeout, pressure, writing_pressure: None };
         let never = std::future::pending::<io::Result<()>>;
         let nobody_waits = tokio::time::timeout(Duration::from_millis(20), patient.step(never()));
         assert!(nobody_waits.await.is_err(), "it was given up though nobody waited");

@@ -18,7 +18,8 @@ use memod_protocol::Frame;
 use memod_protocol::frame::{FrameError, PREFIX_BYTES, Prefix};
 use tokio::time::Instant;
 
-use super::budget::{Budgets, ReceivedPlaces, Share, Transfer, TransferError};
+use super::budget::{Budgets, Share, Transfer, TransferError};
+use super::received::ReceivedPlaces;
 use super::stream::PeerStream;
 
 /// Frames up to this size are read without asking the budget.
@@ -177,6 +178,7 @@ impl FrameReader {
             began,
             stall_timeout: self.stall_timeout,
             pressure: holds_share.then(|| self.budgets.pressure()),
+            writing_pressure: None,
         };
         let read = self.stream.read(&mut self.buffer, room, &mut self.inbox);
         let read = transfer.step(read).await?;

@@ -22,7 +22,7 @@ use crate::metrics_address::MetricsAddress;
 use crate::service::{Service, classic_metrics};
 
 /// Connections at a time.
-const CONNECTIONS_MAX: usize = 64;
+pub(crate) const METRICS_CONNECTIONS_MAX: usize = 64;
 /// Bytes of a request's head.
 const HEAD_BYTES_MAX: usize = 8 * 1024;
 /// Reads of what follows a head that is too long.
@@ -77,7 +77,7 @@ impl MetricsSocket {
         service: Arc<Service>,
         stop: CancellationToken,
     ) -> std::io::Result<()> {
-        let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let permits = Arc::new(Semaphore::new(METRICS_CONNECTIONS_MAX));
         let listener = Listener::of(&self)?;
         loop {
             let permit = Arc::clone(&permits).acquire_owned();

@@ -3,7 +3,8 @@
 //! **Invariants.** One frame is written at a time, whole, or the connection ends: after a failure
 //! nothing more is written to it or read from it. What is larger than [`SMALL_REPLY_BYTES`] is held
 //! only with a share of the budget. A peer that takes no byte for the stall timeout is cut off, and
-//! earlier if others wait for memory; until then it stalls only itself.
+//! earlier if others wait for memory, or for its place: there are only so many places to wait for
+//! room to write, and each takes a descriptor. Until then it stalls only itself.
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, OwnedFd};
@@ -50,6 +51,15 @@ pub(crate) struct Replies {
 pub(crate) struct ReplyShare {
     _turn: OwnedSemaphorePermit,
     share: Share,
+}
+
+/// A frame that does not fit yet.
+#[derive(Debug)]
+struct WaitingForRoom<'a> {
+    /// Closed before its place is given back.
+    room: Room,
+    _place: Share,
+    transfer: Transfer<'a>,
 }
 
 impl Replies {
@@ -148,18 +158,13 @@ impl Replies {
         frame: &Frame,
         descriptors: &[Arc<OwnedFd>],
     ) -> Result<(), TransferError> {
-        let transfer = Transfer {
-            began: Instant::now(),
-            stall_timeout: self.stall_timeout,
-            // Even a small reply keeps those waiting that stand behind it and hold memory.
-            pressure: Some(self.budgets.pressure()),
-        };
+        let began = Instant::now();
         let head = frame.head();
         let mut pieces = std::iter::once(&head).chain(&frame.payload).cloned().collect::<Vec<_>>();
         // They go with the first byte.
         let mut descriptors = descriptors;
         let mut first = 0;
-        let mut room: Option<Room> = None;
+        let mut waits: Option<Box<WaitingForRoom<'_>>> = None;
         loop {
             while pieces.get(first).is_some_and(Bytes::is_empty) {
                 first += 1;
@@ -182,15 +187,41 @@ impl Replies {
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let room = match &mut room {
-                        Some(room) => room,
-                        none => none.insert(stream.listen_for_room()?),
-                    };
-                    transfer.step(room.writable_mut()).await?.clear_ready();
+                    // It is seldom, and would make every connection larger.
+                    Box::pin(self.wait_for_room(stream, began, &mut waits)).await?;
                 }
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// Waits for room, the first time once there is a place to do so. The time that passes until
+    /// then is not the peer's.
+    async fn wait_for_room<'a>(
+        &'a self,
+        stream: &PeerStream,
+        began: Instant,
+        waits: &mut Option<Box<WaitingForRoom<'a>>>,
+    ) -> Result<(), TransferError> {
+        let waits = match waits {
+            Some(waits) => waits,
+            none => {
+                let (budgets, stall_timeout) = (&self.budgets, self.stall_timeout);
+                let asked = Instant::now();
+                let place = budgets.place_to_write(stall_timeout).await?;
+                let transfer = Transfer {
+                    began: began + asked.elapsed(),
+                    stall_timeout,
+                    // Even a small reply keeps those waiting that stand behind it and hold memory.
+                    pressure: Some(budgets.pressure()),
+                    writing_pressure: Some(budgets.writing_pressure()),
+                };
+                let room = stream.listen_for_room()?;
+                none.insert(Box::new(WaitingForRoom { room, _place: place, transfer }))
+            }
+        };
+        waits.transfer.step(waits.room.writable_mut()).await?.clear_ready();
+        Ok(())
     }
 
     /// Writes a reply with all that it streams. The share is that of the reply itself; what is

@@ -12,7 +12,7 @@ use std::time::Duration;
 use memod_protocol::{ErrorCode, WireError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::budget::Budgets;
+use super::budget::{Budgets, writing_max};
 use crate::grants::OVERFLOW_ID;
 use crate::service::WORKING_THREADS_MAX;
 
@@ -147,7 +147,7 @@ impl Users {
                 part_of_user(connections_max),
             ),
             requests: Places::new(REQUESTS_MAX, 0, REQUESTS_OF_USER_MAX),
-            budgets: Budgets::new(buffer_bytes_max),
+            budgets: Budgets::new(buffer_bytes_max, writing_max(connections_max)),
             patience: REQUEST_PATIENCE,
             by_uid: Mutex::default(),
         }

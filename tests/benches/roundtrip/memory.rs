@@ -6,6 +6,8 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use crate::measure::{Report, Target};
 
 const CONNECTIONS: u64 = 10_000;
+/// Descriptors that are for neither.
+const KEPT: u64 = 800;
 
 /// Resident memory, in MiB.
 fn resident(daemon: &Daemon) -> f64 {
@@ -14,16 +16,16 @@ fn resident(daemon: &Daemon) -> f64 {
 
 /// Resident memory, without and with connections: as many as the process may have descriptors for.
 pub(crate) fn memory(report: &mut Report) {
-    // The daemon keeps two for each connection, and some for the database.
+    // The daemon keeps one for each connection and an eighth more, and some for the database.
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("the kernel says");
-    let wanted = hard.max(5 * CONNECTIONS / 2);
+    let wanted = hard.max(KEPT + CONNECTIONS / 4 * 5);
     let allowed = if setrlimit(Resource::RLIMIT_NOFILE, wanted, wanted).is_ok() {
         wanted
     } else {
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("no more than is allowed");
         hard
     };
-    let count = CONNECTIONS.min(allowed / 5 * 2);
+    let count = CONNECTIONS.min(allowed.saturating_sub(KEPT) / 5 * 4);
     let daemon = Setup::new().config(format!("connections_max = {}", count + 10)).start();
     let mut raw = daemon.connect();
     assert!(raw.ping());

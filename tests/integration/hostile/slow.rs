@@ -10,6 +10,7 @@ use memod_protocol::{
 };
 
 use crate::bystander::{Bystander, assert_bounded};
+use crate::grants::unread::sockets;
 
 /// More than could hold all of the daemon's shared memory for frames at once.
 const SLOW_PEERS: usize = 24;
@@ -62,6 +63,32 @@ fn peers_that_never_read_delay_nobody_even_while_they_are_borne_with() {
     }
     drop(deaf);
     bystander.noticed_nothing(&daemon);
+}
+
+#[test]
+fn peers_that_never_read_have_no_more_descriptors_than_there_are_places_to_write() {
+    // Sixteen places, of which one user has twelve; and nobody is cut off for stalling.
+    let (peers, places) = (40, 12);
+    let daemon = Setup::new().config("connections_max = 64\nstall_timeout = \"1h\"\n").start();
+    let mut observer = daemon.connect();
+    let small = call("slow.small");
+    assert_eq!(observer.put(small.put(&[("o0", &[b's'; 10_000])])), PutOutcome::Populated);
+    let before = sockets(&daemon);
+    let mut deaf: Vec<Raw> = (0..peers).map(|_| daemon.connect()).collect();
+    for raw in &mut deaf {
+        // The daemon may have given it up already.
+        let _ = (0..REQUESTS_IN_FLIGHT_MAX)
+            .try_for_each(|_| raw.try_send(small.lookup(), b"").map(drop));
+        assert!(sockets(&daemon) <= before + peers + places);
+    }
+    // Those without a place have it of those with one, until no more than have one are left.
+    eventually("the rest is cut off", || {
+        assert!(sockets(&daemon) <= before + peers + places);
+        observer.stats().connections <= 1 + places as u64
+    });
+    drop(deaf);
+    eventually("nothing is left of them", || sockets(&daemon) == before);
+    assert!(observer.lookup(&small).is_ok());
 }
 
 /// A peer that announces the largest frame, sends a part of it, and no more.

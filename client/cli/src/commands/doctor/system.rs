@@ -13,9 +13,13 @@ use super::Check;
 use super::places::{AS_WHOM, exposed};
 
 /// Files that the daemon opens besides its connections.
-const OWN_FILES: u64 = 512;
+const OWN_FILES: u64 = 656;
 /// Most connections of a daemon that does not say.
-const CONNECTIONS_MAX: u64 = 4096;
+const CONNECTIONS_MAX: u64 = 12_000;
+/// One in so many connections takes a second file while its peer does not read, ...
+const WRITING_SHARE: u64 = 8;
+/// ... or these, if that is more.
+const WRITING_LEAST: u64 = 16;
 /// Where units for the machine may stand.
 const SYSTEM_UNITS: [&str; 4] = [
     "/etc/systemd/system",
@@ -57,7 +61,8 @@ fn open_files(limits: &str) -> Option<u64> {
 
 fn descriptors(files: u64, connections: u64) -> Check {
     const NAME: &str = "open files";
-    let wanted = connections.saturating_add(OWN_FILES);
+    let writing = (connections / WRITING_SHARE).max(WRITING_LEAST.min(connections));
+    let wanted = connections.saturating_add(writing).saturating_add(OWN_FILES);
     let found = format!("{files} are allowed, {wanted} may be wanted");
     if files >= wanted {
         return Check::good(NAME, found);
@@ -176,7 +181,7 @@ mod tests {
         assert_eq!(descriptors(524_288, 4096).verdict, Verdict::Good);
         let few = descriptors(1024, 4096);
         assert_eq!(few.verdict, Verdict::Warning);
-        assert!(few.advice.expect("advice").contains("LimitNOFILE=4608"));
+        assert!(few.advice.expect("advice").contains("LimitNOFILE=5264"));
     }
 
     #[test]
