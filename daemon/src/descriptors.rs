@@ -80,7 +80,9 @@ mod tests {
         assert!(connections_max(u64::MAX, DESCRIPTORS_KEPT) > 1 << 62);
         for limit in 2..4000 {
             let most = connections_max(limit, DESCRIPTORS_KEPT);
-            let taken = |connections: u64| connections + writing_max(connections as usize) as u64;
+            let taken = |connections: u64| {
+                connections + writing_max(usize::try_from(connections).expect("few")) as u64
+            };
             let left = limit - DESCRIPTORS_KEPT.min(limit / 2);
             assert!(taken(most) <= left || most == 1, "{most} of {limit}");
             assert!(taken(most + 1) > left, "there is room for more than {most} of {limit}");

@@ -397,11 +397,11 @@ mod tests {
         greedy.writing_pressure().from(began).await;
         assert!(!greedy.pressure().is_on() && !quiet.writing_pressure().is_on());
         let pressure = Some(greedy.pressure());
-        let reading = Transfer { began, stall_timeout: long, pressure, writing_pressure: None };
-        let writing = Transfer { writing_pressure: Some(greedy.writing_pressure()), ..reading };
+        let request = Transfer { began, stall_timeout: long, pressure, writing_pressure: None };
+        let reply = Transfer { writing_pressure: Some(greedy.writing_pressure()), ..request };
         let never = std::future::pending::<io::Result<()>>;
-        assert!(matches!(writing.step(never()).await, Err(TransferError::Crowded(_))));
-        let borne = tokio::time::timeout(Duration::from_millis(20), reading.step(never()));
+        assert!(matches!(reply.step(never()).await, Err(TransferError::Crowded(_))));
+        let borne = tokio::time::timeout(Duration::from_millis(20), request.step(never()));
         assert!(borne.await.is_err(), "what has no place was given up for one");
         drop(held.pop());
         waiting.await.expect("no test has panicked").expect("one came back");
