@@ -82,7 +82,10 @@ pub(crate) fn run(
     })?;
     let socket = match inherited.listener {
         Some(listener) => BoundSocket::inherited(listener),
-        None => BoundSocket::bind(&settings.socket, settings.socket_mode)?,
+        None => {
+            let another = "another with --socket";
+            BoundSocket::bind(&settings.socket, settings.socket_mode, another)?
+        }
     };
     let metrics = match inherited.metrics {
         Some(socket) => Some(socket),

@@ -139,10 +139,10 @@ fn socket_problems(settings: &Settings) -> Vec<Problem> {
         let bytes = path.map_or(0, |path| path.as_os_str().len());
         if bytes > SOCKET_PATH_BYTES_MAX {
             let shown = path.map_or(Path::new(""), PathBuf::as_path).display();
+            let how = if name == "socket" { " with --socket, or" } else { "" };
             let message = format!(
                 "the {name} path {shown} is {bytes} bytes long, Unix sockets allow \
-                 {SOCKET_PATH_BYTES_MAX}: choose a shorter one with --socket, or in the \
-                 configuration"
+                 {SOCKET_PATH_BYTES_MAX}: choose a shorter one{how} in the configuration"
             );
             problem(name, message);
         }
