@@ -93,7 +93,8 @@ fn check_directory(directory: &Path, another: &str) -> anyhow::Result<()> {
             if is_foreign {
                 bail!(
                     "{path}, through which the path of the socket leads, is a link of user {}, \
-                     who can have it lead elsewhere: make it anew as user {own}, or choose {another}",
+                     who can have it lead elsewhere: make it anew as user {own}, or choose \
+                     {another}",
                     metadata.uid()
                 );
             }

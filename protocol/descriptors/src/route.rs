@@ -1,7 +1,7 @@
 //! What a path leads through: every directory and every link on the way.
 //!
-//! **Invariants.** Links are followed by hand, one component after the other, so that nothing on the
-//! way is left out: not the directory in which a link stands, and not the link itself.
+//! **Invariants.** Links are followed by hand, one component after the other, so that nothing on
+//! the way is left out: not the directory in which a link stands, and not the link itself.
 //!
 //! **Does not** judge: who asks knows whom it trusts.
 

@@ -58,7 +58,8 @@ fn socket_directory(path: &Path) -> Check {
 }
 
 /// A check that fails if others can put something else in the place of a directory: because they
-/// can write to one above it, or to one in which a link to it stands, or because the link is theirs.
+/// can write to one above it, or to one in which a link to it stands, or because the link is
+/// theirs.
 pub(super) fn exposed(name: &'static str, path: &Path) -> Option<Check> {
     let there = path.ancestors().find(|above| above.exists())?;
     let mut steps = route(there).ok()?;
