@@ -139,10 +139,10 @@ fn socket_problems(settings: &Settings) -> Vec<Problem> {
         let bytes = path.map_or(0, |path| path.as_os_str().len());
         if bytes > SOCKET_PATH_BYTES_MAX {
             let shown = path.map_or(Path::new(""), PathBuf::as_path).display();
+            let how = if name == "socket" { " with --socket, or" } else { "" };
             let message = format!(
                 "the {name} path {shown} is {bytes} bytes long, Unix sockets allow \
-                 {SOCKET_PATH_BYTES_MAX}: choose a shorter one with --socket, or in the \
-                 configuration"
+                 {SOCKET_PATH_BYTES_MAX}: choose a shorter one{how} in the configuration"
             );
             problem(name, message);
         }
@@ -199,8 +199,8 @@ fn take_arguments(arguments: &Arguments, settings: &mut Settings, problems: &mut
 }
 
 fn read_file(file: &Path, settings: &mut Settings, problems: &mut Vec<Problem>) {
-    let source = match std::fs::read_to_string(file) {
-        Ok(source) => source,
+    let source = match std::fs::read(file) {
+        Ok(bytes) => as_text(file, bytes, problems),
         Err(error) => {
             let message = format!("cannot read the configuration {}: {error}", file.display());
             return problems.push(Problem { place: None, message });
@@ -246,6 +246,21 @@ fn read_file(file: &Path, settings: &mut Settings, problems: &mut Vec<Problem>) 
     }
     mistakes.sort_by_key(|(at, _)| *at);
     problems.extend(mistakes.into_iter().map(|(at, message)| Problem::new(place(at), message)));
+}
+
+/// The text of a file. Where it is no UTF-8 that is told, and the rest is looked at all the same.
+fn as_text(file: &Path, bytes: Vec<u8>, problems: &mut Vec<Problem>) -> String {
+    let error = match String::from_utf8(bytes) {
+        Ok(text) => return text,
+        Err(error) => error,
+    };
+    for (number, line) in (1..).zip(error.as_bytes().split(|byte| *byte == b'\n')) {
+        if std::str::from_utf8(line).is_err() {
+            let place = format!("{}:{number}", file.display());
+            problems.push(Problem::new(place, "this line is no UTF-8: write the file as such"));
+        }
+    }
+    String::from_utf8_lossy(error.as_bytes()).into_owned()
 }
 
 /// Why something is no TOML.

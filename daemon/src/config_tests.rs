@@ -27,6 +27,32 @@ fn every_mistake_is_reported_with_its_line() {
 }
 
 #[test]
+fn a_line_that_is_no_utf_8_is_named_and_the_rest_is_looked_at() {
+    let written = tempfile::NamedTempFile::new().expect("a temporary file");
+    let text = b"# good\n# M\xfcller\nlog = \"info\"\nmax_age = \"soon\"\n";
+    std::fs::write(written.path(), text).expect("written");
+    let arguments =
+        Arguments::parse_from(["memod".as_ref(), "--config".as_ref(), written.path().as_os_str()]);
+    let read = load_file(&arguments, &|_| None, file(&arguments, &|_| None));
+    let problems = read.expect_err("two mistakes");
+    let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    assert_eq!(problems.len(), 2, "{problems:?}");
+    assert!(problems[0].contains(":2: ") && problems[0].contains("UTF-8"), "{problems:?}");
+    assert!(problems[1].contains(":4: ") && problems[1].contains("max_age"), "{problems:?}");
+}
+
+#[test]
+fn what_is_read_again_stands_where_it_stands_now() {
+    let before = load_text("socket_mode = \"0600\"\ndata = \"/a\"\n").expect("good");
+    let again = "# one line more\nsocket_mode = \"0600\"\ndata = \"/b\"\n";
+    let (now, fixed) = before.with_live(load_text(again).expect("good"));
+    assert_eq!(fixed, ["data"]);
+    let line = |name| now.origin(name).and_then(|origin| origin.rsplit(':').next());
+    assert_eq!(line("socket_mode"), Some("2"));
+    assert_eq!(line("data"), Some("2"), "it stays what it was on its old line");
+}
+
+#[test]
 fn every_mistake_is_told_in_the_first_run() {
     let problems = load_text(
         "socket = \"/a\"\nsocket = \"/b\"\nhot_bytes = = 3\nmax_age = \"soon\"\n\

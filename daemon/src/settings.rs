@@ -1,6 +1,8 @@
 //! The settings: what every component is given, checked, with where each value came from.
 
 use std::collections::{BTreeSet, HashMap};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -154,18 +156,40 @@ impl Settings {
         origin.map(|(_, origin)| origin.as_str())
     }
 
+    /// Takes the socket that is served for the one that was configured, since it was passed to this
+    /// process: its path, and the permission bits that its file has.
+    pub(crate) fn inherit(&mut self, listener: &UnixListener) {
+        let address = listener.local_addr().ok();
+        let Some(path) = address.as_ref().and_then(|address| address.as_pathname()) else { return };
+        self.socket = path.to_owned();
+        self.origins.push(("socket", INHERITED.to_owned()));
+        if let Ok(found) = path.metadata() {
+            self.socket_mode = found.mode() & 0o7777;
+            self.origins.push(("socket_mode", INHERITED.to_owned()));
+        }
+    }
+
     /// These settings as far as they cannot change while the daemon runs, and those as far as they
     /// can; with the names of what would have changed and cannot.
-    pub(crate) fn with_live(&self, wanted: Self) -> (Self, Vec<&'static str>) {
+    pub(crate) fn with_live(&self, mut wanted: Self) -> (Self, Vec<&'static str>) {
+        // What was inherited stays, whatever is configured.
+        if self.origin("socket") == Some(INHERITED) {
+            wanted.socket.clone_from(&self.socket);
+            wanted.origins.push(("socket", INHERITED.to_owned()));
+        }
+        if self.origin("socket_mode") == Some(INHERITED) {
+            wanted.socket_mode = self.socket_mode;
+            wanted.origins.push(("socket_mode", INHERITED.to_owned()));
+        }
         let now: HashMap<String, String> =
             self.table().into_iter().map(|(name, value, _)| (name, value)).collect();
         let table = wanted.table();
         let changed = table.iter().filter(|(name, value, _)| now.get(name) != Some(value));
         let set: Vec<&str> = changed.map(|(name, ..)| name.as_str()).collect();
-        let fixed = FIXED.into_iter().filter(|name| set.contains(name)).collect();
-        let is_live = |name: &&str| !FIXED.contains(name);
-        let kept = self.origins.iter().filter(|(name, _)| !is_live(name)).cloned();
-        let taken = wanted.origins.iter().filter(|(name, _)| is_live(name)).cloned();
+        let fixed: Vec<_> = FIXED.into_iter().filter(|name| set.contains(name)).collect();
+        // What is as it was may stand on another line by now.
+        let kept = self.origins.iter().filter(|(name, _)| fixed.contains(name)).cloned();
+        let taken = wanted.origins.iter().filter(|(name, _)| !fixed.contains(name)).cloned();
         let merged = Self {
             origins: kept.chain(taken).collect(),
             budgets: wanted.budgets,
@@ -180,8 +204,11 @@ impl Settings {
     }
 }
 
+/// The origin of what comes with a socket that was passed to this process.
+const INHERITED: &str = "inherited socket";
+
 /// The settings that hold until the daemon is started again.
-const FIXED: [&str; 18] = [
+const FIXED: [&str; 21] = [
     "socket",
     "socket_mode",
     "data",
@@ -189,7 +216,10 @@ const FIXED: [&str; 18] = [
     "durability",
     "sync_interval",
     "hot_bytes",
+    "sealed_bytes",
     "block_cache_bytes",
+    "board_bytes",
+    "boards_max",
     "connections_max",
     "buffer_bytes_max",
     "stall_timeout",

@@ -192,6 +192,22 @@ fn names(text: &str) -> BTreeSet<String> {
     words.map(str::to_owned).collect()
 }
 
+/// Values of labels that a rule names are exported, and what it compares with can be reached: users
+/// get seven eighths of the connections.
+fn assert_alerts_can_fire(rules: &str, page: &Page) {
+    let samples: Vec<&str> = page.samples().collect();
+    let mut busy = 0;
+    for (_, after) in rules.match_indices("memod_refusals_total{").map(|at| rules.split_at(at.0)) {
+        let sample = after.split_inclusive('}').next().unwrap();
+        assert!(samples.contains(&sample), "{sample} is not exported");
+        busy += usize::from(sample.contains("\"busy\""));
+    }
+    assert_eq!(busy, 1, "users who are refused are told of");
+    let (_, full) = rules.split_once("memod_connections > ").expect("a rule on connections");
+    let (part, _) = full.split_once(" * memod_connections_limit").expect("a part of the limit");
+    assert!(part.parse::<f64>().unwrap() < 7.0 / 8.0, "users never have {part} of all");
+}
+
 #[test]
 fn dashboard_and_alerts_ask_for_what_is_exported() {
     let daemon = Setup::new().config("store_bytes_max = \"1 MiB\"\n").start();
@@ -215,6 +231,7 @@ fn dashboard_and_alerts_ask_for_what_is_exported() {
     }
     let unknown: Vec<&String> = asked.difference(&exported).collect();
     assert!(unknown.is_empty(), "asked for and not exported: {unknown:?}");
+    assert_alerts_can_fire(&fs::read_to_string(folder.join("alerts.yml")).unwrap(), &page);
     let shown: BTreeSet<String> =
         names(&fs::read_to_string(folder.join("dashboard.json")).unwrap());
     let hidden: Vec<&String> = exported.difference(&shown).collect();

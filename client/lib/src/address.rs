@@ -6,6 +6,8 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+pub use memod_descriptors::{Step, route};
+
 /// The socket of the system's daemon.
 const SYSTEM_SOCKET: &str = "/run/memod/memod.sock";
 

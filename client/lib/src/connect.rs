@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use memod_descriptors::{DescriptorError, Inbox};
 use memod_protocol::frame::{PREFIX_BYTES, Prefix};
+use memod_protocol::handshake::Agreement;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
@@ -22,6 +23,7 @@ use nix::sys::socket::{
 use nix::sys::time::{TimeVal, TimeValLike};
 
 use crate::error::{Error, SOCKET_PATH_BYTES_MAX};
+use crate::exchange;
 
 /// The receive buffer: as much as the kernel hands over at a time.
 const BUFFER_BYTES: usize = 256 * 1024;
@@ -240,6 +242,22 @@ impl Wire {
             send_timeout: None,
             received: false,
         }
+    }
+
+    /// Greets, and gives what both agree on.
+    ///
+    /// # Errors
+    /// If the peer refuses, is not memod, or is gone without a word.
+    pub(crate) fn greet(&mut self, program: &str, patience: Patience) -> Result<Agreement, Error> {
+        let sent = self.send(&exchange::hello(program), &[], &[], patience);
+        // Who refuses may say so and leave before it is greeted; what it has said can be read.
+        let hang_up = match sent {
+            Err(error) if !error.is_hang_up() => return Err(error),
+            sent => sent.err(),
+        };
+        let welcome = self.header(patience);
+        let (header, payload_bytes) = welcome.map_err(|error| hang_up.unwrap_or(error))?;
+        exchange::welcome(&header, payload_bytes)
     }
 
     /// Who serves it.

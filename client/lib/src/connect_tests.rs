@@ -4,6 +4,8 @@
 use std::io::Write;
 use std::os::unix::net::UnixListener;
 
+use memod_protocol::handshake::{MAGIC, VERSIONS, Welcome};
+use memod_protocol::{ErrorCode, Frame, WireError};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
@@ -154,6 +156,20 @@ fn a_send_to_a_peer_that_is_gone_raises_no_signal() {
         assert!(error.is_hang_up());
     }
     assert!(pending.read_signal().unwrap().is_none());
+}
+
+#[test]
+fn who_refuses_and_leaves_before_it_is_greeted_is_heard() {
+    let (mut wire, mut peer) = pair();
+    let error = WireError::new(ErrorCode::Busy, "full");
+    let refused = Welcome::Refused { magic: MAGIC, versions: VERSIONS.to_vec(), error };
+    peer.write_all(&Frame::bare(&refused).unwrap().head()).unwrap();
+    drop(peer);
+    let error = wire.greet("test", Patience::within(LONG)).unwrap_err();
+    assert!(matches!(&error, Error::Daemon(of) if of.code == ErrorCode::Busy), "{error}");
+    let (mut wire, peer) = pair();
+    drop(peer);
+    assert!(wire.greet("test", Patience::within(LONG)).unwrap_err().is_hang_up());
 }
 
 #[test]

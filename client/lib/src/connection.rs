@@ -109,9 +109,7 @@ impl Connection {
         if address.origin == Origin::Own {
             check_ours(&address.path, wire.peer_uid()?)?;
         }
-        wire.send(&exchange::hello(program), &[], &[], patience)?;
-        let (header, payload_bytes) = wire.header(patience)?;
-        let agreement = exchange::welcome(&header, payload_bytes)?;
+        let agreement = wire.greet(program, patience)?;
         let (address, last_id, settled, pong_due) = (address.clone(), 0, true, None);
         Ok(Self { address, wire, agreement, bounds, last_id, settled, pong_due })
     }

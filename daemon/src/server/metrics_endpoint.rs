@@ -58,7 +58,10 @@ impl MetricsSocket {
     pub(crate) fn bind(address: &MetricsAddress, mode: u32) -> anyhow::Result<Option<Self>> {
         Ok(match address {
             MetricsAddress::Off => None,
-            MetricsAddress::Socket(path) => Some(Self::Unix(BoundSocket::bind(path, mode)?)),
+            MetricsAddress::Socket(path) => {
+                let bound = BoundSocket::bind(path, mode, "another `metrics`")?;
+                Some(Self::Unix(bound))
+            }
             MetricsAddress::Loopback(address) => {
                 let listener = StdTcpListener::bind(address).with_context(|| {
                     format!("cannot serve metrics on {address}: choose another `metrics`")

@@ -11,6 +11,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use memod_descriptors::{Step, route};
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{getegid, geteuid};
@@ -33,19 +34,20 @@ impl BoundSocket {
     }
 
     /// Binds the path with these permission bits. Must be called before other threads create
-    /// files, since the process's umask is narrowed meanwhile.
+    /// files, since the process's umask is narrowed meanwhile. `another` is what to choose if it
+    /// cannot be this one.
     ///
     /// # Errors
     /// If its directory cannot be made or others can write it, another daemon
     /// holds it, or it is not a socket; the message says what to do.
-    pub(crate) fn bind(path: &Path, mode: u32) -> anyhow::Result<Self> {
+    pub(crate) fn bind(path: &Path, mode: u32, another: &str) -> anyhow::Result<Self> {
         let directory = path.parent().unwrap_or(Path::new("/"));
         std::fs::DirBuilder::new().recursive(true).mode(0o755).create(directory).with_context(
             || format!("cannot create {}, the directory of the socket", directory.display()),
         )?;
-        check_directory(directory)?;
-        let lock = lock(path)?;
-        remove_left_over(path)?;
+        check_directory(directory, another)?;
+        let lock = lock(path, another)?;
+        remove_left_over(path, another)?;
         let before = umask(Mode::from_bits_truncate(0o777 & !mode));
         let bound = UnixListener::bind(path);
         umask(before);
@@ -76,33 +78,44 @@ impl Drop for BoundSocket {
 
 /// Nobody but root and this user may put another socket in place of ours: clients would take it
 /// for the daemon. In a sticky directory nobody can; that of one's own group is left to oneself.
-/// The same holds for the directories above it, in which another could be put in its place.
-fn check_directory(directory: &Path) -> anyhow::Result<()> {
-    let cannot = |path: &Path| format!("cannot look at {}", path.display());
-    // What a link in the path leads to is what counts.
-    let there = directory.canonicalize().with_context(|| cannot(directory))?;
-    for (number, path) in there.ancestors().enumerate() {
-        let found = std::fs::metadata(path).with_context(|| cannot(path))?;
-        let (mode, own) = (found.mode(), geteuid().as_raw());
-        let by_group = mode & 0o020 != 0 && found.gid() != getegid().as_raw() && found.gid() != 0;
-        let by_others = mode & 0o002 != 0 || by_group;
-        let is_foreign = found.uid() != own && found.uid() != 0;
-        let is_open = by_others && mode & 0o1000 == 0;
-        if !is_open && !is_foreign {
+/// The same holds for everything that the path leads through, in which another could be put in its
+/// place, links too.
+fn check_directory(directory: &Path, another: &str) -> anyhow::Result<()> {
+    let directory = if directory == Path::new("") { Path::new(".") } else { directory };
+    let steps =
+        route(directory).with_context(|| format!("cannot look at {}", directory.display()))?;
+    let last = steps.len().saturating_sub(1);
+    for (number, Step { path, metadata }) in steps.iter().enumerate().rev() {
+        let (mode, own, path) = (metadata.mode(), geteuid().as_raw(), path.display());
+        let is_foreign = metadata.uid() != own && metadata.uid() != 0;
+        if metadata.file_type().is_symlink() {
+            // Its mode says nothing: who can write where it stands is seen there.
+            if is_foreign {
+                bail!(
+                    "{path}, through which the path of the socket leads, is a link of user {}, \
+                     who can have it lead elsewhere: make it anew as user {own}, or choose \
+                     {another}",
+                    metadata.uid()
+                );
+            }
             continue;
         }
-        let what = if number == 0 { "the directory" } else { "above the directory" };
-        bail!(
-            "others can write {}, {what} of the socket, and put theirs in its place: make it user \
-             {own}'s own with `chown` and `chmod go-w`, or choose another with --socket",
-            path.display()
-        );
+        let gid = metadata.gid();
+        let by_group = mode & 0o020 != 0 && gid != getegid().as_raw() && gid != 0;
+        let is_open = (mode & 0o002 != 0 || by_group) && mode & 0o1000 == 0;
+        if is_open || is_foreign {
+            let what = if number == last { "the directory" } else { "above the directory" };
+            bail!(
+                "others can write {path}, {what} of the socket, and put theirs in its place: make \
+                 it user {own}'s own with `chown` and `chmod go-w`, or choose {another}"
+            );
+        }
     }
     Ok(())
 }
 
 /// Takes the lock that says who owns the socket's path.
-fn lock(path: &Path) -> anyhow::Result<Flock<File>> {
+fn lock(path: &Path, another: &str) -> anyhow::Result<Flock<File>> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let name = PathBuf::from(name);
@@ -117,8 +130,7 @@ fn lock(path: &Path) -> anyhow::Result<Flock<File>> {
     let mut lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(lock) => lock,
         Err((mut file, nix::errno::Errno::EWOULDBLOCK)) => bail!(
-            "another memod listens on {} already{}: use that one, stop it, or choose another \
-             path with --socket",
+            "another memod listens on {} already{}: use that one, stop it, or choose {another}",
             path.display(),
             holder(&mut file)
         ),
@@ -138,16 +150,15 @@ fn holder(file: &mut File) -> String {
 }
 
 /// Removes the socket file that a killed daemon left; anything else is somebody's file.
-fn remove_left_over(path: &Path) -> anyhow::Result<()> {
+fn remove_left_over(path: &Path, another: &str) -> anyhow::Result<()> {
     use std::os::unix::fs::FileTypeExt;
     match std::fs::symlink_metadata(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error).with_context(|| format!("cannot look at {}", path.display())),
         Ok(found) if found.file_type().is_socket() => std::fs::remove_file(path)
             .with_context(|| format!("cannot remove the left-over socket {}", path.display())),
-        Ok(_) => bail!(
-            "{} exists and is not a socket: remove it or choose another path with --socket",
-            path.display()
-        ),
+        Ok(_) => {
+            bail!("{} exists and is not a socket: remove it or choose {another}", path.display())
+        }
     }
 }

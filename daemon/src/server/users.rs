@@ -209,8 +209,12 @@ impl User {
                     format!("all {most} connections that there may be are open")
                 }
                 Crowded::ByAll => {
-                    let common = most - reserve_of(most);
-                    format!("all {common} connections that there may be are open")
+                    let kept = reserve_of(most);
+                    let common = most - kept;
+                    format!(
+                        "all {common} connections that users may have are open; {kept} more are \
+                         kept for who administers the daemon"
+                    )
                 }
                 Crowded::ByUser => {
                     let uid = self.uid;
@@ -279,7 +283,9 @@ mod tests {
         };
         let _others = [take(other(), 18), take(other() + 1, 3)];
         let error = users.user(other() + 1).connection().expect_err("the rest is kept");
-        assert_eq!(error.message, "all 21 connections that there may be are open");
+        let told = "all 21 connections that users may have are open; 3 more are kept for who \
+                    administers the daemon";
+        assert_eq!(error.message, told);
         let _kept = [take(0, 1), take(other() - 1, 2)];
         let error = users.user(0).connection().expect_err("there are no more");
         assert_eq!(error.message, "all 24 connections that there may be are open");

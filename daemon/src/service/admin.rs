@@ -105,12 +105,17 @@ impl Service {
     }
 
     /// Who the daemon is and how it is set up. What is set for scopes and users by name is for who
-    /// may administer everything.
+    /// may administer everything; who is quarantined also for who may administer a scope.
     pub(crate) fn status(&self, peer: &Peer) -> Reply {
         let settings = self.settings();
         let mut table = settings.table();
-        if !self.access.standing(peer).may_everywhere(Right::Administer) {
-            table.retain(|(name, ..)| !BY_NAME.contains(&name.as_str()));
+        let standing = self.access.standing(peer);
+        if !standing.may_everywhere(Right::Administer) {
+            // Who administers a scope is served what is quarantined there, and so is told.
+            let judges = standing.may_somewhere(Right::Administer);
+            let is_told =
+                |name: &str| !BY_NAME.contains(&name) || (judges && name == "quarantined_users");
+            table.retain(|(name, ..)| is_told(name));
         }
         let status = Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),

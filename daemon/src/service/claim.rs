@@ -16,7 +16,7 @@ use super::Service;
 use memod_store::Tier;
 
 use super::leases::{Asked, Grant, Lessee, Turn};
-use super::lookup::{Wanted, forbidden};
+use super::lookup::Wanted;
 use super::reply::Reply;
 use crate::grants::Right;
 use crate::server::Peer;
@@ -121,7 +121,7 @@ impl Service {
     /// Answers a claim from memory, or gives it its place in the table: in the order of the calls
     /// of this function, unless a disk has to be asked.
     pub(crate) fn claim_in_memory(&self, asker: Asker) -> Begun {
-        if let Some(reply) = self.refused(&asker) {
+        if let Some(reply) = self.refused_claim(&asker) {
             return Begun::Answer(Box::new(reply));
         }
         match self.fetch_from(&asker.wanted, Tier::Memory) {
@@ -133,7 +133,7 @@ impl Service {
 
     /// Answers a claim, or lets it wait.
     pub(crate) async fn claim(self: &Arc<Self>, asker: Asker) -> Claimed {
-        if let Some(reply) = self.refused(&asker) {
+        if let Some(reply) = self.refused_claim(&asker) {
             return Claimed::answer(reply);
         }
         let reply = self.fetch(&asker.wanted).await;
@@ -146,7 +146,7 @@ impl Service {
         let Waiting { asker, mut turn } = waiting;
         let mut rules = self.access.changes();
         let grant = loop {
-            if self.refused(&asker).is_some() {
+            if self.refused_claim(&asker).is_some() {
                 break None;
             }
             tokio::select! {
@@ -175,11 +175,11 @@ impl Service {
 
     /// The answer to who may not read where the claim is, not even that it waits; or who asks for a
     /// lease by a name of its own and may not have it.
-    fn refused(&self, asker: &Asker) -> Option<Reply> {
+    fn refused_claim(&self, asker: &Asker) -> Option<Reply> {
         let Claim { lookup, take, owner, .. } = &*asker.claim;
         let (scope, standing) = (&lookup.call.scope, self.access.standing(&asker.peer));
         if !standing.may(Right::Read, scope) {
-            return Some(forbidden(&asker.peer, scope, asker.wanted.key));
+            return Some(self.forbidden(&asker.peer, scope, asker.wanted.key));
         }
         if !(*take && owner.is_some()) {
             return None;
@@ -227,7 +227,7 @@ impl Service {
     /// What a claim is told that waits no longer.
     async fn settle(self: &Arc<Self>, asker: &Asker, grant: Grant, turn: Turn) -> Claimed {
         let key = asker.wanted.key;
-        if let Some(reply) = self.refused(asker) {
+        if let Some(reply) = self.refused_claim(asker) {
             // It was allowed when it began to wait.
             self.hand_back(asker, &grant);
             return Claimed::answer(reply);

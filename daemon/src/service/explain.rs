@@ -12,7 +12,7 @@ use memod_protocol::{
     WireError,
 };
 
-use super::lookup::{Wanted, forbidden};
+use super::lookup::Wanted;
 use super::reply::{Reply, store_error};
 use super::{Service, pool};
 use crate::grants::Right;
@@ -43,7 +43,7 @@ impl Service {
         let found = if may_read {
             self.fetch(&wanted).await
         } else {
-            forbidden(peer, &call.scope, wanted.key)
+            self.forbidden(peer, &call.scope, wanted.key)
         };
         let miss = match found.response {
             Response::Hit(_) => None,

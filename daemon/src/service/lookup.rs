@@ -54,7 +54,7 @@ impl Service {
     pub(crate) fn lookup_in_memory(&self, peer: &Peer, lookup: &Lookup) -> Option<Reply> {
         match Wanted::new(lookup) {
             Ok(wanted) if !self.may_read(peer, &lookup.call.scope) => {
-                Some(forbidden(peer, &lookup.call.scope, wanted.key))
+                Some(self.forbidden(peer, &lookup.call.scope, wanted.key))
             }
             Ok(wanted) => self.fetch_from(&wanted, Tier::Memory),
             Err(error) => Some(Response::Error(error).into()),
@@ -65,7 +65,7 @@ impl Service {
     pub(crate) async fn lookup(self: &Arc<Self>, peer: &Peer, lookup: &Lookup) -> Reply {
         match Wanted::new(lookup) {
             Ok(wanted) if !self.may_read(peer, &lookup.call.scope) => {
-                forbidden(peer, &lookup.call.scope, wanted.key)
+                self.forbidden(peer, &lookup.call.scope, wanted.key)
             }
             Ok(wanted) => self.fetch(&wanted).await,
             Err(error) => Response::Error(error).into(),
@@ -76,6 +76,16 @@ impl Service {
     /// even the time that it takes tells what is there.
     pub(crate) fn may_read(&self, peer: &Peer, scope: &Scope) -> bool {
         self.access.standing(peer).may(Right::Read, scope)
+    }
+
+    /// The answer to a lookup in a scope that the peer may not read, which is a refusal.
+    pub(crate) fn forbidden(&self, peer: &Peer, scope: &Scope, key: Key) -> Reply {
+        let Scope { project, domain } = scope;
+        let (project, domain) = (project.escape_debug(), domain.escape_debug());
+        let detail = format!("user {} may not read {project}/{domain}", peer.uid);
+        self.refused(peer, ErrorCode::Forbidden, &detail);
+        let detail = Some(detail);
+        Response::Miss(Miss { detail, ..miss(key, MissReason::Forbidden) }).into()
     }
 
     /// What is wanted, from memory if it is there, else from disk.
@@ -208,14 +218,6 @@ fn cause(cause: GraveCause) -> MissReason {
         GraveCause::Corrupt => MissReason::Corrupt,
         GraveCause::BlobMissing => MissReason::BlobMissing,
     }
-}
-
-/// The answer to a lookup in a scope that the peer may not read.
-pub(crate) fn forbidden(peer: &Peer, scope: &Scope, key: Key) -> Reply {
-    let Scope { project, domain } = scope;
-    let (project, domain) = (project.escape_debug(), domain.escape_debug());
-    let detail = Some(format!("user {} may not read {project}/{domain}", peer.uid));
-    Response::Miss(Miss { detail, ..miss(key, MissReason::Forbidden) }).into()
 }
 
 /// Why an entry is not served that could be.

@@ -13,7 +13,7 @@ use memod_protocol::{InvalidArgument, Looked, Lookup, Response, RunClaim, WireEr
 use memod_store::{Content, Found, StoredEntry, Tier};
 
 use super::account::Account;
-use super::lookup::{Wanted, forbidden};
+use super::lookup::Wanted;
 use super::reply::{Reply, store_error};
 use super::{Service, pool};
 use crate::server::Peer;
@@ -158,7 +158,7 @@ impl Service {
             let reply = match Wanted::new(lookup) {
                 Err(error) => Response::Error(error).into(),
                 Ok(wanted) if !self.may_read(peer, &lookup.call.scope) => {
-                    forbidden(peer, &lookup.call.scope, wanted.key)
+                    self.forbidden(peer, &lookup.call.scope, wanted.key)
                 }
                 Ok(wanted) => match self.store.lookup(&wanted.key, tier) {
                     Ok(Found::WouldBlock) if tier == Tier::Memory => return false,

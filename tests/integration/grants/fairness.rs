@@ -10,7 +10,7 @@ use harness::{CallBuilder, PATIENCE, Raw, eventually};
 use memod_protocol::limits::REQUESTS_IN_FLIGHT_MAX;
 use memod_protocol::{ErrorCode, LogQuery, PutOutcome, Request, Response};
 
-use super::house::{ALICE, BOB, House};
+use super::house::{ALICE, BOB, House, STRANGER};
 
 /// Whoever can connect may use the cache.
 const OPEN: &str = "socket_mode = \"0666\"\n";
@@ -61,6 +61,17 @@ fn what_is_refused_is_counted_and_logged_no_more_than_now_and_then() {
     assert!((10..=20).contains(&told.len()), "{log}");
     let why = format!("user {BOB} may not write alpha/development");
     assert!(told[0].contains(&why) && told[0].contains("code=\"forbidden\""), "{}", told[0]);
+    // What misses for want of a right is refused, too; another's refusals are not hidden by these.
+    for (uid, of) in [(STRANGER, "lookup"), (BOB, "lookup"), (STRANGER, "why")] {
+        let verb = super::house::call(of, "hers", "o0:string");
+        house.ends(1, uid, "alpha", &verb);
+    }
+    let page = house.daemon.connect().ask(Request::Metrics, Bytes::new()).response;
+    let Response::Metrics(page) = page else { panic!("{page:?}") };
+    assert!(page.contains("memod_refusals_total{reason=\"forbidden\"} 103\n"), "{page}");
+    let log = house.daemon.log();
+    let why = format!("user {STRANGER} may not read alpha/development");
+    assert_eq!(log.matches(&why).count(), 2, "{log}");
     // Nor do they who send garbage fill it.
     for _ in 0..50 {
         let mut raw = house.connect(BOB);

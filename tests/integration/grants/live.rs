@@ -196,6 +196,13 @@ fn what_a_quarantined_user_wrote_is_not_served_until_it_is_let_out() {
     let key = miss["key"].as_str().unwrap();
     assert_eq!(house.json(0, 0, "alpha", &["show", key])["quarantined"], true);
     house.ends(0, 0, "alpha", &["cat", key, "o0"]);
+    // So does who administers the scope.
+    assert_eq!(house.json(0, KEEPER, "alpha", &["show", key])["quarantined"], true);
+    // An export by who may not look into it goes on without it.
+    let ran = house.ends(0, READER, "alpha", &["export", "-"]);
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert!(said.contains(&hers) && said.contains("`hers`"), "{said}");
+    assert!(said.contains(r#""entries":1,"#) && said.contains(r#""left_out":1,"#), "{said}");
     house.ends(0, READER, "alpha", &call("lookup", "other", OUT));
     let refused = house.ends(4, READER, "alpha", &["cat", &hers, "o0"]).json_error();
     assert!(refused["message"].to_string().contains("quarantined"), "{refused}");

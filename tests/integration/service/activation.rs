@@ -1,13 +1,14 @@
 //! The socket that a daemon is given: it must be one, and it outlives the daemon.
 
-use std::fs::File;
+use std::fs::{self, File, Permissions};
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 
 use bytes::Bytes;
 use harness::{Raw, Setup, call};
-use memod_protocol::{PutOutcome, Response};
+use memod_protocol::{PutOutcome, Request, Response};
 
 /// Clients that ask while no daemon runs.
 const CLIENTS: usize = 50;
@@ -28,6 +29,35 @@ fn a_descriptor_of_another_kind_is_refused() {
         let wanted = "is not a listening Unix stream socket";
         assert!(said.contains(wanted), "{what}: {said}");
     }
+}
+
+#[test]
+fn what_was_inherited_is_told_and_not_what_was_configured() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("given.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o606)).unwrap();
+    // Its arguments name another socket, which nobody serves.
+    let mut daemon = Setup::new().inherits(listener).prepare();
+    daemon.start().unwrap();
+    assert!(!daemon.socket().exists());
+    let mut raw = Raw::connect(&path);
+    raw.greet();
+    raw.is_welcome();
+    let Response::Status(status) = raw.ask(Request::Status, Bytes::new()).response else {
+        panic!("a status was due")
+    };
+    let path = path.display().to_string();
+    assert_eq!(status.socket, path);
+    let setting = |name: &str| {
+        let row = status.settings.iter().find(|(row, ..)| row == name);
+        row.map(|(_, value, origin)| (value.as_str(), origin.as_str())).expect("it is told")
+    };
+    assert_eq!(setting("socket"), (path.as_str(), "inherited socket"));
+    assert_eq!(setting("socket_mode"), ("0606", "inherited socket"));
+    let log = daemon.log();
+    assert!(log.contains(&format!("the socket {path} was passed")), "{log}");
+    assert!(!log.contains(&daemon.socket().display().to_string()), "{log}");
 }
 
 #[test]

@@ -146,3 +146,46 @@ fn a_directory_that_others_can_write_is_refused() {
         is_refused(&daemon);
     }
 }
+
+#[test]
+fn a_link_that_others_can_replace_is_refused() {
+    let mut daemon = Setup::new().prepare();
+    let (open, safe) = (daemon.folder().join("open"), daemon.folder().join("safe"));
+    for directory in [&open, &safe] {
+        fs::create_dir(directory).unwrap();
+    }
+    let link = open.join("link");
+    std::os::unix::fs::symlink(&safe, &link).unwrap();
+    daemon.listen_on(&link.join("memod.sock"));
+    let mode = |mode| fs::set_permissions(&open, Permissions::from_mode(mode)).unwrap();
+    for bad in [0o777, 0o757] {
+        mode(bad);
+        let told = format!("others can write {}, above the directory", open.display());
+        assert_refused(daemon.refused(), 1, &[&told, "--socket"]);
+        assert!(!safe.join("memod.sock").exists());
+    }
+    for good in [0o755, 0o1777] {
+        mode(good);
+        daemon.start().unwrap();
+        assert!(daemon.connect().ping());
+        assert!(daemon.stop().success());
+    }
+    if Uid::effective().is_root() {
+        std::os::unix::fs::lchown(&link, Some(20_001), None).unwrap();
+        let told = format!("{}, through which the path of the socket leads", link.display());
+        assert_refused(daemon.refused(), 1, &[&told, "link of user 20001", "--socket"]);
+    }
+}
+
+#[test]
+fn a_metrics_socket_that_others_can_replace_names_its_setting() {
+    let setup = Setup::new().prepare();
+    let open = setup.folder().join("open");
+    fs::create_dir(&open).unwrap();
+    fs::set_permissions(&open, Permissions::from_mode(0o777)).unwrap();
+    let metrics = format!("metrics = {:?}", open.join("m.sock"));
+    let daemon = Setup::new().config(metrics).prepare();
+    let (code, said) = daemon.refused();
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("choose another `metrics`") && !said.contains("--socket"), "{said}");
+}

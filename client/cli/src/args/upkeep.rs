@@ -20,8 +20,9 @@ pub(crate) struct VerifyArgs {
 const EXPORT_DETAILS: &str = "\
 The file is written as FILE.part and renamed when it is whole; if that is cut off, the same \
 command goes on where it ended. A symbolic link is followed; a device, a pipe or a socket is \
-written through. What `memo verify` would call bad is left out, and said. Without --task and \
---scope, all projects and domains are exported.
+written through. What `memo verify` would call bad is left out, and said; so is what you may not \
+read, such as entries of a quarantined user. Without --task and --scope, all projects and domains \
+are exported.
 
 Exit codes: 0 done, also if something was left out; 2 the arguments are wrong or FILE cannot be \
 written; 3 no daemon, or it ended meanwhile; 4 forbidden; 5 FILE cannot be written to its end, \

@@ -12,11 +12,11 @@ use std::collections::HashSet;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use memod_client::Client;
 use memod_client::archive::unfinished::{Before, Origin};
 use memod_client::archive::{ArchiveWriter, Totals};
+use memod_client::{Client, Error};
 use memod_protocol::limits::LIST_ROWS_MAX;
-use memod_protocol::{Filter, Key, name};
+use memod_protocol::{ErrorCode, Filter, Key, name};
 use serde_json::{Value, json};
 
 use self::interrupt::Interrupt;
@@ -207,15 +207,27 @@ impl Work<'_> {
         loop {
             let page = self.client.list(&self.filter, LIST_ROWS_MAX, cursor)?;
             for row in page.rows.iter().filter(|row| !there.contains(&row.key)) {
-                if let Some(entry) = self.client.entry(&row.key)? {
-                    archive.entry(&entry)?;
-                    archive.flush()?;
-                    note(archive.totals().entries);
-                } else {
+                let missed = match self.client.entry(&row.key) {
+                    Ok(Some(entry)) => {
+                        archive.entry(&entry)?;
+                        archive.flush()?;
+                        note(archive.totals().entries);
+                        None
+                    }
+                    Ok(None) => Some(
+                        "has been removed meanwhile, or is damaged (if only what describes it is, \
+                         lookups still hit it)"
+                            .to_owned(),
+                    ),
+                    // Others of the same listing may be had.
+                    Err(Error::Daemon(error)) if error.code == ErrorCode::Forbidden => {
+                        Some(format!("of task `{}` is left out: {}", row.task, error.message))
+                    }
+                    Err(error) => return Err(error.into()),
+                };
+                if let Some(why) = missed {
                     left_out += 1;
-                    let what = "has been removed meanwhile, or is damaged (if only what describes \
-                                it is, lookups still hit it)";
-                    self.settings.screen.warn(&format!("entry {} {what}", row.key));
+                    self.settings.screen.warn(&format!("entry {} {why}", row.key));
                 }
                 progress.set(archive.totals().entries);
             }

@@ -35,7 +35,7 @@ pub(crate) fn run(args: &ShowArgs, settings: &Settings) -> Outcome {
 }
 
 /// Whether the daemon says that it serves nothing of this user's: it does so only to who may
-/// administer everything.
+/// administer everything or a scope.
 fn quarantines(status: &Status, writer_uid: u32) -> bool {
     let mut settings = status.settings.iter();
     let users = settings.find(|(name, ..)| name == "quarantined_users");

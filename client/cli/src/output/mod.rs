@@ -13,6 +13,7 @@ pub(crate) mod units;
 
 use std::borrow::Cow;
 use std::io::{self, BufWriter, StdoutLock, Write};
+use std::ops::RangeInclusive;
 
 use serde_json::{Value, json};
 
@@ -71,10 +72,37 @@ pub(crate) fn shown(text: &str) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
-/// Whether a character shows as itself: the standard library knows which those of Unicode are.
+/// What takes no room or looks like a space though it is none: `Default_Ignorable_Code_Point` in
+/// Unicode's `DerivedCoreProperties.txt`, and the Braille pattern without dots.
+const BLANK: [RangeInclusive<char>; 18] = [
+    '\u{ad}'..='\u{ad}',
+    '\u{34f}'..='\u{34f}',
+    '\u{61c}'..='\u{61c}',
+    '\u{115f}'..='\u{1160}',
+    '\u{17b4}'..='\u{17b5}',
+    '\u{180b}'..='\u{180f}',
+    '\u{200b}'..='\u{200f}',
+    '\u{202a}'..='\u{202e}',
+    '\u{2060}'..='\u{206f}',
+    '\u{2800}'..='\u{2800}',
+    '\u{3164}'..='\u{3164}',
+    '\u{fe00}'..='\u{fe0f}',
+    '\u{feff}'..='\u{feff}',
+    '\u{ffa0}'..='\u{ffa0}',
+    '\u{fff0}'..='\u{fff8}',
+    '\u{1bca0}'..='\u{1bca3}',
+    '\u{1d173}'..='\u{1d17a}',
+    '\u{e0000}'..='\u{e0fff}',
+];
+
+/// Whether a character shows as itself: the standard library knows which those of Unicode are, but
+/// for some that are [`BLANK`].
 fn is_seen(character: char) -> bool {
     if character.is_ascii() {
         return !character.is_ascii_control();
+    }
+    if BLANK.iter().any(|range| range.contains(&character)) {
+        return false;
     }
     // Behind another character, so that accents are left on it.
     let mut bytes = [b'a'; 5];
@@ -110,15 +138,21 @@ impl Screen {
     /// # Errors
     /// If standard output cannot be written.
     pub(crate) fn fields(self, fields: &[(&str, String)]) -> io::Result<()> {
-        let width = fields.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
         let mut out = Self::out();
-        for (name, value) in fields {
-            let value = shown(value);
-            let value = match (*name, value.as_ref()) {
+        self.write_fields(&mut out, fields)?;
+        out.flush()
+    }
+
+    fn write_fields(self, out: &mut impl Write, fields: &[(&str, String)]) -> io::Result<()> {
+        let shown: Vec<_> =
+            fields.iter().map(|(name, value)| (shown(name), shown(value))).collect();
+        let width = shown.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+        for (name, value) in &shown {
+            let value = match (name.as_ref(), value.as_ref()) {
                 ("status", "MISS" | "PENDING" | "EXISTS" | "DISABLED" | "SKIPPED") => {
-                    paint(self.color, Style::Notable, &value)
+                    paint(self.color, Style::Notable, value)
                 }
-                ("status", _) => paint(self.color, Style::Good, &value),
+                ("status", _) => paint(self.color, Style::Good, value),
                 _ => Cow::Borrowed(value.as_ref()),
             };
             if self.out_is_terminal {
@@ -128,7 +162,7 @@ impl Screen {
                 writeln!(out, "{name}\t{value}")?;
             }
         }
-        out.flush()
+        Ok(())
     }
 
     /// Tells of something that went wrong without stopping us, on one line.
@@ -198,6 +232,37 @@ mod tests {
         for seen in ["cafe\u{301}", "\"quoted\" 'too' \\", "שלום", "Ωμέγα", "結果", "🦀"]
         {
             assert_eq!(shown(seen), seen);
+        }
+    }
+
+    #[test]
+    fn what_is_blank_is_written_out() {
+        let blank = "\u{34f}\u{115f}\u{1160}\u{17b4}\u{17b5}\u{180b}\u{2065}\u{206a}\u{2800}\
+                     \u{3164}\u{fe00}\u{fe0f}\u{ffa0}\u{fff0}\u{e0001}\u{e0100}\u{e01ef}";
+        for character in blank.chars() {
+            let written = format!("a\\u{{{:x}}}b", u32::from(character));
+            assert_eq!(shown(&format!("a{character}b")), written);
+        }
+    }
+
+    #[test]
+    fn names_of_fields_are_shown_as_their_values_are() {
+        for out_is_terminal in [true, false] {
+            let screen = Screen {
+                format: Format::Text,
+                out_is_terminal,
+                err_is_terminal: false,
+                color: false,
+                err_color: false,
+                quiet: false,
+                verbose: false,
+            };
+            let mut out = Vec::new();
+            let fields = [("output a\nstatus\tHIT\x1b[31m", "b\nc".to_owned())];
+            screen.write_fields(&mut out, &fields).expect("memory takes it");
+            let between = if out_is_terminal { "  " } else { "\t" };
+            let line = format!("output a\\nstatus\\tHIT\\u{{1b}}[31m{between}b\\nc\n");
+            assert_eq!(String::from_utf8(out).expect("text"), line);
         }
     }
 

@@ -56,8 +56,14 @@ impl Connection {
         if address.origin == Origin::Own {
             check_ours(&address.path, wire.peer_uid()?)?;
         }
-        wire.send(&exchange::hello(program), &[], &[], patience).await?;
-        let (header, payload_bytes) = wire.header(patience).await?;
+        let sent = wire.send(&exchange::hello(program), &[], &[], patience).await;
+        // Who refuses may say so and leave before it is greeted; what it has said can be read.
+        let hang_up = match sent {
+            Err(error) if !error.is_hang_up() => return Err(error),
+            sent => sent.err(),
+        };
+        let welcome = wire.header(patience).await;
+        let (header, payload_bytes) = welcome.map_err(|error| hang_up.unwrap_or(error))?;
         let agreement = exchange::welcome(&header, payload_bytes)?;
         let (address, runtime) = (address.clone(), Handle::current().id());
         let (last_id, settled, pong_due) = (0, true, None);

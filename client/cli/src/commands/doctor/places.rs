@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
+use memod_client::address::{Step, route};
 use nix::sys::statvfs::statvfs;
 
 use super::{Check, database};
@@ -56,20 +57,38 @@ fn socket_directory(path: &Path) -> Check {
     exposed(NAME, path).unwrap_or_else(|| Check::good(NAME, found))
 }
 
-/// A check that fails if others can put something else in the place of a directory, because they
-/// can write to one above it.
+/// A check that fails if others can put something else in the place of a directory: because they
+/// can write to one above it, or to one in which a link to it stands, or because the link is
+/// theirs.
 pub(super) fn exposed(name: &'static str, path: &Path) -> Option<Check> {
     let there = path.ancestors().find(|above| above.exists())?;
-    let is_made = there == path;
-    let there = fs::canonicalize(there).ok()?;
-    let is_open = |above: &&Path| {
-        fs::metadata(above).is_ok_and(|of| of.mode() & 0o002 != 0 && of.mode() & 0o1000 == 0)
-    };
-    let above = there.ancestors().skip(usize::from(is_made)).find(is_open)?;
-    let shown = above.display();
-    let found = format!("{} is below {shown}, to which everybody can write", path.display());
-    let advice = format!("others can put their own in its place: chmod o-w {shown}");
-    Some(Check::failed(name, found, advice))
+    let mut steps = route(there).ok()?;
+    if there == path {
+        // It has been looked at for itself.
+        steps.pop();
+    }
+    let own = nix::unistd::geteuid().as_raw();
+    let mut holder = 0;
+    for Step { path: on_the_way, metadata } in &steps {
+        let (shown, path) = (on_the_way.display(), path.display());
+        let (uid, mode) = (metadata.uid(), metadata.mode());
+        if metadata.file_type().is_symlink() {
+            // Whose directory it is can replace the link in any case.
+            if ![0, own, holder].contains(&uid) {
+                let found = format!("{path} leads through {shown}, a link of user {uid}");
+                let advice = format!("that user can have it lead elsewhere: rm {shown}");
+                return Some(Check::failed(name, found, advice));
+            }
+            continue;
+        }
+        if mode & 0o002 != 0 && mode & 0o1000 == 0 {
+            let found = format!("{path} is below {shown}, to which everybody can write");
+            let advice = format!("others can put their own in its place: chmod o-w {shown}");
+            return Some(Check::failed(name, found, advice));
+        }
+        holder = uid;
+    }
+    None
 }
 
 /// Who should own a data directory.
@@ -214,6 +233,30 @@ mod tests {
         assert!(checks[1].advice.as_deref().expect("advice").contains("chmod o-w"));
         set_mode(folder.path(), 0o1777);
         assert_eq!(verdicts(&socket(&path)), good, "nobody can replace it there");
+    }
+
+    #[test]
+    fn a_link_that_others_can_replace_fails() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (open, safe) = (folder.path().join("open"), folder.path().join("safe"));
+        for directory in [&open, &safe] {
+            fs::create_dir(directory).expect("a folder");
+            set_mode(directory, 0o700);
+        }
+        let link = open.join("link");
+        std::os::unix::fs::symlink(&safe, &link).expect("a link");
+        let verdict = || data(&link, Owner::Ours, None)[0].verdict;
+        assert_eq!(verdict(), Verdict::Good);
+        set_mode(&open, 0o777);
+        assert_eq!(verdict(), Verdict::Failed, "the link can be replaced");
+        set_mode(&open, 0o1777);
+        assert_eq!(verdict(), Verdict::Good, "only by its owner");
+        // Only root can make a link that is another's.
+        if nix::unistd::geteuid().is_root() {
+            std::os::unix::fs::lchown(&link, Some(12_345), None).expect("another owner");
+            let check = exposed("x", &link).expect("its owner can replace it");
+            assert!(check.found.contains("a link of user 12345"), "{}", check.found);
+        }
     }
 
     #[test]

@@ -114,10 +114,11 @@ fn untold() -> String {
 /// Who took a lease, and of which task.
 fn lease(row: &LogRow) -> String {
     let pid = row.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
+    let program = row.program.as_deref().map(|program| format!(" {}", shown(program)));
     format!(
-        "leased to  uid {}, process {pid} {}: {}",
+        "leased to  uid {}, process {pid}{}: {}",
         row.uid,
-        row.program.as_deref().map_or_else(|| "".into(), shown),
+        program.unwrap_or_default(),
         row.task.as_deref().map_or_else(|| "-".into(), shown)
     )
 }
