@@ -32,6 +32,7 @@ use crate::connect::Patience;
 use crate::declarations;
 use crate::options::milliseconds;
 use mapping::{ForkMark, Mapping};
+pub use of_process::report_board_hits;
 pub(crate) use on_board::OnBoard;
 use tally::Tally;
 use tether::Tether;
