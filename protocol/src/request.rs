@@ -5,6 +5,7 @@ use crate::call::{CallIdentity, Interface, Scope};
 use crate::digest::Digest;
 use crate::error::InvalidArgument;
 use crate::explain::Why;
+use crate::handshake::{ANNOUNCE, BATCHES, DESCRIPTORS};
 use crate::key::Key;
 use crate::lease::{Claim, Release, Reserve};
 use crate::log::LogQuery;
@@ -135,6 +136,17 @@ pub enum Request {
 }
 
 impl Request {
+    /// The capabilities without which it may not be asked.
+    #[must_use]
+    pub const fn capabilities(&self) -> u64 {
+        match self {
+            Self::LookupMany(_) => BATCHES,
+            Self::Announce(_) => ANNOUNCE,
+            Self::UploadFile { .. } => DESCRIPTORS,
+            _ => 0,
+        }
+    }
+
     /// How many descriptors come with it.
     #[must_use]
     pub const fn descriptors(&self) -> usize {

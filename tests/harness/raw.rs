@@ -8,7 +8,7 @@ use std::path::Path;
 use bytes::Bytes;
 use memod_descriptors::{Inbox, SealedFile};
 use memod_protocol::frame::{PREFIX_BYTES, Prefix};
-use memod_protocol::handshake::{Hello, Welcome};
+use memod_protocol::handshake::{ANNOUNCE, BATCHES, Hello, Welcome};
 use memod_protocol::{
     Delivery, Digest, EntryRow, ErrorCode, Filter, Frame, Hit, Miss, Put, PutOutcome, Request,
     RequestHeader, Response, ResponseHeader, WireError, wire,
@@ -116,12 +116,12 @@ impl Raw {
         Ok(raw)
     }
 
-    /// Sends a greeting.
+    /// Sends the greeting of a client that takes no descriptors.
     ///
     /// # Panics
     /// If the daemon has ended the connection.
     pub fn greet(&mut self) {
-        self.greet_with(0);
+        self.greet_with(ANNOUNCE | BATCHES);
     }
 
     /// Sends the greeting of a client with these capabilities.

@@ -2,6 +2,7 @@
 
 mod lookups;
 mod puts;
+mod sizes;
 mod strangers;
 mod wrong;
 

@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use harness::{Answer, Daemon, Fake, Random, call};
 use memod_client::{CacheStatus, MemoizeOptions, Memoized};
@@ -211,6 +211,43 @@ fn s34_a_daemon_that_hangs() {
     daemon.signal(Signal::SIGCONT);
     let made = task.run(&to_daemon(&daemon), &of, None, "after");
     assert_eq!(content(&made), "before", "nothing was lost meanwhile");
+}
+
+/// Whoever asks all the time does so while there is no daemon, too (semantics 34).
+#[test]
+fn s34_a_daemon_that_is_away_for_a_moment_is_found_again_soon() {
+    let mut daemon = Daemon::new();
+    let (of, task, client) = (call("away").0, Task::default(), client(daemon.socket()));
+    task.run(&client, &of, None, "kept");
+    let is_hit = || task.run(&client, &of, None, "kept").status == CacheStatus::Hit;
+    for orderly in [true, false] {
+        if orderly {
+            daemon.stop();
+        } else {
+            daemon.kill();
+        }
+        let unhelped: Vec<_> = (0..20).map(|_| task.run(&client, &of, None, "kept")).collect();
+        assert!(unhelped.iter().all(|one| (one.status, one.store) == FAILED));
+        let last = unhelped.last().and_then(|one| one.lookup_error.as_ref());
+        assert_eq!(last.map(memod_client::Error::name), Some("breaker_open"));
+        // It is not there yet.
+        assert_eq!(client.ping().map_err(|error| error.name()), Err("no_daemon"));
+        daemon.start().expect("it starts again");
+        let begun = Instant::now();
+        client.ping().expect("it is there");
+        assert!(is_hit(), "whoever saw it there asks it");
+        assert!(begun.elapsed() < SLACK);
+    }
+    daemon.kill();
+    harness::eventually("it is left alone", || {
+        let made = task.run(&client, &of, None, "kept");
+        made.lookup_error.is_some_and(|error| error.name() == "breaker_open")
+    });
+    daemon.start().expect("it starts again");
+    let begun = Instant::now();
+    harness::eventually("it is asked again", is_hit);
+    // The longest pause, were it away for long.
+    assert!(begun.elapsed() < Duration::from_secs(3) + SLACK, "{:?}", begun.elapsed());
 }
 
 #[test]

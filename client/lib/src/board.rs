@@ -32,18 +32,24 @@ use crate::connect::Patience;
 use crate::declarations;
 use crate::options::milliseconds;
 use mapping::{ForkMark, Mapping};
+pub use of_process::report_board_hits;
 pub(crate) use on_board::OnBoard;
 use tally::Tally;
 use tether::Tether;
 
 /// Hits in a scope after which its board is asked for.
 const HITS_BEFORE: u32 = 2;
-/// Scopes that are kept track of, and boards that are kept.
+/// Boards that are kept, and scopes without one that are kept track of.
 const SCOPES_MAX: usize = 64;
+const SEEN_MAX: usize = 256;
 /// The longest time that a lookup which has been answered may take to ask for a board.
 const OPENING_MAX: Duration = Duration::from_millis(250);
 /// How long not to ask again when there was no board.
 const PAUSE: Duration = Duration::from_secs(10);
+/// The same for a board that the daemon gave up sooner than that after it was opened: at first, and
+/// at the most, when that happens again and again. There are more scopes than boards then.
+const GIVEN_UP_MIN: Duration = Duration::from_secs(1);
+const GIVEN_UP_MAX: Duration = Duration::from_secs(64);
 
 /// The boards that a client reads.
 #[derive(Debug)]
@@ -69,6 +75,8 @@ struct Seen {
     hits: u32,
     /// When its board may be asked for again.
     not_before: Option<Instant>,
+    /// The pause that began when its board was given up.
+    pause: Duration,
 }
 
 /// The board of a scope.
@@ -79,6 +87,9 @@ struct View {
     layout: Layout,
     tether: Arc<Tether>,
     tally: Mutex<Tally>,
+    opened: Instant,
+    /// The pause before it was asked for.
+    pause: Duration,
 }
 
 impl State {
@@ -93,13 +104,21 @@ impl State {
     /// What is known of a scope that has no board.
     fn seen(&mut self, scope: &Scope) -> &mut Seen {
         let at = self.seen.iter().position(|seen| seen.scope == *scope).unwrap_or_else(|| {
-            if self.seen.len() >= SCOPES_MAX {
+            if self.seen.len() >= SEEN_MAX {
                 self.seen.remove(0);
             }
-            self.seen.push(Seen { scope: scope.clone(), hits: 0, not_before: None });
+            let (hits, not_before, pause) = (0, None, Duration::ZERO);
+            self.seen.push(Seen { scope: scope.clone(), hits, not_before, pause });
             self.seen.len() - 1
         });
         self.seen.get_mut(at).expect("it was found, or has just been pushed")
+    }
+
+    /// The daemon has given a board up: one that it gave up soon is asked for less often.
+    fn given_up(&mut self, view: &View, now: Instant) {
+        let pause = pause_after(now.duration_since(view.opened), view.pause);
+        let seen = self.seen(&view.scope);
+        (seen.pause, seen.not_before) = (pause, now.checked_add(pause));
     }
 }
 
@@ -168,8 +187,12 @@ impl Boards {
     /// Gives boards up, and reports what was had by them.
     fn forget(&self, which: impl Fn(&Arc<View>) -> bool) {
         let Ok(mut state) = self.state.try_write() else { return };
-        for view in state.views.extract_if(.., |view| which(view)) {
+        let forgotten: Vec<_> = state.views.extract_if(.., |view| which(view)).collect();
+        for view in forgotten {
             view.report_all();
+            if Board::of(view.mapping.words(), view.layout).is_closed() && view.tether.is_up() {
+                state.given_up(&view, Instant::now());
+            }
         }
         if state.tether.as_ref().is_some_and(|tether| !tether.is_up()) {
             state.tether = None;
@@ -287,8 +310,9 @@ impl View {
         let (offer, descriptor) = tether.ask(scope, patience).ok()??;
         let mapping = Mapping::new(&descriptor, offer.bytes).ok()?;
         let board = Board::open(mapping.words()).ok().filter(|board| board.id() == offer.id)?;
-        let layout = board.layout();
-        Some(Self { scope: scope.clone(), mapping, layout, tether, tally: Mutex::default() })
+        let (layout, tally, scope) = (board.layout(), Mutex::default(), scope.clone());
+        let (opened, pause) = (Instant::now(), state.seen(&scope).pause);
+        Some(Self { scope, mapping, layout, tether, tally, opened, pause })
     }
 
     /// Counts a hit, and reports if that is due.
@@ -315,6 +339,15 @@ impl View {
             self.tether.report(&self.scope, hits);
         }
     }
+}
+
+/// How long not to ask for a board that was given up after so long, and had been asked for after
+/// this pause.
+fn pause_after(open: Duration, before: Duration) -> Duration {
+    if open >= PAUSE.max(before) {
+        return Duration::ZERO;
+    }
+    (2 * before).clamp(GIVEN_UP_MIN, GIVEN_UP_MAX)
 }
 
 /// Milliseconds since 1970-01-01 UTC; 0 on a clock before that.
@@ -355,10 +388,24 @@ mod tests {
     #[test]
     fn scopes_that_are_kept_track_of_are_bounded() {
         let boards = Builder::default().boards();
-        for number in 0..10 * SCOPES_MAX {
+        for number in 0..10 * SEEN_MAX {
             boards.noted(&Scope::new("p", number.to_string()));
         }
-        assert_eq!(boards.state.read().unwrap().seen.len(), SCOPES_MAX);
+        assert_eq!(boards.state.read().unwrap().seen.len(), SEEN_MAX);
+    }
+
+    #[test]
+    fn a_board_that_is_given_up_soon_again_and_again_is_asked_for_less_and_less_often() {
+        let (soon, mut pause, mut pauses) = (Duration::from_millis(5), Duration::ZERO, Vec::new());
+        for _ in 0..9 {
+            pause = pause_after(soon, pause);
+            pauses.push(pause.as_secs());
+        }
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 64, 64, 64]);
+        // One that stood for long was given up for another reason.
+        assert_eq!(pause_after(PAUSE, Duration::ZERO), Duration::ZERO);
+        assert_eq!(pause_after(pause, pause), Duration::ZERO);
+        assert!(pause_after(PAUSE, pause) > PAUSE);
     }
 
     #[test]

@@ -253,20 +253,20 @@ impl Client {
         self.ask(&mut AskStats)
     }
 
-    /// Who the daemon is and how it is set up.
+    /// Who the daemon is and how it is set up. Asks even a daemon that is left alone for a while.
     ///
     /// # Errors
     /// If the daemon could not be asked.
     pub fn status(&self) -> Result<Status, Error> {
-        self.ask(&mut AskStatus)
+        self.ask_anyway(&mut AskStatus)
     }
 
-    /// Is the daemon there?
+    /// Is the daemon there? Asks even one that is left alone for a while.
     ///
     /// # Errors
     /// If it is not.
     pub fn ping(&self) -> Result<(), Error> {
-        self.ask(&mut Ping)
+        self.ask_anyway(&mut Ping)
     }
 
     /// Why a lookup misses, and what the nearest entries differ in, at most `nearest_max` of them.
@@ -304,6 +304,14 @@ impl Client {
 
     pub(crate) fn ask<A: Ask>(&self, ask: &mut A) -> Result<A::Answer, Error> {
         self.with_connection(true, |connection, patience| connection.ask(ask, patience))
+    }
+
+    /// Asks whatever the breaker says.
+    fn ask_anyway<A: Ask>(&self, ask: &mut A) -> Result<A::Answer, Error> {
+        let work = |connection: &mut Connection, patience| connection.ask(ask, patience);
+        let process = std::process::id();
+        let (connection, outcome) = self.attempt(process, true, work);
+        self.finish(process, connection, outcome)
     }
 
     fn fetch(

@@ -7,7 +7,7 @@ use std::time::Duration;
 use memod_protocol::{LogPage, LogQuery, Response};
 
 use crate::error::Error;
-use crate::testing::FakeDaemon;
+use crate::testing::{FakeDaemon, Peer};
 
 const DEADLINE: Duration = Duration::from_millis(400);
 
@@ -48,6 +48,18 @@ fn a_daemon_that_is_gone_after_a_long_wait_is_not_said_to_be_slow() {
     client.log(&waiting()).unwrap();
     let failed = client.log(&waiting()).unwrap_err();
     assert!(matches!(failed, Error::NoDaemon { .. }), "{failed:?}");
+}
+
+#[test]
+fn who_wants_to_know_whether_a_daemon_is_there_is_not_told_what_it_was() {
+    let daemon = FakeDaemon::new(Peer::until_end);
+    let client = daemon.builder().deadline(Duration::from_millis(20)).build();
+    let is_late = |outcome: Result<(), Error>| matches!(outcome, Err(Error::Timeout { .. }));
+    assert!((0..3).all(|_| is_late(client.stats().map(drop))));
+    assert!(matches!(client.stats(), Err(Error::BreakerOpen)));
+    assert!(is_late(client.ping()) && is_late(client.status().map(drop)));
+    assert_eq!(daemon.connections(), 5);
+    assert!(matches!(client.stats(), Err(Error::BreakerOpen)), "the others still are");
 }
 
 #[cfg(feature = "tokio")]

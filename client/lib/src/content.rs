@@ -85,9 +85,10 @@ impl Content {
     pub fn to_bytes(&self) -> io::Result<Bytes> {
         match self {
             Self::Memory(bytes) => Ok(bytes.clone()),
-            Self::File(_) => {
-                let mut bytes = Vec::new();
-                self.reader().read_to_end(&mut bytes)?;
+            Self::File(file) => {
+                let length = usize::try_from(file.metadata()?.len());
+                let mut bytes = vec![0; length.map_err(io::Error::other)?];
+                file.read_exact_at(&mut bytes, 0)?;
                 Ok(bytes.into())
             }
         }
@@ -179,6 +180,16 @@ mod tests {
                 assert_eq!(content.into_bytes().unwrap(), &b"some bytes"[..]);
             }
         }
+    }
+
+    #[test]
+    fn bytes_in_memory_take_no_more_than_they_are() {
+        let file = crate::spool::file().unwrap();
+        let wanted = b"content ".repeat((3 << 20) / 8);
+        file.write_all_at(&wanted, 0).unwrap();
+        let bytes = Content::File(file).to_bytes().unwrap();
+        assert!(bytes == wanted);
+        assert_eq!(bytes.try_into_mut().unwrap().capacity(), wanted.len());
     }
 
     #[test]

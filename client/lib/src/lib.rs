@@ -68,6 +68,7 @@ pub mod task;
 mod testing;
 mod upkeep;
 
+pub use board::report_board_hits;
 pub use builder::{Builder, Start};
 pub use client::Client;
 pub use content::{Content, ContentReader, Hit, HitOutput};

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Instant;
 
-use crate::breaker::Breaker;
+use crate::breaker::{Breaker, Failure};
 use crate::error::Error;
 
 /// Idle connections that are kept; more are closed.
@@ -55,7 +55,7 @@ impl<C> Pool<C> {
         if let Some(mut inner) = self.lock(process) {
             match error {
                 None | Some(Error::Daemon(_)) => inner.breaker.succeeded(),
-                Some(error) if error.is_fault() => inner.breaker.failed(now),
+                Some(error) if error.is_fault() => inner.breaker.failed(failure(error), now),
                 Some(_) => {}
             }
             if error.is_none() && inner.idle.len() < IDLE_MAX {
@@ -85,6 +85,16 @@ impl<C> Pool<C> {
             self.process.store(process, Ordering::Release);
         }
         Some(inner)
+    }
+}
+
+/// What an error that the daemon is to blame for is to the breaker. One that hangs up has ended,
+/// and costs nobody any time either.
+fn failure(error: &Error) -> Failure {
+    match error {
+        Error::NoDaemon { .. } => Failure::Absent,
+        _ if error.is_hang_up() => Failure::Absent,
+        _ => Failure::Other,
     }
 }
 

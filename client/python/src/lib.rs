@@ -49,6 +49,12 @@ mod _memod {
 
     use pyo3::prelude::*;
 
+    /// Tells the daemons of hits that have not been told of yet, without waiting.
+    #[pyfunction]
+    fn report_board_hits(py: Python<'_>) {
+        py.detach(memod_client::report_board_hits);
+    }
+
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module.add("__version__", env!("CARGO_PKG_VERSION"))

@@ -165,13 +165,12 @@ impl Connection {
             }
             let received = self.rest(pressure).await?;
             let RequestHeader { id, request } = wire::decode(&received.frame.header)?;
-            let announced = request.descriptors();
-            if announced > 0 && !self.takes_descriptors {
-                let text = "a request with descriptors, which were not agreed on";
+            if request.capabilities() & !agreement.capabilities != 0 {
+                let text = "a request that needs a capability which was not agreed on";
                 let error = WireError::new(ErrorCode::Malformed, text);
                 return Err(ConnectionError::Refused(error));
             }
-            let descriptors = self.reader.descriptors(announced)?;
+            let descriptors = self.reader.descriptors(request.descriptors())?;
             let payload = received.frame.into_payload();
             let job = Job { id, share: received.share, payload, descriptors };
             self.handle(job, request).await?;

@@ -2,9 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use harness::{Daemon, Raw};
-use memod_protocol::handshake::{Hello, MAGIC, VERSIONS, Welcome};
-use memod_protocol::{ErrorCode, Frame, Request, RequestHeader, WireError, wire};
+use harness::{Daemon, Raw, call};
+use memod_protocol::handshake::{
+    ANNOUNCE, BATCHES, CAPABILITIES, DESCRIPTORS, Hello, MAGIC, VERSIONS, Welcome,
+};
+use memod_protocol::{
+    Announcement, ErrorCode, Frame, Lookup, Request, RequestHeader, Response, WireError, wire,
+};
 
 use crate::bystander::Bystander;
 
@@ -130,5 +134,35 @@ fn a_peer_that_never_greets_is_cut_off_and_disturbs_nobody() {
     // No later than the ten seconds it may take, plus what a busy machine adds.
     assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
     drop(silent);
+    bystander.noticed_nothing(&daemon);
+}
+
+#[test]
+fn a_request_that_needs_a_capability_is_asked_with_it_only() {
+    let daemon = Daemon::new();
+    let bystander = Bystander::of(&daemon);
+    let of = call("capable");
+    let lookup = Lookup { call: of.0.identity().unwrap(), max_age_ms: None };
+    let (put, _) = of.put(&[("o0", b"content")]);
+    let announcement = Announcement { put, writer_uid: None };
+    let requests = [
+        (BATCHES, Request::LookupMany(vec![lookup])),
+        (ANNOUNCE, Request::Announce(Box::new(announcement))),
+    ];
+    for (needed, request) in requests {
+        for lacking in [0, DESCRIPTORS, CAPABILITIES & !needed] {
+            let mut raw = Raw::capable(&daemon.socket(), lacking);
+            let header = RequestHeader { id: 7, request: request.clone() };
+            raw.send_frame(&Frame::bare(&header).unwrap());
+            let reply = raw.read_reply().expect("it is told why");
+            let Response::Error(error) = reply.response else { panic!("{:?}", reply.response) };
+            assert_eq!((reply.id, error.code), (0, ErrorCode::Malformed), "{request:?}");
+            assert!(error.message.contains("was not agreed on"), "{error}");
+            assert!(raw.read_frame().is_none(), "the connection goes on");
+        }
+        let mut raw = Raw::capable(&daemon.socket(), needed);
+        let reply = raw.ask(request, bytes::Bytes::new());
+        assert!(matches!(reply.response, Response::LookedUp(_) | Response::Awaited));
+    }
     bystander.noticed_nothing(&daemon);
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use memod_protocol::{
     Call, CallIdentity, EntryDetail, Filter, Key, LogPage, LogQuery, PutOutcome, Savings, Selector,
-    Stats, Status,
+    Stats,
 };
 
 use super::connection::Connection;
@@ -20,9 +20,7 @@ use crate::collect::Collector;
 use crate::connect::{Patience, sink_error};
 use crate::content::HitOutput;
 use crate::error::Error;
-use crate::exchange::ask::{
-    Ask, AskLog, AskSavings, AskStats, AskStatus, Invalidate, List, Page, Ping, Show,
-};
+use crate::exchange::ask::{Ask, AskLog, AskSavings, AskStats, Invalidate, List, Page, Show};
 use crate::exchange::hit::{HitSummary, Wanted, not_found, unread};
 use crate::hang_ups::HangUps;
 use crate::mode::Mode;
@@ -60,7 +58,7 @@ pub(super) trait Work: Send {
     ) -> impl Future<Output = Result<Self::Outcome, Error>> + Send;
 }
 
-struct AskWork<'a, A>(&'a mut A);
+pub(super) struct AskWork<'a, A>(pub(super) &'a mut A);
 
 impl<A: Ask<Answer: Send> + Send> Work for AskWork<'_, A> {
     type Outcome = A::Answer;
@@ -315,22 +313,6 @@ impl Client {
     pub async fn stats(&self) -> Result<Stats, Error> {
         self.settle().await;
         self.ask(&mut AskStats).await
-    }
-
-    /// As [`crate::Client::status`].
-    ///
-    /// # Errors
-    /// As [`crate::Client::status`].
-    pub async fn status(&self) -> Result<Status, Error> {
-        self.ask(&mut AskStatus).await
-    }
-
-    /// As [`crate::Client::ping`].
-    ///
-    /// # Errors
-    /// As [`crate::Client::ping`].
-    pub async fn ping(&self) -> Result<(), Error> {
-        self.ask(&mut Ping).await
     }
 
     /// As [`crate::Client::log`].

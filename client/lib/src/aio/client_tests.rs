@@ -165,10 +165,13 @@ async fn a_hung_daemon_costs_three_deadlines_and_then_nothing() {
     let daemon = FakeDaemon::new(Peer::until_end);
     let client = daemon.builder().deadline(SHORT).build_async();
     for _ in 0..3 {
-        assert!(matches!(client.ping().await, Err(Error::Timeout { .. })));
+        assert!(matches!(client.stats().await, Err(Error::Timeout { .. })));
     }
-    assert!(matches!(client.ping().await, Err(Error::BreakerOpen)));
+    assert!(matches!(client.stats().await, Err(Error::BreakerOpen)));
     assert_eq!(daemon.connections(), 3);
+    assert!(matches!(client.ping().await, Err(Error::Timeout { .. })));
+    assert!(matches!(client.status().await, Err(Error::Timeout { .. })));
+    assert_eq!(daemon.connections(), 5);
 }
 
 #[tokio::test]

@@ -1,15 +1,15 @@
-//! Upkeep for async programs.
+//! Upkeep for async programs, and looking at the daemon.
 
 use memod_protocol::{
-    BudgetReport, Call, CollectReport, Explanation, Interface, PutOutcome, VerifyReport,
+    BudgetReport, Call, CollectReport, Explanation, Interface, PutOutcome, Status, VerifyReport,
 };
 
-use super::client::{Client, Work};
+use super::client::{AskWork, Client, Work};
 use super::connection::Connection;
 use crate::connect::Patience;
 use crate::content::HitOutput;
 use crate::error::Error;
-use crate::exchange::ask::AskWhy;
+use crate::exchange::ask::{Ask, AskStatus, AskWhy, Ping};
 use crate::exchange::upkeep::{AskBudgets, AskMetrics, Collect, Verify};
 use crate::options::LookupOptions;
 use crate::outputs::prepare_read;
@@ -36,6 +36,31 @@ impl Work for ImportWork<'_> {
 }
 
 impl Client {
+    /// As [`crate::Client::status`].
+    ///
+    /// # Errors
+    /// As [`crate::Client::status`].
+    pub async fn status(&self) -> Result<Status, Error> {
+        self.ask_anyway(&mut AskStatus).await
+    }
+
+    /// As [`crate::Client::ping`].
+    ///
+    /// # Errors
+    /// As [`crate::Client::ping`].
+    pub async fn ping(&self) -> Result<(), Error> {
+        self.ask_anyway(&mut Ping).await
+    }
+
+    async fn ask_anyway<A: Ask<Answer: Send> + Send>(
+        &self,
+        ask: &mut A,
+    ) -> Result<A::Answer, Error> {
+        let process = std::process::id();
+        let (connection, outcome) = self.attempt(process, &mut AskWork(ask)).await;
+        self.finish(process, connection, outcome)
+    }
+
     /// As [`crate::Client::budgets`].
     ///
     /// # Errors

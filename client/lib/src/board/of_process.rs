@@ -37,7 +37,13 @@ fn ask() {
 }
 
 extern "C" fn report() {
-    let report = || all().iter().for_each(|boards| boards.report_all());
     // There is nobody left to tell of a panic.
-    let _ = catch_unwind(AssertUnwindSafe(report));
+    let _ = catch_unwind(AssertUnwindSafe(report_board_hits));
+}
+
+/// Tells the daemons of hits that clients of this process had from shared memory and have not told
+/// of yet, without waiting. That is done anyway within a second, if more hits come, and when a
+/// client is dropped or the process ends in order; this is for those that end by `_exit`.
+pub fn report_board_hits() {
+    all().iter().for_each(|boards| boards.report_all());
 }

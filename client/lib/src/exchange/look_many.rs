@@ -267,7 +267,8 @@ impl<'a> Lookups<'a> {
             return Err(Error::Protocol(format!("{} bytes that belong to nothing", rest.len())));
         }
         let told = ended.len() + apart.len();
-        self.count = if full.is_empty() { LOOKUPS_MAX } else { (2 * told).max(LOOKUPS_MIN) };
+        let next = (2 * told).clamp(LOOKUPS_MIN, LOOKUPS_MAX);
+        self.count = if full.is_empty() { LOOKUPS_MAX } else { next };
         for (index, outcome) in ended {
             self.end(index, outcome);
         }

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from memod import _memod, files
+from memod import _memod, files, workers
 from memod._memod import Blob, Call
 from memod.errors import InvalidArgumentError, MemodError
 from memod.options import MODES, Mode
@@ -379,3 +379,4 @@ def _forget_lock() -> None:
 
 
 os.register_at_fork(after_in_child=_forget_lock)
+workers.watch()
