@@ -83,7 +83,7 @@ impl Signals {
         if mem::take(&mut self.hung_up) {
             return Heeded::Reload;
         }
-        match self.held.async_io(Interest::READABLE, |held| Self::pending(held)).await {
+        match self.held.async_io(Interest::READABLE, Self::pending).await {
             Ok(heeded) => heeded,
             Err(error) => {
                 // Which does not happen; better an end in order than a daemon that heeds nothing.

@@ -109,6 +109,9 @@ impl Done {
             0 => String::new(),
             some => format!(", {} left out", units::entries(some)),
         };
+        if entries == 0 && self.left_out == 0 {
+            return "no entry matched; the archive is empty".to_owned();
+        }
         let (entries, bytes) = (units::entries(entries), units::bytes(bytes));
         format!("{entries} exported, {bytes}{resumed}{left_out}")
     }
@@ -214,7 +217,7 @@ impl Work<'_> {
                 } else {
                     left_out += 1;
                     let what = "has been removed meanwhile, or is damaged (if only what describes \
-                                it is, lookups still hit it)";
+                                it is, lookups may still hit it)";
                     self.settings.screen.warn(&format!("entry {} {what}", row.key));
                 }
                 progress.set(archive.totals().entries);
