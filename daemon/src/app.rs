@@ -19,7 +19,7 @@ use crate::reload::Reload;
 use crate::server::{BoundSocket, MetricsSocket, Server};
 use crate::service::{Boards, Service, WORKING_THREADS_MAX};
 use crate::settings::Settings;
-use crate::shutdown::{HangUp, Heeded, Signals};
+use crate::shutdown::{Heeded, Held, Signals};
 use crate::systemd::{self, Inherited};
 use crate::watchdog;
 
@@ -35,16 +35,15 @@ pub(crate) enum Ended {
 /// What the daemon has before anything else.
 pub(crate) struct Ground {
     runtime: Runtime,
-    hang_up: HangUp,
+    signals: Signals,
     inherited: Inherited,
 }
 
-/// Takes what systemd passed, and makes what the daemon runs on: from now on SIGHUP does not end
-/// it.
+/// Takes what systemd passed, and makes what the daemon runs on, which heeds the signals held.
 ///
 /// # Errors
 /// If something odd was passed, the system gives no threads, or takes no handler.
-pub(crate) fn ground() -> anyhow::Result<Ground> {
+pub(crate) fn ground(held: Held) -> anyhow::Result<Ground> {
     let inherited = systemd::inherited()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("memod-async")
@@ -52,11 +51,11 @@ pub(crate) fn ground() -> anyhow::Result<Ground> {
         .enable_all()
         .build()
         .context("cannot start the async runtime")?;
-    let hang_up = {
+    let signals = {
         let _within = runtime.enter();
-        HangUp::catch().context("cannot catch SIGHUP")?
+        Signals::wait_for(held).context("cannot wait for signals")?
     };
-    Ok(Ground { runtime, hang_up, inherited })
+    Ok(Ground { runtime, signals, inherited })
 }
 
 /// Runs the daemon until a signal, its idle time, or a store that is stuck ends it.
@@ -66,8 +65,12 @@ pub(crate) fn ground() -> anyhow::Result<Ground> {
 pub(crate) fn run(
     mut settings: Settings,
     reload: Reload,
-    Ground { runtime, hang_up, inherited }: Ground,
+    Ground { runtime, mut signals, inherited }: Ground,
 ) -> anyhow::Result<Ended> {
+    if let Some(name) = signals.has_come() {
+        tracing::info!("{name}: stopping before anything has been opened");
+        return Ok(Ended::Asked);
+    }
     descriptors::raise_limit();
     descriptors::leave_some(&mut settings);
     let boards = boards(&settings);
@@ -95,7 +98,7 @@ pub(crate) fn run(
         Some(socket) => Some(socket),
         None => MetricsSocket::bind(&settings.metrics, settings.socket_mode)?,
     };
-    let serving = serve(settings, reload, hang_up, (store.clone(), boards), (socket, metrics));
+    let serving = serve(settings, reload, signals, (store.clone(), boards), (socket, metrics));
     let outcome = runtime.block_on(serving);
     // Whatever outlived the drain has been told to stop; a blocking read may need a moment more.
     runtime.shutdown_timeout(Duration::from_secs(2));
@@ -106,11 +109,10 @@ pub(crate) fn run(
 async fn serve(
     settings: Settings,
     reload: Reload,
-    hang_up: HangUp,
+    mut signals: Signals,
     (store, boards): (Store, Arc<Boards>),
     (socket, metrics): (BoundSocket, Option<MetricsSocket>),
 ) -> anyhow::Result<Ended> {
-    let mut signals = Signals::catch(hang_up).context("cannot catch signals")?;
     let settings = Arc::new(settings);
     let service = Service::new(Arc::clone(&settings), store.clone(), boards);
     let ledger = service.keep_ledger();
@@ -136,26 +138,42 @@ async fn serve(
             }
         });
     }
-    let ended = until_ended(&mut signals, &reload, &server, &service).await;
+    let mut ended = until_ended(&mut signals, &reload, &server, &service).await;
     systemd::notify(&[NotifyState::Stopping]);
     // New clients are refused from here on, so they start their own way at once.
     drop(socket);
     service.stop();
     stop.cancel();
-    tokio::select! {
-        drained = tokio::time::timeout(settings.drain_timeout, server.drained()) => {
-            if drained.is_err() {
-                tracing::warn!("requests were still in flight after the drain timeout");
-            }
-        }
-        name = signals.next() => tracing::warn!("{name} again: not waiting any longer"),
-    }
+    drain(&settings, &server, &mut signals, &mut ended).await;
     serving.abort();
     signs.abort();
     ledger.abort();
     leases.abort();
     service.save_ledger().await;
     Ok(ended)
+}
+
+/// Waits until what has begun is done, for as long as it may take. Who is told to end starts
+/// nothing anew behind that, and who is told twice waits no longer.
+async fn drain(settings: &Settings, server: &Server, signals: &mut Signals, ended: &mut Ended) {
+    let mut drained = pin!(tokio::time::timeout(settings.drain_timeout, server.drained()));
+    loop {
+        tokio::select! {
+            drained = &mut drained => {
+                if drained.is_err() {
+                    tracing::warn!("requests were still in flight after the drain timeout");
+                }
+                return;
+            }
+            name = signals.next() => {
+                if *ended == Ended::Asked {
+                    return tracing::warn!("{name} again: not waiting any longer");
+                }
+                tracing::info!("{name}: stopping, and not starting anew");
+                *ended = Ended::Asked;
+            }
+        }
+    }
 }
 
 /// Serves until something ends it, and reads the configuration again as often as it is told to.
@@ -186,7 +204,8 @@ async fn until_ended(
                 return Ended::Asked;
             }
             () = &mut stuck => {
-                tracing::error!("the disk can be written again, and the store cannot: stopping");
+                let why = service.why_stuck();
+                tracing::error!("{why}: stopping");
                 return Ended::Stuck;
             }
         }

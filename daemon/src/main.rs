@@ -21,22 +21,32 @@ use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{self, ExitCode};
 
+use anyhow::Context;
 use app::Ended;
 use args::{Command, Format};
 use config::Problem;
 use reload::Reload;
 use serde_json::json;
 use settings::Settings;
+use shutdown::Held;
 
 /// Exit code for a configuration or an environment that the administrator has to mend.
 const EXIT_CONFIG: u8 = 2;
 
 fn main() -> ExitCode {
+    // Before anything else: a signal that comes from here on is heeded.
+    let held = Held::hold();
     let arguments = args::parse();
-    match arguments.command() {
-        Command::CheckConfig { format: Format::Text, .. } => check_config(&arguments),
-        Command::CheckConfig { format: Format::Json, .. } => check_config_json(&arguments),
-        Command::Serve => serve(arguments),
+    let format = match arguments.command() {
+        Command::CheckConfig { format, .. } => format,
+        Command::Serve => return serve(arguments, held),
+    };
+    if let Err(error) = held.and_then(|_| Held::release()) {
+        eprintln!("memod: error: signals have no effect: {error}");
+    }
+    match format {
+        Format::Text => check_config(&arguments),
+        Format::Json => check_config_json(&arguments),
     }
 }
 
@@ -97,8 +107,9 @@ fn print(told: &str, code: ExitCode) -> ExitCode {
     }
 }
 
-fn serve(arguments: args::Arguments) -> ExitCode {
-    let ground = match app::ground() {
+fn serve(arguments: args::Arguments, held: io::Result<Held>) -> ExitCode {
+    let held = held.context("cannot hold signals");
+    let ground = match held.and_then(app::ground) {
         Ok(ground) => ground,
         Err(error) => {
             eprintln!("memod: error: {}", told(&error));
@@ -132,7 +143,8 @@ fn told(error: &anyhow::Error) -> String {
     text
 }
 
-/// Makes this process a new daemon, with the same arguments. One that was given its socket leaves
+/// Makes this process a new daemon, with the same arguments; a signal that comes meanwhile is heeded
+/// by that one. One that was given its socket leaves
 /// that to whoever did, who gives it to the next one.
 fn start_anew() -> ExitCode {
     if systemd::gives_sockets() {

@@ -36,6 +36,7 @@ mod posted_hit;
 mod request;
 mod response;
 mod savings;
+pub mod shell;
 mod task_identity;
 mod type_text;
 mod upkeep;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use harness::{CallBuilder, Daemon, Raw, Setup, call, eventually};
 use memod_protocol::{PutOutcome, Request, Response};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::memo::{ends, json_of, memo};
@@ -157,6 +158,42 @@ fn a_daemon_whose_store_met_damage_mends_it_by_itself() {
     ends(&daemon, 0, &["verify"]);
     assert!(aside(&daemon.data()).is_empty());
     assert!(daemon.stop().success());
+}
+
+/// Nobody has to store anything for it.
+#[test]
+fn a_collection_that_met_damage_has_the_daemon_mend_it() {
+    let (daemon, numbered) = with_damaged_listing();
+    let ran = memo(&daemon, &["gc"]);
+    // If the database has compacted it by itself before, the daemon may be about to leave.
+    assert!(ran.code != Some(0), "{ran:?}");
+    eventually("it has been mended", || {
+        daemon.log().contains("has met damage, which is mended when it is opened again")
+            && memo(&daemon, &["verify"]).code == Some(0)
+    });
+    ends(&daemon, 0, &["gc"]);
+    let mut raw = daemon.connect();
+    assert!((0..20).all(|number| raw.lookup(&numbered(number)).is_ok()));
+}
+
+#[test]
+fn a_collection_that_met_damage_says_how_it_is_mended() {
+    let (daemon, _) = with_damaged_listing();
+    let ran = memo(&daemon, &["gc"]);
+    assert_eq!(ran.code, Some(5), "{ran:?}");
+    assert!(ran.errors().contains("memo verify --repair"), "{ran:?}");
+}
+
+/// A signal is not lost while the daemon becomes another one.
+#[test]
+fn a_daemon_that_is_ended_while_it_starts_anew_ends_in_order() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let (mut daemon, _) = with_damaged_listing();
+        drop(memo(&daemon, &["gc"]));
+        eventually("it leaves", || daemon.log().contains("opened again: stopping"));
+        daemon.signal(signal);
+        assert_eq!(daemon.wait().code(), Some(0), "{}", daemon.log());
+    }
 }
 
 /// The folders into which stores have been moved.

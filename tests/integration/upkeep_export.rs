@@ -303,3 +303,14 @@ fn what_goes_to_standard_output_is_told_on_the_other_as_json_too() {
     assert_eq!((&told["entries"], &told["left_out"]), (&ENTRIES.into(), &0.into()));
     assert!(ran.stdout.len() > BYTES, "the archive");
 }
+
+#[test]
+fn what_nothing_matches_and_what_is_no_archive_is_said() {
+    let daemon = Daemon::new();
+    let archive = daemon.folder().join("nothing").display().to_string();
+    let told = ends(&daemon, 0, &["export", &archive, "--project", "nope", "--scope"]);
+    assert!(told.text().starts_with("no entry matched"), "{told:?}");
+    let folder = daemon.folder().display().to_string();
+    let told = ends(&daemon, 2, &["import", &folder]);
+    assert!(told.errors().contains("directory"), "{told:?}");
+}

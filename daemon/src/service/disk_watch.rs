@@ -1,4 +1,4 @@
-//! Watches a store that takes no changes because its disk failed it.
+//! Watches a store that takes no changes because its disk failed it, or because of damage.
 //!
 //! **Invariants.** As long as nothing fails, nothing is asked of the disk.
 
@@ -18,13 +18,23 @@ const RECOVERY: Duration = Duration::from_secs(6);
 const SERVICE_MIN: Duration = Duration::from_secs(2);
 
 impl Service {
+    /// Why the store has to be opened again.
+    pub(crate) fn why_stuck(&self) -> &'static str {
+        if self.store.has_met_damage() {
+            "the store has met damage, which is mended when it is opened again"
+        } else {
+            "the disk can be written again, and the store cannot"
+        }
+    }
+
     /// Waits until the store has to be opened again, because it takes no changes although the disk
     /// does.
     pub(crate) async fn until_stuck(&self) {
         let mut stuck_since = None;
         loop {
             tokio::time::sleep(LOOK_INTERVAL).await;
-            if !self.store.is_halted() {
+            // A compaction that fails by itself is told to nobody.
+            if !self.store.is_halted() && !self.store.has_failed_behind() {
                 stuck_since = None;
                 continue;
             }

@@ -173,6 +173,11 @@ pub(crate) fn store_error(error: StoreError) -> WireError {
         StoreError::Undescribed { .. } => WireError::new(ErrorCode::NotFound, error.to_string())
             .with_hint("remove it with `memo rm`, so that it is computed again"),
         StoreError::InvalidCursor => WireError::new(ErrorCode::InvalidArgument, error.to_string()),
+        damaged @ StoreError::Damaged { .. } => {
+            log_failure(&damaged);
+            WireError::new(ErrorCode::Internal, format!("the store failed: {damaged}"))
+                .with_hint("`memo verify --repair` says what is damaged, and mends what it can")
+        }
         other => {
             log_failure(&other);
             WireError::new(ErrorCode::Internal, format!("the store failed: {other}"))

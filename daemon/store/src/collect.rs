@@ -20,6 +20,7 @@ use crate::disk;
 use crate::error::StoreError;
 use crate::failpoint::{Failpoint, reach};
 use crate::group::Freed;
+use crate::halt;
 use crate::limits::{
     BALANCE_INTERVAL, GARBAGE_BYTES_MIN, GRAVES_MIN, GRAVES_PER_ENTRY_MAX, PURGE_PATIENCE,
 };
@@ -111,8 +112,9 @@ impl Balance {
                 tracing::warn!(%error, "what is in memory cannot be written");
             }
             for column in columns {
-                if let Err(error) = clean(&its, column, LEFT) {
+                if let Err(error) = clean(&its, column, LEFT).map_err(StoreError::from) {
                     tracing::warn!(column = column.name(), %error, "garbage cannot be collected");
+                    halt::note_met(&its, &error);
                 }
             }
         };
@@ -199,8 +201,17 @@ pub struct Collected {
     pub disk_bytes_after: u64,
 }
 
-/// Collects in all columns. Waits until that is done.
+/// Collects in all columns. Waits until that is done. Damage that is met is mended by the next
+/// opening.
 pub(crate) fn collect(shared: &Shared) -> Result<Collected, StoreError> {
+    let collected = collect_all(shared);
+    if let Err(error) = &collected {
+        halt::note_met(shared, error);
+    }
+    collected
+}
+
+fn collect_all(shared: &Shared) -> Result<Collected, StoreError> {
     let folder = shared.path.join("rocksdb");
     let disk_bytes_before = disk::used_bytes(&folder);
     for column in Column::ALL {

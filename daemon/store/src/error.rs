@@ -5,6 +5,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use memod_protocol::shell::quoted;
 use memod_protocol::{Key, Scope};
 
 use crate::rocks::{RocksError, is_damage};
@@ -61,7 +62,7 @@ pub enum OpenError {
     },
     /// Another user's folder.
     #[error("{} belongs to user {owner}, and this is user {own}: start memod as that user, or name \
-        another data directory, or give it away with `chown -R {own}`", path.display())]
+        another data directory, or give it away with `chown -R {own} {}`", path.display(), quoted(path))]
     NotOwned {
         /// The folder.
         path: PathBuf,
@@ -93,10 +94,9 @@ pub enum OpenError {
 
 /// What to do about a damaged database.
 pub(crate) fn ways_out(store: &Path) -> String {
-    let store = store.display();
+    let (aside, database) = (quoted(&store.join("damaged-1")), quoted(&store.join("rocksdb")));
     format!(
-        "move the directory away (`mkdir {store}/damaged-1 && mv {store}/rocksdb \
-         {store}/damaged-1/`) and start anew, or start with `--on-damage set_aside` (in the \
+        "move the directory away (`mkdir {aside} && mv {database} {aside}`) and start anew, or start with `--on-damage set_aside` (in the \
          configuration: on_damage = \"set_aside\"), which does that by itself"
     )
 }

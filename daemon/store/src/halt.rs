@@ -10,14 +10,15 @@
 //! more. So a store that is halted when it is closed keeps its database, and its lock, until the
 //! process ends, as if it had been killed.
 //!
-//! It also ends all writing when it meets damage while it compacts. That is mended by opening the
+//! It also ends all writing when it meets damage while it compacts, whether somebody asked for that
+//! or not; it counts such failures, and tells only of the one to whoever changes something next. That is mended by opening the
 //! store again, which writes the damaged columns anew ([`crate::renew`]). A store for which that
 //! was tried in vain when it was opened is not halted for it: it would be opened again and again.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
@@ -25,7 +26,8 @@ use nix::fcntl::posix_fallocate;
 
 use crate::disk::FileSystem;
 use crate::error::StoreError;
-use crate::rocks::seal_leftovers;
+use crate::rocks::{Database, seal_leftovers};
+use crate::set_aside;
 use crate::shared::Shared;
 
 /// The name of the file that is written to see whether the disk takes anything.
@@ -60,6 +62,8 @@ pub(crate) struct Halt {
     is_damaged: AtomicBool,
     /// Whether damage is there that opening has not mended.
     is_lasting: AtomicBool,
+    /// How often the database has failed in the background, as far as that has been looked into.
+    failures: AtomicU64,
 }
 
 impl Halt {
@@ -105,9 +109,28 @@ impl Halt {
         self.is_damaged.load(Ordering::Relaxed)
     }
 
+    /// Whether the database has failed in the background, and nobody has looked into it.
+    pub(crate) fn has_failed_behind(&self, db: &Database) -> bool {
+        // What cannot be asked for is no sign of anything.
+        db.background_failures().is_ok_and(|now| now != self.failures.load(Ordering::Relaxed))
+    }
+
+    /// The same; from now on somebody has.
+    pub(crate) fn take_failed_behind(&self, db: &Database) -> bool {
+        db.background_failures().is_ok_and(|now| now != self.failures.swap(now, Ordering::Relaxed))
+    }
+
     /// Why the database takes no changes, if so.
     pub(crate) fn error(&self) -> Option<StoreError> {
         self.locked().clone()
+    }
+}
+
+/// Notes what has come of work on the database: damage that it met is mended by the next opening.
+pub(crate) fn note_met(shared: &Shared, error: &StoreError) {
+    if let StoreError::Damaged { what } = error {
+        set_aside::mark(&shared.path, what);
+        shared.halt.note_damage();
     }
 }
 

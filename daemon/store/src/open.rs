@@ -14,6 +14,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, RwLock};
 use std::thread::{self, JoinHandle};
 
+use memod_protocol::shell::quoted;
 use memod_protocol::wire;
 use nix::unistd::Uid;
 
@@ -165,8 +166,9 @@ fn open_database(options: &Options, database: &Path) -> Result<(Database, Meta),
     }
     for place in &left_out {
         tracing::error!(
-            "the end of a log of the store is lost: {place}. What was put behind that place, \
-             before the daemon ended the last time, is a miss now"
+            "the end of a log of the store is lost: {place}. If anything that was acknowledged \
+             stood behind that place, it is a miss now; after a full disk it may be nothing but \
+             puts that were refused"
         );
     }
     let mut meta = load_meta(path, &db)?;
@@ -238,8 +240,9 @@ fn check_owner(folder: &Path) -> Result<(), OpenError> {
     }
     if metadata.mode() & 0o022 != 0 {
         tracing::warn!(
-            "others than its owner can write {}, and so change what is served: `chmod go-w` it",
-            folder.display()
+            "others than its owner can write {}, and so change what is served: `chmod go-w {}`",
+            folder.display(),
+            quoted(folder)
         );
     }
     Ok(())

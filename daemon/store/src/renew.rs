@@ -100,7 +100,7 @@ pub(crate) fn renew(
     counters: Counters,
     beat: &dyn Fn(),
 ) -> Result<Renewed, RocksError> {
-    let mut work = Work { db, counters, lost: Vec::new(), rows: 0, beat };
+    let mut work = Work { db, counters, lost: Vec::new(), dropped: 0, rows: 0, beat };
     let mut batch = Batch::new(0);
     batch.put(db, Column::Meta, META_DOUBT, &[]);
     db.write(batch, true)?;
@@ -132,7 +132,12 @@ pub(crate) fn renew(
     }
     let (batch, counters) = rebuild(db, work.counters)?;
     db.write(batch, true)?;
-    tracing::warn!(lost = work.lost.len(), "what was damaged has been written anew");
+    tracing::warn!(
+        lost_entries = work.lost.len(),
+        lost_contents = work.dropped,
+        "what was damaged has been written anew; an entry whose content has a damaged part goes \
+         when it is looked up"
+    );
     Ok(Renewed { counters, lost: work.lost })
 }
 
@@ -143,6 +148,8 @@ struct Work<'a> {
     db: &'a Database,
     counters: Counters,
     lost: Vec<Key>,
+    /// Contents of which nothing is known any more.
+    dropped: u64,
     rows: u64,
     beat: &'a dyn Fn(),
 }
@@ -272,7 +279,7 @@ impl Work<'_> {
     /// Notes content of which nothing is known any more but its length.
     fn drop_lost(&mut self) -> Result<(), RocksError> {
         let db = self.db;
-        self.each_entry(|_, _, entry, _, _| {
+        self.each_entry(|work, _, entry, _, _| {
             for OutputRecord { digest, bytes, .. } in &entry.outputs {
                 let found = db.read(Column::Blobs, digest.as_bytes(), Tier::Disk, |_| ())?;
                 if found != Read::Row(()) {
@@ -280,6 +287,7 @@ impl Work<'_> {
                     let mut batch = Batch::new(0);
                     batch.put(db, Column::Blobs, digest.as_bytes(), &row);
                     db.write(batch, false)?;
+                    work.dropped += 1;
                 }
             }
             Ok(())

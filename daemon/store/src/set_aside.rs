@@ -14,6 +14,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use memod_protocol::shell::quoted;
+
 use crate::disk;
 use crate::failpoint::{Failpoint, reach};
 use crate::shared::now_ms;
@@ -77,7 +79,7 @@ pub(crate) fn set_aside(store: &Path, database: &Path, reason: &str) -> io::Resu
          else remove it",
         store.display(),
         folder.display(),
-        folder.display(),
+        quoted(&folder),
     );
     Ok(folder)
 }

@@ -404,11 +404,26 @@ impl Store {
         halt.error().is_some() || halt.is_damaged()
     }
 
-    /// Tries a change, if the last one failed because the disk did, and says what may be done.
+    /// Whether changes have ended because of damage that may be mended when the store is opened
+    /// again.
+    #[must_use]
+    pub fn has_met_damage(&self) -> bool {
+        self.shared().halt.is_damaged()
+    }
+
+    /// Whether something has failed in the background since [`Store::try_again`] was called last,
+    /// so that the next change may fail. Does not wait for the disk.
+    #[must_use]
+    pub fn has_failed_behind(&self) -> bool {
+        self.shared().halt.has_failed_behind(&self.shared().db)
+    }
+
+    /// Tries a change, if the last one, or something in the background, has failed, and says what may be done.
     /// Waits for the disk. Not to be called on the writer's thread.
     #[must_use]
     pub fn try_again(&self) -> Trial {
-        if !self.is_halted() {
+        let has_failed = self.shared().halt.take_failed_behind(&self.shared().db);
+        if !self.is_halted() && !has_failed {
             return Trial::Works;
         }
         if self.shared().halt.is_damaged() {

@@ -4,10 +4,11 @@
 //! rows that follow from it; those that it lacks are written.
 //! Along `tasks`: whether what is listed is there. Along `refs`: each blob once, all of it, and
 //! whether the entries that refer to it say the same. What a walk cannot read it skips; the rows
-//! that stand there are found by another. If references cannot be read, a fourth goes along `blobs`
-//! and reads those that the third has not come to. The last ones, along `near`, `heat` and
-//! `graves`, only see whether they can be read. In the end, a repair writes columns anew whose
-//! files of rows are damaged: see [`crate::renew`].
+//! that stand there are found by another. If references cannot be read, the one along `blobs` reads
+//! those that the third has not come to. It and the last ones, along all other columns, see whether
+//! their files of rows can be read, also where only rows stand that have been removed: a compaction
+//! would meet those. In the end, a repair writes columns anew whose files of rows are damaged: see
+//! [`crate::renew`].
 //!
 //! An entry without details ([`crate::derived`]) is served, listed and removed like others. It is
 //! counted and kept.
@@ -59,9 +60,11 @@ enum Walk {
     Tasks,
     Refs,
     Blobs,
+    Chunks,
     Near,
     Heat,
     Graves,
+    Meta,
     Done,
 }
 
@@ -72,22 +75,26 @@ impl Walk {
             Self::Tasks => Some(Column::Tasks),
             Self::Refs => Some(Column::Refs),
             Self::Blobs => Some(Column::Blobs),
+            Self::Chunks => Some(Column::Chunks),
             Self::Near => Some(Column::Near),
             Self::Heat => Some(Column::Heat),
             Self::Graves => Some(Column::Graves),
+            Self::Meta => Some(Column::Meta),
             Self::Done => None,
         }
     }
 
-    const fn next(self, refs_damaged: bool) -> Self {
+    const fn next(self) -> Self {
         match self {
             Self::Entries => Self::Tasks,
             Self::Tasks => Self::Refs,
-            Self::Refs if refs_damaged => Self::Blobs,
-            Self::Refs | Self::Blobs => Self::Near,
+            Self::Refs => Self::Blobs,
+            Self::Blobs => Self::Chunks,
+            Self::Chunks => Self::Near,
             Self::Near => Self::Heat,
             Self::Heat => Self::Graves,
-            Self::Graves | Self::Done => Self::Done,
+            Self::Graves => Self::Meta,
+            Self::Meta | Self::Done => Self::Done,
         }
     }
 }
@@ -178,7 +185,7 @@ impl Verification {
         rows.seek(&self.cursor);
         loop {
             let Some((key, value)) = self.readable(&mut rows, column, finds)? else {
-                self.walk = self.walk.next(self.damaged.contains(&Column::Refs));
+                self.walk = self.walk.next();
                 self.cursor.clear();
                 return Ok(());
             };
@@ -190,10 +197,14 @@ impl Verification {
                 Walk::Blobs => is_done = self.unreferred(view, &key, &mut left, finds)?,
                 Walk::Tasks => self.listing(view, &key, finds)?,
                 // Whether they can be read is all that is asked.
-                Walk::Near | Walk::Heat | Walk::Graves | Walk::Done => {}
+                Walk::Chunks | Walk::Near | Walk::Heat | Walk::Graves | Walk::Meta | Walk::Done => {
+                }
             }
             self.cursor = key;
-            if is_done {
+            if let Some(next) = self.behind_content() {
+                self.cursor = next;
+                rows.seek(&self.cursor);
+            } else if is_done {
                 self.cursor.push(0);
                 rows.forward();
             }
@@ -201,6 +212,13 @@ impl Verification {
                 return Ok(());
             }
         }
+    }
+
+    /// Along `chunks`, what stands behind the content that the walk is at: that has been read along
+    /// the references, if it is anybody's.
+    fn behind_content(&self) -> Option<Vec<u8>> {
+        let of = self.cursor.first_chunk::<8>().filter(|_| self.walk == Walk::Chunks)?;
+        u64::from_be_bytes(*of).checked_add(1).map(|next| next.to_be_bytes().to_vec())
     }
 
     /// The row that the walk is at, or, if that cannot be read, the next that can.
@@ -214,8 +232,13 @@ impl Verification {
         match rows.row() {
             Ok(row) => Ok(row.map(owned)),
             Err(error) if is_damage(&error) => {
-                let what = format!("rows of {} cannot be read: {error}", column.name());
-                finds.add(None, None, &what);
+                // Damage to content has been found along the references.
+                let is_known = matches!(self.walk, Walk::Blobs | Walk::Chunks)
+                    && !renew::is_of_rows(error.as_ref())
+                    && !self.damaged.contains(&Column::Refs);
+                if !is_known {
+                    finds.add(None, None, format!("{} cannot be read: {error}", rows_of(column)));
+                }
                 self.note_damage(column, error.as_ref());
                 if !skip::damage(rows, &self.cursor)? {
                     return Ok(None);
@@ -260,6 +283,9 @@ impl Verification {
             finds.add(None, None, "a blob has no digest");
             return Ok(true);
         };
+        if !self.damaged.contains(&Column::Refs) {
+            return Ok(true);
+        }
         let mut refs = view.rows(Column::Refs, row, prefix_end(row));
         refs.first();
         match refs.row() {
@@ -320,9 +346,11 @@ impl Verification {
         Ok(progress)
     }
 
-    /// Notes which column an error is about, if its files of rows are damaged.
+    /// Notes which column an error is about, if its files of rows are damaged and can be written
+    /// anew.
     fn note_damage(&mut self, column: Column, error: &str) {
-        if renew::is_of_rows(error) && !self.damaged.contains(&column) {
+        let is_mendable = renew::is_of_rows(error) && column != Column::Meta;
+        if is_mendable && !self.damaged.contains(&column) {
             self.damaged.push(column);
         }
     }
@@ -427,13 +455,20 @@ impl Verification {
             Err(StoreError::Damaged { .. }) if self.store.is_halted() => false,
             Err(error) => return Err(error),
         };
+        let unmended = rows_of(Column::Meta);
         for problem in &mut self.report.named {
-            if problem.is_of_files() && renew::is_of_rows(&problem.what) {
+            let is_of_rows = problem.is_of_files() && renew::is_of_rows(&problem.what);
+            if is_of_rows && !problem.what.starts_with(&unmended) {
                 problem.set_mended(is_done);
             }
         }
         Ok(())
     }
+}
+
+/// What cannot be read if a file of a column is damaged.
+fn rows_of(column: Column) -> String {
+    format!("rows of {}", column.name())
 }
 
 /// Has what was found mended, and waits for it; gives how many entries were removed.

@@ -14,6 +14,7 @@ use crate::error::StoreError;
 use crate::evict::Evictor;
 use crate::failpoint::{Failpoint, reach};
 use crate::group::{Freed, Group, Reply, Stuck};
+use crate::halt;
 use crate::limits::{
     FOLD_INTERVAL, FREED_BYTES_FLUSH, GATHER_MAX, ROOM_ATTEMPTS_MAX, SYNC_INTERVAL_MAX,
 };
@@ -22,7 +23,6 @@ use crate::mutation::{Done, Mutation};
 use crate::options::{Durability, Options};
 use crate::queue::Taken;
 use crate::schema::Column;
-use crate::set_aside;
 use crate::shared::Shared;
 
 /// What only the writer knows.
@@ -265,10 +265,9 @@ impl Writer {
                     self.unsynced_since.get_or_insert_with(Instant::now);
                 }
             }
-            Err(StoreError::Damaged { what }) => {
+            Err(error @ StoreError::Damaged { what }) => {
                 tracing::error!("a group of changes could not be written: {what}");
-                set_aside::mark(&shared.path, what);
-                shared.halt.note_damage();
+                halt::note_met(&shared, error);
             }
             // Everybody in it is told, and the log has been told once.
             Err(error) => tracing::debug!(%error, "a group of changes could not be written"),

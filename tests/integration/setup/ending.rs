@@ -1,13 +1,17 @@
 //! How the daemon leaves: it drains, it hurries when told twice, and it ends when nobody needs it.
 
-use std::io::ErrorKind;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use harness::{CallBuilder, Daemon, Raw, Setup, call, eventually};
+use harness::{CallBuilder, Daemon, Raw, Setup, call, eventually, wait};
 use memod_protocol::{Frame, LogQuery, PutOutcome, Request, RequestHeader, Response};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::stat::Mode;
+use nix::unistd::{Pid, mkfifo};
 
 /// Far less than the drain timeout in the tests that use it, far more than an end takes.
 const PROMPTLY: Duration = Duration::from_secs(5);
@@ -154,4 +158,28 @@ fn who_follows_the_log_does_not_keep_the_daemon_from_ending() {
     assert_eq!(daemon.wait().code(), Some(0));
     assert!(began.elapsed() < PROMPTLY, "{:?}", began.elapsed());
     assert!(!daemon.log().contains("still in flight"), "{}", daemon.log());
+}
+
+/// Whatever of it the daemon has come to when the signal does.
+#[test]
+fn a_signal_while_the_daemon_starts_ends_it_in_order() {
+    let daemon = Setup::new().prepare();
+    let config = daemon.folder().join("slow.toml");
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        mkfifo(&config, Mode::S_IRWXU).unwrap();
+        let mut command = daemon.command();
+        command
+            .env("MEMOD_CONFIG", &config)
+            .stderr(File::create(daemon.folder().join("log")).unwrap());
+        let mut started = command.spawn().unwrap();
+        // Opened as soon as the daemon reads it, which then waits for the rest.
+        let mut writer = File::options().write(true).open(&config).unwrap();
+        kill(Pid::from_raw(started.id().cast_signed()), signal).unwrap();
+        writer.write_all(b"max_age = \"1h\"\n").unwrap();
+        drop(writer);
+        let ended = wait(&mut started).expect("it ends");
+        assert_eq!((ended.code(), ended.signal()), (Some(0), None), "{signal}: {}", daemon.log());
+        assert!(daemon.log().contains("before anything has been opened"), "{}", daemon.log());
+        fs::remove_file(&config).unwrap();
+    }
 }

@@ -109,6 +109,9 @@ impl Done {
             0 => String::new(),
             some => format!(", {} left out", units::entries(some)),
         };
+        if entries == 0 && self.left_out == 0 {
+            return "no entry matched; the archive is empty".to_owned();
+        }
         let (entries, bytes) = (units::entries(entries), units::bytes(bytes));
         format!("{entries} exported, {bytes}{resumed}{left_out}")
     }
@@ -216,7 +219,7 @@ impl Work<'_> {
                     }
                     Ok(None) => Some(
                         "has been removed meanwhile, or is damaged (if only what describes it is, \
-                         lookups still hit it)"
+                         lookups may still hit it)"
                             .to_owned(),
                     ),
                     // Others of the same listing may be had.

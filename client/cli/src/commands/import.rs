@@ -44,7 +44,11 @@ pub(crate) fn run(args: &ImportArgs, settings: &Settings) -> Outcome {
         Box::new(io::stdin().lock())
     } else {
         let cannot = |error: io::Error| Failure::file("open", &args.file, &error);
-        Box::new(File::open(&args.file).map_err(cannot)?)
+        let file = File::open(&args.file).map_err(cannot)?;
+        if file.metadata().map_err(cannot)?.is_dir() {
+            return Err(cannot(io::ErrorKind::IsADirectory.into()));
+        }
+        Box::new(file)
     };
     let mut import = Import::new(args, settings);
     let outcome = import.all(from);

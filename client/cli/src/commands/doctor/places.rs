@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use memod_client::address::{Step, route};
+use memod_protocol::shell::quoted;
 use nix::sys::statvfs::statvfs;
 
 use super::{Check, database};
@@ -36,6 +37,9 @@ pub(super) fn socket(path: &Path) -> Vec<Check> {
         Err(error) => checks.push(unseen(NAME, path, &error)),
     }
     if let Some(directory) = path.parent() {
+        // Of a bare name.
+        let is_here = directory.as_os_str().is_empty();
+        let directory = if is_here { Path::new(".") } else { directory };
         checks.push(socket_directory(directory));
     }
     checks
@@ -51,7 +55,7 @@ fn socket_directory(path: &Path) -> Check {
     let found = format!("{}, {}", path.display(), owner_and_mode(&metadata));
     let is_sticky = metadata.mode() & 0o1000 != 0;
     if metadata.mode() & 0o002 != 0 && !is_sticky {
-        let advice = format!("others can put their own daemon there: chmod o-w {}", path.display());
+        let advice = format!("others can put their own daemon there: chmod o-w {}", quoted(path));
         return Check::failed(NAME, found, advice);
     }
     exposed(NAME, path).unwrap_or_else(|| Check::good(NAME, found))
@@ -76,14 +80,16 @@ pub(super) fn exposed(name: &'static str, path: &Path) -> Option<Check> {
             // Whose directory it is can replace the link in any case.
             if ![0, own, holder].contains(&uid) {
                 let found = format!("{path} leads through {shown}, a link of user {uid}");
-                let advice = format!("that user can have it lead elsewhere: rm {shown}");
+                let advice =
+                    format!("that user can have it lead elsewhere: rm {}", quoted(on_the_way));
                 return Some(Check::failed(name, found, advice));
             }
             continue;
         }
         if mode & 0o002 != 0 && mode & 0o1000 == 0 {
             let found = format!("{path} is below {shown}, to which everybody can write");
-            let advice = format!("others can put their own in its place: chmod o-w {shown}");
+            let advice =
+                format!("others can put their own in its place: chmod o-w {}", quoted(on_the_way));
             return Some(Check::failed(name, found, advice));
         }
         holder = uid;
@@ -126,10 +132,11 @@ pub(super) fn data(path: &Path, whose: Owner, reserve: Option<u64>) -> Vec<Check
                 Check::failed(
                     NAME,
                     found,
-                    format!("let user {owner} own it: chown -R {owner} {shown}"),
+                    format!("let user {owner} own it: chown -R {owner} {}", quoted(path)),
                 )
             } else if metadata.mode() & 0o022 != 0 {
-                let advice = format!("others can change what is stored: chmod go= {shown}");
+                let advice =
+                    format!("others can change what is stored: chmod go= {}", quoted(path));
                 Check::failed(NAME, found, advice)
             } else if let Some(exposed) = exposed(NAME, path) {
                 exposed
@@ -137,7 +144,7 @@ pub(super) fn data(path: &Path, whose: Owner, reserve: Option<u64>) -> Vec<Check
                 let advice = format!("only a daemon of user {owner} opens it, none of user {own}");
                 Check::warning(NAME, found, advice)
             } else if metadata.mode() & 0o077 != 0 {
-                let advice = format!("others may see what is stored: chmod go= {shown}");
+                let advice = format!("others may see what is stored: chmod go= {}", quoted(path));
                 Check::warning(NAME, found, advice)
             } else {
                 Check::good(NAME, found)
@@ -273,6 +280,13 @@ mod tests {
             assert_eq!(verdict(), expected, "mode {mode:o}");
             fs::remove_dir(&path).expect("it is empty");
         }
+    }
+
+    #[test]
+    fn a_socket_without_a_directory_is_looked_for_here() {
+        let checks = socket(Path::new("memod-of-nobody.sock"));
+        assert_eq!(checks[1].name, "socket directory");
+        assert!(checks[1].found.starts_with("., of user"), "{}", checks[1].found);
     }
 
     #[test]
