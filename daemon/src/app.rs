@@ -39,6 +39,10 @@ pub(crate) struct Ground {
     inherited: Inherited,
 }
 
+/// After so many steps of its tasks a thread looks who else has sent something. Tasks that go on and
+/// on, as those of connections with much under way, would keep it from that for long otherwise.
+const LOOKS_FOR_EVENTS: u32 = 4;
+
 /// Takes what systemd passed, and makes what the daemon runs on, which heeds the signals held.
 ///
 /// # Errors
@@ -48,6 +52,7 @@ pub(crate) fn ground(held: Held) -> anyhow::Result<Ground> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("memod-async")
         .max_blocking_threads(WORKING_THREADS_MAX)
+        .event_interval(LOOKS_FOR_EVENTS)
         .enable_all()
         .build()
         .context("cannot start the async runtime")?;

@@ -32,7 +32,7 @@ use crate::service::{Account, Allowance, Lessee, Reply, Service, within_threads}
 /// How long a peer may take to greet.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
 /// Requests that are handled one behind the other before other connections have their turn.
-const TURN_REQUESTS: u32 = 8;
+const TURN_REQUESTS: u32 = 2;
 
 /// A connection at work.
 #[derive(Debug)]

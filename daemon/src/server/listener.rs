@@ -20,6 +20,7 @@ use tracing::Instrument;
 use super::connection::{Connection, ConnectionError};
 use super::peer::Peer;
 use super::refusal::{refuse, refuse_at_once};
+use super::turns::in_turns;
 use super::users::Users;
 use crate::service::{Seldom, Service, within_threads};
 use crate::settings::Settings;
@@ -144,7 +145,7 @@ impl Server {
             }
         };
         let number = self.accepted.fetch_add(1, Ordering::Relaxed);
-        let threads = user.threads();
+        let (threads, turns) = (user.threads(), user.turns());
         let connection = Connection::new(
             (stream, peer, number),
             (user, place),
@@ -164,7 +165,8 @@ impl Server {
         let span = tracing::debug_span!("connection", number, uid, pid);
         self.connections.spawn(
             async move {
-                if let Err(error) = within_threads(threads, connection.run()).await {
+                let served = in_turns(turns, within_threads(threads, connection.run()));
+                if let Err(error) = served.await {
                     open.server.tell_end((number, uid, pid), &error);
                 }
                 drop(open);

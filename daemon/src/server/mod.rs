@@ -18,6 +18,7 @@ mod refusal;
 mod replies;
 mod socket;
 mod stream;
+mod turns;
 mod uploads;
 mod users;
 

@@ -6,13 +6,16 @@
 //! to see what is going on is not locked out by users who together have all others.
 
 use std::collections::HashMap;
+use std::num::NonZero;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use memod_protocol::{ErrorCode, WireError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::budget::{Budgets, writing_max};
+use super::turns::Turns;
 use crate::grants::OVERFLOW_ID;
 use crate::service::WORKING_THREADS_MAX;
 
@@ -46,6 +49,8 @@ pub(crate) struct Users {
     requests: Places,
     budgets: Budgets,
     patience: Duration,
+    /// As many as there are threads that serve connections.
+    turns_of_user: usize,
     by_uid: Mutex<HashMap<u32, Weak<User>>>,
 }
 
@@ -68,6 +73,7 @@ pub(crate) struct User {
     patience: Duration,
     budgets: Budgets,
     threads: Arc<Semaphore>,
+    turns: Arc<Turns>,
 }
 
 /// A user's places, within those of all.
@@ -149,6 +155,7 @@ impl Users {
             requests: Places::new(REQUESTS_MAX, 0, REQUESTS_OF_USER_MAX),
             budgets: Budgets::new(buffer_bytes_max, writing_max(connections_max)),
             patience: REQUEST_PATIENCE,
+            turns_of_user: available_parallelism().map_or(1, NonZero::get),
             by_uid: Mutex::default(),
         }
     }
@@ -180,6 +187,7 @@ impl Users {
             patience: self.patience,
             budgets: self.budgets.for_user(),
             threads: Arc::new(Semaphore::new(part_of_user(WORKING_THREADS_MAX))),
+            turns: Arc::new(Turns::new(self.turns_of_user)),
         });
         by_uid.insert(uid, Arc::downgrade(&user));
         user
@@ -195,6 +203,11 @@ impl User {
     /// Its part of the threads that wait for the disk, so that its slow reads leave some to others.
     pub(crate) fn threads(&self) -> Arc<Semaphore> {
         Arc::clone(&self.threads)
+    }
+
+    /// The turns that its connections have.
+    pub(crate) fn turns(&self) -> Arc<Turns> {
+        Arc::clone(&self.turns)
     }
 
     /// A place for a connection.

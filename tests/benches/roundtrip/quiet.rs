@@ -5,7 +5,7 @@
 //! stopped and continued in turns. The same is done to an echo, whose ratio is what the machine
 //! alone makes of a third process that is always busy.
 
-use std::io::{Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use harness::{CallBuilder, Raw, Setup};
 use memod_client::{Lookup, LookupOptions};
-use memod_protocol::Request;
+use memod_protocol::frame::{PREFIX_BYTES, Prefix};
+use memod_protocol::{Frame, Request, RequestHeader};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid, setsid, setuid};
 
@@ -33,6 +34,10 @@ const ROUND: Duration = Duration::from_millis(400);
 const AHEAD: u64 = 64;
 /// Connections of a flood that has many.
 const CONNECTIONS: usize = 64;
+/// Connections of a flood that comes in waves, each with [`AHEAD`] requests.
+const WAVES: usize = 8;
+/// How long the quiet client rests after each of its hits.
+const REST: Duration = Duration::from_millis(2);
 /// Who floods, where this program may be another user.
 const OTHER: u32 = 20_001;
 
@@ -65,6 +70,7 @@ fn flood_one(socket: &Path, words: &[String]) {
         "hits" => requests(socket, AHEAD, |raw, _| {
             raw.send(stored().lookup(), Bytes::new());
         }),
+        "waves" => waves(socket),
         "puts" => requests(socket, AHEAD, |raw, number| {
             let call = task(&format!("flood {} {number}", nix::unistd::gettid()));
             let (put, payload) = call.put(&[("o0", &noise(4096, number << 8))]);
@@ -94,6 +100,29 @@ fn requests(socket: &Path, ahead: u64, mut send: impl FnMut(&mut Raw, u64)) {
         let refused = matches!(reply.response, memod_protocol::Response::Error(_));
         assert!(!refused, "the flood is taken: {:?}", reply.response);
         send(&mut raw, number);
+    }
+}
+
+/// Asks for as many hits as may be under way at once, takes all answers, and asks again: it costs
+/// the flood next to nothing, and the daemon has as much before it as one connection may.
+fn waves(socket: &Path) {
+    let raw = Raw::greeted(socket);
+    let mut request = Vec::new();
+    for id in 1..=AHEAD {
+        let header = RequestHeader { id, request: stored().lookup() };
+        request.extend_from_slice(&Frame::bare(&header).expect("fits").head());
+    }
+    let mut sent = raw.stream();
+    let mut replies = BufReader::with_capacity(1 << 16, raw.stream());
+    let (mut prefix, mut rest) = ([0; PREFIX_BYTES], Vec::new());
+    loop {
+        sent.write_all(&request).expect("the daemon lives");
+        for _ in 0..AHEAD {
+            replies.read_exact(&mut prefix).expect("the daemon lives");
+            let lengths = Prefix::parse(prefix).expect("a frame");
+            rest.resize(lengths.body_bytes(), 0);
+            replies.read_exact(&mut rest).expect("the daemon lives");
+        }
     }
 }
 
@@ -153,7 +182,7 @@ fn beside(
     name: &str,
     flood: &mut Flood,
     target: Target,
-    work: &mut dyn FnMut(),
+    (rest, work): (Duration, &mut dyn FnMut()),
 ) {
     let mut round = || -> Vec<f64> {
         let (until, mut samples) = (Instant::now() + ROUND, Vec::new());
@@ -161,6 +190,7 @@ fn beside(
             let began = Instant::now();
             work();
             samples.push(microseconds(began.elapsed()));
+            std::thread::sleep(rest);
         }
         samples
     };
@@ -183,15 +213,17 @@ fn beside(
 
 /// A hit beside each kind of flood on one connection.
 pub(crate) fn quiet(report: &mut Report) {
-    beside_floods(report, 1, &["hits", "puts", "uploads"]);
+    beside_floods(report, 1, Duration::ZERO, &["hits", "puts", "uploads"]);
+    beside_floods(report, WAVES, REST, &["waves"]);
 }
 
 /// The same on many connections of one process, each with a thread of its own.
 pub(crate) fn crowd(report: &mut Report) {
-    beside_floods(report, CONNECTIONS, &["hits", "puts"]);
+    beside_floods(report, CONNECTIONS, Duration::ZERO, &["hits", "puts"]);
+    beside_floods(report, CONNECTIONS, REST, &["waves"]);
 }
 
-fn beside_floods(report: &mut Report, connections: usize, kinds: &[&str]) {
+fn beside_floods(report: &mut Report, connections: usize, rest: Duration, kinds: &[&str]) {
     let daemon = Setup::new().config("socket_mode = \"0666\"\n").start();
     let open = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(daemon.folder(), open).expect("it is ours");
@@ -212,15 +244,15 @@ fn beside_floods(report: &mut Report, connections: usize, kinds: &[&str]) {
     let words = [connected.clone(), "echo".into(), request.to_string(), reply.to_string()];
     let mut flood = Flood::begin(server.socket(), &words);
     let name = format!("echo beside a flood of echoes{by}");
-    beside(report, &name, &mut flood, Target::None, &mut || raw.ask());
+    beside(report, &name, &mut flood, Target::None, (rest, &mut || raw.ask()));
     // What the processors alone make of it: the flood is none of the daemon's.
     let name = format!("hit 256 B beside a flood of echoes{by}");
-    beside(report, &name, &mut flood, Target::None, &mut hit);
+    beside(report, &name, &mut flood, Target::None, (rest, &mut hit));
     drop((flood, raw, server));
     for kind in kinds {
         let words = [connected.clone(), (*kind).to_owned()];
         let mut flood = Flood::begin(&daemon.socket(), &words);
         let name = format!("hit 256 B beside a flood of {kind}{by}");
-        beside(report, &name, &mut flood, Target::AtMost(2.0), &mut hit);
+        beside(report, &name, &mut flood, Target::AtMost(2.0), (rest, &mut hit));
     }
 }
