@@ -45,5 +45,7 @@ extern "C" fn report() {
 /// of yet, without waiting. That is done anyway within a second, if more hits come, and when a
 /// client is dropped or the process ends in order; this is for those that end by `_exit`.
 pub fn report_board_hits() {
-    all().iter().for_each(|boards| boards.report_all());
+    for boards in all() {
+        boards.report_all();
+    }
 }
