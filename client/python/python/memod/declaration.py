@@ -197,12 +197,11 @@ def _program(function: Any) -> str | None:
     for around in (getattr(function, "__globals__", {}), main):
         spec, path = around.get("__spec__"), around.get("__file__")
         # What comes through a pipe is in `<stdin>`.
-        has_file = path is not None and not path.startswith("<")
-        if spec is not None and (spec.name != "__main__" or not has_file):
+        file = None if path is None or path.startswith("<") else Path(path)
+        if spec is not None and (spec.name != "__main__" or file is None):
             return None if spec.name == "__main__" else str(spec.name)
-        if has_file:
-            stem = Path(path).stem
-            return _folder(Path(path)) if stem == "__main__" else stem
+        if file is not None:
+            return _folder(file) if file.stem == "__main__" else file.stem
     return None
 
 
