@@ -1,5 +1,5 @@
-"""What stands behind captured code counts as what a task captures itself does (semantics 3, 4): code
-is no input, and the state that it carries is one."""
+"""What stands behind captured code counts as what a task captures itself does (semantics 3, 4):
+code is no input, and the state that it carries is one."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def class_with_method(k: int) -> Any:
 def derived_class(k: int) -> Any:
     base = class_with_attribute(k)
 
-    class Derived(base):  # type: ignore[misc]
+    class Derived(base):  # type: ignore[misc, valid-type]
         pass
 
     return Derived
