@@ -13,6 +13,7 @@ use pyo3::types::{PyDict, PyString, PyTuple};
 use crate::encode::Encoding;
 use crate::errors::{self, Unfit};
 use crate::node::{Node, parse_type};
+use crate::plan::only_exceptions;
 
 /// One parameter, or a variable that the function captures.
 #[derive(Debug)]
@@ -120,18 +121,23 @@ impl Parameters {
         Ok(())
     }
 
-    /// The arguments as the function is to be given them, if they are not settled as they are.
+    /// The arguments as the function is to be given them, if they are not settled as they are. A
+    /// value that cannot be stored is an error, or stays as it is if the call is not stored.
     pub(crate) fn settled(
         &self,
         py: Python<'_>,
         values: &[Py<PyAny>],
+        is_stored: bool,
     ) -> PyResult<Option<Arguments>> {
         let mut differs = false;
         let mut positional = Vec::with_capacity(values.len());
         let named = PyDict::new(py);
         for (parameter, value) in self.all.iter().zip(values) {
             let value = value.bind(py);
-            let settled = parameter.settle(value)?;
+            let settled = match parameter.settle(value, is_stored) {
+                Err(error) if !is_stored => only_exceptions(py, error).map(|_| None)?,
+                other => other?,
+            };
             differs |= settled.is_some();
             let value = settled.unwrap_or_else(|| value.clone());
             match parameter.kind {
@@ -186,9 +192,18 @@ impl Parameter {
         Ok(literal)
     }
 
-    fn settle<'py>(&self, value: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    fn settle<'py>(
+        &self,
+        value: &Bound<'py, PyAny>,
+        is_known: bool,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let Some(node) = &self.node else { return Ok(None) };
-        node.settle(value)
-            .map_err(|unfit| unfit.into_exception(value.py(), &format!("input `{}`", self.name)))
+        let settled = node.settle(value).and_then(|settled| {
+            if settled.is_some() && !is_known {
+                node.encode(value, &mut Encoding { shallow: true, ..Encoding::default() })?;
+            }
+            Ok(settled)
+        });
+        settled.map_err(|unfit| unfit.into_exception(value.py(), &format!("input `{}`", self.name)))
     }
 }

@@ -185,6 +185,11 @@ pub(crate) fn buffer(value: &Bound<'_, PyAny>) -> Result<Bytes, Unfit> {
     Ok(view.to_vec(value.py())?.into())
 }
 
+/// Refuses what holds no bytes.
+pub(crate) fn row(value: &Bound<'_, PyAny>) -> Result<(), Unfit> {
+    PyBuffer::<u8>::get(value).map(drop).map_err(|_| wrong_kind(value, "bytes"))
+}
+
 fn file(value: &Bound<'_, PyAny>, by_hand: bool, to: &mut Encoding) -> Result<Literal, Unfit> {
     let py = value.py();
     if by_hand && let Ok((digest, bytes)) = value.extract::<(String, u64)>() {
@@ -296,12 +301,7 @@ fn structure(
 ) -> Result<Literal, Unfit> {
     let py = value.py();
     match shape {
-        // Of a subclass, what is not declared would be lost.
-        Shape::Attributes(class) if !value.get_type().is(class.bind(py)) => {
-            let wanted = class.bind(py).getattr("__qualname__")?.extract::<String>()?;
-            return Err(wrong_kind(value, &wanted));
-        }
-        Shape::Attributes(_) => check_attributes(value, fields)?,
+        Shape::Attributes(class) => check_object(value, class.bind(py), fields)?,
         Shape::Items if !value.is_instance_of::<PyDict>() => return Err(wrong_kind(value, "dict")),
         Shape::Positions if !value.is_instance_of::<PyTuple>() => {
             return Err(wrong_kind(value, "tuple"));
@@ -322,6 +322,19 @@ fn structure(
         members.insert(field.name.clone(), literal);
     }
     Ok(Literal::Struct(members))
+}
+
+/// Refuses an object of another class, be it a subclass: what that adds would be lost.
+pub(crate) fn check_object(
+    value: &Bound<'_, PyAny>,
+    class: &Bound<'_, PyAny>,
+    fields: &[Field],
+) -> Result<(), Unfit> {
+    if value.get_type().is(class) {
+        return check_attributes(value, fields);
+    }
+    let wanted = class.getattr("__qualname__")?.extract::<String>()?;
+    Err(wrong_kind(value, &wanted))
 }
 
 /// Refuses an object with attributes beside its fields: they do not count, and a hit lacks them.

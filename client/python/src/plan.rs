@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use memod_client::{
-    HitOutput, Interface, KnownCall, Literal, LiteralType, MemoizeOptions, Mode, PutOutput,
-    RunClaim, Scope, Source, TaskIdentity, Wait,
+    CacheStatus, HitOutput, Interface, KnownCall, Literal, LiteralType, MemoizeOptions, Mode,
+    PutOutput, RunClaim, Scope, Source, TaskIdentity, Wait,
 };
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
@@ -186,12 +186,13 @@ impl Plan {
             return Recall::aside(slf, status, None);
         };
         if mode == Mode::Disabled {
-            return Recall::disabled(slf, &unbound(values));
+            return Recall::unfit(slf, CacheStatus::Disabled.name(), None, &unbound(values));
         }
         let mut to = plan.encoding();
         let mut call = plan.call_of(asks);
         if let Err(error) = plan.parameters.encode(&values, &mut call.inputs, &mut to) {
-            return Recall::aside(slf, "LOOKUP_FAILURE", Some(only_exceptions(py, error)?));
+            let problem = Some(only_exceptions(py, error)?);
+            return Recall::unfit(slf, "LOOKUP_FAILURE", problem, &unbound(values));
         }
         let identity = plan.identity_of(&call);
         let known = identity.as_deref().and_then(|identity| know(py, identity, &call));
@@ -292,8 +293,9 @@ impl Plan {
         &self,
         py: Python<'_>,
         values: &[Py<PyAny>],
+        is_stored: bool,
     ) -> PyResult<Option<Arguments>> {
-        if self.by_hand { Ok(None) } else { self.parameters.settled(py, values) }
+        if self.by_hand { Ok(None) } else { self.parameters.settled(py, values, is_stored) }
     }
 
     /// What the function returned as a hit gives it, if that differs.
@@ -301,12 +303,18 @@ impl Plan {
         &self,
         value: &Bound<'py, PyAny>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        self.outputs.settle(value)
+        let settled = self.outputs.settle(value)?;
+        if settled.is_some() {
+            // What is refused is given back untouched.
+            let mut shallow = Encoding { shallow: true, ..Encoding::default() };
+            self.outputs.encode(value, &mut shallow)?;
+        }
+        Ok(settled)
     }
 
     /// The outputs for what the function returned.
     pub(crate) fn encode(&self, value: &Bound<'_, PyAny>) -> PyResult<Vec<PutOutput>> {
-        self.outputs.encode(value)
+        self.outputs.encode(value, &mut Encoding::default())
     }
 }
 
@@ -410,23 +418,37 @@ impl Outputs {
         }
     }
 
-    fn encode(&self, value: &Bound<'_, PyAny>) -> PyResult<Vec<PutOutput>> {
+    /// Refuses what is no tuple of as many members, and one with attributes that would be lost.
+    fn check_tuple(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        let (py, declared) = (value.py(), self.fields.len());
+        let refused = |given: &str| {
+            let problem =
+                format!("the function returned {given}, a tuple of {declared} is declared");
+            Err(errors::invalid(py, &problem))
+        };
+        if !value.is_instance_of::<PyTuple>() {
+            return refused(&kind_of(value));
+        }
+        if value.len()? != declared {
+            return refused(&format!("{} of {}", kind_of(value), value.len()?));
+        }
+        match value.getattr_opt("__dict__")? {
+            Some(attributes) if attributes.is_truthy()? => {
+                refused(&format!("{} with attributes that would be lost", kind_of(value)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn encode(&self, value: &Bound<'_, PyAny>, to: &mut Encoding) -> PyResult<Vec<PutOutput>> {
         let py = value.py();
         match &self.shape {
             Shape::None if value.is_none() => Ok(Vec::new()),
-            Shape::Single => self.fields.iter().map(|field| output(field, value)).collect(),
+            Shape::Single => self.fields.iter().map(|field| output(field, value, to)).collect(),
             Shape::Tuple | Shape::Named(_) => {
-                let fits = value.is_instance_of::<PyTuple>() && value.len()? == self.fields.len();
-                if !fits {
-                    let problem = format!(
-                        "the function returned {}, a tuple of {} is declared",
-                        kind_of(value),
-                        self.fields.len()
-                    );
-                    return Err(errors::invalid(py, &problem));
-                }
+                self.check_tuple(value)?;
                 let pairs = self.fields.iter().zip(value.try_iter()?);
-                pairs.map(|(field, item)| output(field, &item?)).collect()
+                pairs.map(|(field, item)| output(field, &item?, to)).collect()
             }
             Shape::None => {
                 let problem = format!("the function returned {}, None is declared", kind_of(value));
@@ -437,14 +459,14 @@ impl Outputs {
 }
 
 /// One output of a run.
-fn output(field: &Field, value: &Bound<'_, PyAny>) -> PyResult<PutOutput> {
+fn output(field: &Field, value: &Bound<'_, PyAny>, to: &mut Encoding) -> PyResult<PutOutput> {
     let py = value.py();
     let source = match &field.node {
         Node::File(_) if value.is_instance_of::<pyo3::types::PyString>() => {
             Err(Unfit::new("is str, pathlib.Path is declared"))
         }
         Node::File(_) => Ok(Source::File(value.extract()?)),
-        node => node.encode(value, &mut Encoding::default()).map(Source::Literal),
+        node => node.encode(value, to).map(Source::Literal),
     };
     let label = || format!("output `{}`", field.name);
     Ok(PutOutput {

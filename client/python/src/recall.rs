@@ -69,17 +69,16 @@ impl Recall {
         Self::without_answer(plan, status, problem, None)
     }
 
-    /// A call that the daemon is not to be asked for, with the values of its parameters.
-    pub(crate) fn disabled<'py>(
+    /// The same, with the values of its parameters: what cannot be stored is given to the function
+    /// as it is, and the rest as it is with the cache.
+    pub(crate) fn unfit<'py>(
         plan: &Bound<'py, Plan>,
+        status: &'static str,
+        problem: Option<PyErr>,
         values: &[Py<PyAny>],
     ) -> PyResult<Bound<'py, PyAny>> {
-        let arguments = match plan.get().settled(plan.py(), values) {
-            Ok(arguments) => arguments,
-            // What cannot be stored is given to the function as it is, as it is with the cache.
-            Err(error) => only_exceptions(plan.py(), error).map(|_| None)?,
-        };
-        Self::without_answer(plan, CacheStatus::Disabled.name(), None, arguments)
+        let arguments = plan.get().settled(plan.py(), values, false)?;
+        Self::without_answer(plan, status, problem, arguments)
     }
 
     fn without_answer<'py>(
@@ -123,12 +122,13 @@ impl Recall {
             None => recall.lookup_error().map(|error| errors::from_client(py, error)),
         };
         let status = recall.status().name();
-        let arguments = match plan.settled(py, &asked.values) {
+        let arguments = match plan.settled(py, &asked.values, true) {
             Ok(arguments) => arguments,
             // The function cannot be called as the key says: nothing is stored.
             Err(error) => {
                 let problem = Some(only_exceptions(py, error)?);
-                return Self::aside(declared.bind(py), "LOOKUP_FAILURE", problem);
+                let values = &asked.values;
+                return Self::unfit(declared.bind(py), "LOOKUP_FAILURE", problem, values);
             }
         };
         let open = Mutex::new(Some(Open { asked, recall }));

@@ -43,6 +43,9 @@ impl Node {
             Self::String | Self::Choice(_) => {
                 Some(PyString::new(py, &encode::text(value)?).into_any())
             }
+            Self::Bytes(Buffer::Memoryview) if value.is_instance_of::<PyMemoryView>() => {
+                read_only(value)?
+            }
             Self::Bytes(buffer) if buffer.is_kind_of(value) => None,
             Self::Bytes(buffer) => Some(buffer.give(py, encode::buffer(value)?)?),
             Self::Datetime(_) => moment::settled_datetime(value)?,
@@ -62,6 +65,21 @@ impl Node {
             }
         })
     }
+}
+
+/// A view that nobody writes through, as that of a hit is: of the same bytes where that can be.
+fn read_only<'py>(value: &Bound<'py, PyAny>) -> Settled<'py> {
+    let is_row = value.getattr("ndim")?.extract::<usize>()? == 1
+        && value.getattr("c_contiguous")?.extract::<bool>()?;
+    if !is_row {
+        return Ok(Some(Buffer::Memoryview.give(value.py(), encode::buffer(value)?)?));
+    }
+    // What is no row of bytes is refused.
+    encode::row(value)?;
+    if value.getattr("readonly")?.extract()? {
+        return Ok(None);
+    }
+    Ok(Some(value.call_method0("toreadonly")?))
 }
 
 impl Buffer {
@@ -154,7 +172,10 @@ fn dictionary<'a, 'py>(value: &'a Bound<'py, PyAny>) -> Result<&'a Bound<'py, Py
 fn structure<'py>(value: &Bound<'py, PyAny>, shape: &Shape, fields: &[Field]) -> Settled<'py> {
     let py = value.py();
     let mut differs = match shape {
-        Shape::Attributes(_) => false,
+        Shape::Attributes(class) => {
+            encode::check_object(value, class.bind(py), fields)?;
+            false
+        }
         Shape::Items => !is_dictionary_of(value, fields)?,
         Shape::Positions => !value.is_exact_instance_of::<PyTuple>(),
     };

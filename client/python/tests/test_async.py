@@ -50,7 +50,7 @@ def no_runs() -> None:
 def test_an_async_task_hits(daemon: Daemon) -> None:
     async def program() -> None:
         assert await slow(1) == await slow(1) == 2
-        report = await slow.call(1)  # type: ignore[misc]
+        report = await slow.call(1)
         assert isinstance(report, Report) and report.is_hit
         assert await slow.overwrite(1) == 2
 

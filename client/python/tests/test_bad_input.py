@@ -173,7 +173,7 @@ def hidden_file(x: int) -> list[Path]:
         (undefined, "cannot be read: name 'Missing'"),
         (anything, "Any is no type that memod can store"),
         (objects, "object is no type that memod can store"),
-        (bare_list, "list is no type that memod can store"),
+        (bare_list, r"list does not say of what; write it as in list\[int\]"),
         (functions, "no type that memod can store"),
         (initialised, "InitVar, factor, which is not kept"),
         (flagged, "several of its members at once"),

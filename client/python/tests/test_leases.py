@@ -158,10 +158,16 @@ def test_a_lease_that_is_lost_by_a_restart_is_a_warning(
     assert said.count("WARNING") == 1, said
 
 
+RESTARTED: list[Daemon] = []
+
+
+def restart() -> None:
+    RESTARTED[-1].kill()
+    RESTARTED[-1].start()
+
+
 def test_a_report_tells_of_a_lost_lease(own_daemon: Daemon) -> None:
-    def restart() -> None:
-        own_daemon.kill()
-        own_daemon.start()
+    RESTARTED.append(own_daemon)
 
     @task(cache=True, cache_version="1", cache_serialize=True)
     def restarts(x: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import zipapp
 from pathlib import Path
 
 import pytest
@@ -94,3 +95,27 @@ def test_a_program_without_a_file_is_warned_once(
     assert name == "__main__.first named"
     assert "`__main__.first` stands in a program without a file" in warning
     assert 'name="my_project.first"' in warning
+
+
+APPLICATION = """
+from memod import task
+@task(cache=True, cache_version="1")
+def load(x: int) -> str:
+    return "NAME"
+print(load.name, load(1))
+"""
+
+
+@pytest.mark.parametrize("how", ["folder", "archive", "file"])
+def test_folders_and_archives_that_are_run_have_their_own_names(
+    daemon: Daemon, tmp_path: Path, how: str
+) -> None:
+    """Two programs that are both in a `__main__.py` share nothing."""
+    for name in ("first", "second.v2"):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "__main__.py").write_text(APPLICATION.replace("NAME", name))
+        zipapp.create_archive(folder, tmp_path / f"{name}.pyz")
+        arguments = {"folder": name, "archive": f"{name}.pyz", "file": f"{name}/__main__.py"}
+        assert run(daemon, tmp_path, arguments[how]) == f"{name}.load {name}\n"
+    assert run(daemon, tmp_path / "first", ".") == "first.load first\n"

@@ -34,6 +34,10 @@ class Model:
     def predict(self, x: int) -> float:
         return float(self.weight * x)
 
+    @task(cache=True, cache_version="1")
+    async def later(self, x: int) -> float:
+        return float(self.weight * x)
+
 
 def checks(client: Client) -> None:
     assert_type(hash_string("a", verbose=True), str)
@@ -63,5 +67,9 @@ def as_task(of: Task[[int], int]) -> int:
 
 async def checks_async() -> None:
     assert_type(await later(1), float)
+    assert_type(await later.call(1), Report[float])
+    assert_type(await Model(1).later(2), float)
+    assert_type(await Model(1).later.call(2), Report[float])
+    await plain.call(1)  # type: ignore[misc]
     as_task(plain)
     as_task(hash_string)  # type: ignore[arg-type]

@@ -34,6 +34,17 @@ def spec_of(annotation: Any) -> Spec | None:
     return None
 
 
+def plain_scalar(of: type) -> str | None:
+    """The name of Python's type of the values of a scalar type of numpy's, if this is one."""
+    numpy = sys.modules.get("numpy")
+    if numpy is None or not issubclass(of, numpy.generic):
+        return None
+    for kinds, plain in ((numpy.bool_, "bool"), (numpy.integer, "int"), (numpy.floating, "float")):
+        if issubclass(of, kinds):
+            return plain
+    return None
+
+
 def encode_array(value: Any) -> bytes:
     """The array as npy, in C order whatever its own is, so that equal arrays have equal bytes."""
     import numpy

@@ -1,7 +1,7 @@
 """The client: what tasks ask through, and calls by hand.
 
-The daemon is found at `$MEMOD_SOCKET`, then at the user's and the system's sockets; if none
-answers, the user's own is started unless `$MEMOD_NO_START` is set. A client connects when it is
+The daemon is found at `$MEMOD_SOCKET`, and there only; without it, at the user's and the system's
+sockets, and if none answers, the user's own is started unless `$MEMOD_NO_START` is set. A client connects when it is
 asked something, may be used by many threads, and opens connections of its own after a fork.
 """
 
@@ -30,6 +30,9 @@ from memod.report import provenance as _provenance
 
 
 logger = logging.getLogger("memod")
+
+# What the kernel takes.
+_SOCKET_BYTES_MAX = 107
 
 
 @dataclass(frozen=True)
@@ -62,14 +65,14 @@ class Client:
             raise InvalidArgumentError(f"mode: {mode!r} is none of {', '.join(MODES)}")
         chosen = mode or _mode_of_environment()
         self.raw = _memod.Client(
-            project=project or environment.get("MEMOD_PROJECT") or "default",
-            domain=domain or environment.get("MEMOD_DOMAIN") or "development",
+            project=_text("project", project) or environment.get("MEMOD_PROJECT") or "default",
+            domain=_text("domain", domain) or environment.get("MEMOD_DOMAIN") or "development",
             own_uid=os.geteuid(),
-            socket=None if socket is None else os.fspath(socket),
+            socket=_socket(socket),
             deadline=_seconds("deadline", deadline),
             stall=_seconds("stall", stall),
             mode=chosen,
-            start=start,
+            start=_switch("start", start),
             memory_bytes_max=memory_bytes_max,
             program=f"memod-python {_memod.__version__} ({_program()})",
         )
@@ -294,6 +297,45 @@ def _seconds(name: str, span: timedelta | None) -> float | None:
     return span.total_seconds()
 
 
+def _text(name: str, given: str | None) -> str | None:
+    if given is None:
+        return None
+    if not isinstance(given, str):
+        raise InvalidArgumentError(f"{name}: a string is wanted, not {given!r}")
+    if any("\ud800" <= character <= "\udfff" for character in given):
+        raise InvalidArgumentError(f"{name}: {given!r} has a lone surrogate, so it is no text")
+    return given
+
+
+def _switch(name: str, given: bool) -> bool:
+    if not isinstance(given, bool):
+        raise InvalidArgumentError(f"{name}: True or False is wanted, not {given!r}")
+    return given
+
+
+def _path(name: str, given: str | os.PathLike[str]) -> str:
+    try:
+        path = os.fspath(given)
+        os.fsencode(path)
+    except (TypeError, UnicodeError) as error:
+        raise InvalidArgumentError(f"{name}: {given!r} is no path: {error}") from error
+    if not isinstance(path, str) or "\0" in path:
+        raise InvalidArgumentError(f"{name}: {given!r} is no path")
+    return path
+
+
+def _socket(given: str | os.PathLike[str] | None) -> str | None:
+    if given is None:
+        return None
+    path = _path("socket", given)
+    length = len(os.fsencode(path))
+    if not 0 < length <= _SOCKET_BYTES_MAX:
+        raise InvalidArgumentError(
+            f"socket: {path!r} has {length} bytes, a socket's path has 1 to {_SOCKET_BYTES_MAX}"
+        )
+    return path
+
+
 def _key_of(given: str | Call) -> str:
     if isinstance(given, Call):
         return given.key
@@ -361,15 +403,27 @@ def configure(
     """
     global _default
     made = client if client is not None else Client(socket, **options)
-    _keep_files(files)
+    kept = None if files is None else _folder(files)
+    _keep_files(kept)
     with _lock:
         _default = made
         _memod.use_by_default(made.raw)
     return made
 
 
-def _keep_files(directory: str | os.PathLike[str] | None) -> None:
-    files.keep_in(None if directory is None else Path(directory))
+def _folder(given: str | os.PathLike[str]) -> Path:
+    folder = Path(_path("files", given)).absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidArgumentError(f"files: {folder} cannot be made: {error}") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InvalidArgumentError(f"files: {folder} cannot be written to")
+    return folder
+
+
+def _keep_files(directory: Path | None) -> None:
+    files.keep_in(directory)
 
 
 def _forget_lock() -> None:

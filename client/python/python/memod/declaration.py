@@ -11,12 +11,12 @@ import enum
 import inspect
 import logging
 import sys
-import types
 import typing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from memod import state
 from memod._memod import Converter
 from memod.errors import DeclarationError, UnsupportedTypeError
 from memod.literals import Reader, Spec, hints_of, is_named_tuple, opaque_text
@@ -28,13 +28,6 @@ _KINDS: dict[Any, str] = {
     inspect.Parameter.POSITIONAL_OR_KEYWORD: "either",
     inspect.Parameter.KEYWORD_ONLY: "keyword",
 }
-_CODE = (
-    types.FunctionType,
-    types.BuiltinFunctionType,
-    types.MethodType,
-    types.ModuleType,
-    type,
-)
 
 
 class Declaration:
@@ -114,10 +107,22 @@ class Declaration:
                 raise DeclarationError(
                     f"{where} has no value yet; declare it before the task, or pass it"
                 ) from None
-            if not isinstance(value, _CODE) and not hasattr(value, "__memod_task__"):
+            if not state.is_code(value):
                 spec = spec_of_value(value, where)
-                found.append((f"captured {name}", "cell", (cell,), None, spec))
+            elif state.has_state(value, where, self.function, spec_of_state):
+                spec = self._state_spec(where)
+            else:
+                continue
+            found.append((f"captured {name}", "cell", (cell,), None, spec))
         return found
+
+    def _state_spec(self, where: str) -> Spec:
+        """How captured code counts: by what stands behind it."""
+
+        def state_hash(code: Any) -> str:
+            return state.digest(code, where, self.function, spec_of_state)
+
+        return ("hashed", state_hash, 'opaque("python state")', None)
 
     def _outputs(self) -> Spec:
         where = f"{self.where}, the return value"
@@ -191,12 +196,19 @@ def _program(function: Any) -> str | None:
     main = vars(sys.modules.get("__main__", sys))
     for around in (getattr(function, "__globals__", {}), main):
         spec, path = around.get("__spec__"), around.get("__file__")
-        if spec is not None:
-            return str(spec.name)
         # What comes through a pipe is in `<stdin>`.
-        if path is not None and not path.startswith("<"):
-            return Path(path).stem
+        file = None if path is None or path.startswith("<") else Path(path)
+        if spec is not None and (spec.name != "__main__" or file is None):
+            return None if spec.name == "__main__" else str(spec.name)
+        if file is not None:
+            return _folder(file) if file.stem == "__main__" else file.stem
     return None
+
+
+def _folder(main: Path) -> str | None:
+    """What a folder or an archive is called that is run as a program."""
+    around = main.absolute().parent
+    return (around.name if around.is_dir() else around.stem) or None
 
 
 _warned_of_nameless_program = False
@@ -234,6 +246,8 @@ def hash_of_receiver(receiver: Any, function: Callable[..., Any]) -> str:
     if module in _PROGRAMS:
         module = _program(function if function.__module__ in _PROGRAMS else of) or "__main__"
     name = f"{module}.{of.__qualname__}"
+    if not state.is_importable(of):
+        name += f" {state.digest(of, name, function, spec_of_state)}"
     if receiver is of:
         return name
     converter = _receivers.get(of)
@@ -279,3 +293,13 @@ def spec_of_value(value: Any, where: str) -> Spec:
     raise DeclarationError(
         f"{where} is {of.__qualname__}, which is not part of the key; pass it as an argument"
     )
+
+
+def spec_of_state(value: Any, where: str) -> Spec:
+    """The same of what stands behind captured code. An object counts as one of a method does."""
+    of = type(value)
+    if of is tuple and not value:
+        return ("opaque", "python empty tuple", lambda _: b"", bytes)
+    if dataclasses.is_dataclass(of) or is_named_tuple(of):
+        return Reader(where, is_output=False).read(of)
+    return spec_of_value(value, where)

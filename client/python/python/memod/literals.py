@@ -18,7 +18,7 @@ import typing
 from typing import Any
 
 from memod import arrays, files
-from memod.errors import UnsupportedTypeError
+from memod.errors import DeclarationError, UnsupportedTypeError
 from memod.markers import FileName, HashMethod, Pickle, marker
 
 Spec = tuple[Any, ...]
@@ -43,6 +43,13 @@ _SEQUENCES: dict[Any, str] = {
     set: "set",
     collections.abc.Set: "either set",
     frozenset: "frozenset",
+}
+_BARE: dict[Any, str] = {
+    list: "list[int]",
+    dict: "dict[str, int]",
+    tuple: "tuple[int, str] or tuple[int, ...]",
+    set: "set[int]",
+    frozenset: "frozenset[int]",
 }
 _MAPS = (dict, collections.abc.Mapping)
 _PATHS = (pathlib.Path, pathlib.PosixPath)
@@ -107,9 +114,16 @@ class Reader:
         raise self._unsupported(annotation)
 
     def _annotated(self, inner: Any, metadata: tuple[Any, ...]) -> Spec:
-        pickled, name = marker(metadata, Pickle), marker(metadata, FileName)
-        hash_method = marker(metadata, HashMethod)
-        if hash_method is not None and not self.is_output:
+        try:
+            pickled, name = marker(metadata, Pickle), marker(metadata, FileName)
+            hash_method = marker(metadata, HashMethod)
+        except DeclarationError as error:
+            raise DeclarationError(f"{self.where}: {error}") from error
+        if hash_method is not None and self.is_output:
+            raise DeclarationError(
+                f"{self.where}: HashMethod stands at inputs; an output is stored by its content"
+            )
+        if hash_method is not None:
             try:
                 spec = self._annotated(inner, tuple(m for m in metadata if m is not hash_method))
             except UnsupportedTypeError:
@@ -160,6 +174,16 @@ class Reader:
         return ("pairs", self.read(key), self.read(value))
 
     def _class(self, of: type) -> Spec:
+        if of in _BARE:
+            raise UnsupportedTypeError(
+                f"{self.where}: {of.__name__} does not say of what; write it as in {_BARE[of]}"
+            )
+        plain = arrays.plain_scalar(of)
+        if plain is not None:
+            raise UnsupportedTypeError(
+                f"{self.where}: {name_of(of)} is not a type of its own in memod; declare {plain}, "
+                "which takes its values, too"
+            )
         if issubclass(of, enum.Flag):
             raise self._unsupported(of, "may be several of its members at once")
         if issubclass(of, enum.Enum):

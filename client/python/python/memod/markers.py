@@ -21,6 +21,11 @@ class HashMethod(Generic[T]):
 
     function: Callable[[T], str]
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot be called."""
+        if not callable(self.function):
+            raise DeclarationError(f"HashMethod({self.function!r}): a function is wanted")
+
 
 @dataclass(frozen=True)
 class Pickle:
@@ -51,5 +56,12 @@ class FileName:
 
 
 def marker(metadata: tuple[Any, ...], kind: type[T]) -> T | None:
-    """The first of the metadata that is of this kind."""
-    return next((item for item in metadata if isinstance(item, kind)), None)
+    """What of the metadata is of this kind; more than one, or the class itself, is an error."""
+    if kind in metadata:
+        raise DeclarationError(
+            f"{kind.__name__} stands in Annotated without parentheses; write {kind.__name__}(..)"
+        )
+    found = [item for item in metadata if isinstance(item, kind)]
+    if len(found) > 1:
+        raise DeclarationError(f"more than one {kind.__name__} stands in one Annotated")
+    return found[0] if found else None

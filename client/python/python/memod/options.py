@@ -87,6 +87,15 @@ def checked_text(name: str, text: str | None) -> str | None:
     return text
 
 
+def checked_name(name: str | None) -> str | None:
+    """The task's name, if it is one."""
+    if checked_text("name", name) is not None and (not name or not str(name).isprintable()):
+        raise DeclarationError(
+            f"name: {name!r} is no name; it has to have characters, all of them printable"
+        )
+    return name
+
+
 def checked_mode(mode: Mode | None) -> Mode | None:
     """The mode, if there is one of that name."""
     if mode is not None and mode not in MODES:

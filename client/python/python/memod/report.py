@@ -109,7 +109,8 @@ class Explanation:
             return "it hits"
         lines = [f"it misses: {self.miss.reason.replace('_', ' ')}"]
         lines += ["; ".join(str(difference) for difference in near.differs) for near in self.nearest]
-        return "\n".join(lines)
+        # Several entries may differ in the same.
+        return "\n".join(dict.fromkeys(lines))
 
 
 @dataclass(frozen=True)

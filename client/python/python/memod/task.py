@@ -10,7 +10,7 @@ import functools
 import inspect
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import (
@@ -18,6 +18,7 @@ from typing import (
     Any,
     Concatenate,
     Generic,
+    Never,
     ParamSpec,
     TypeVar,
     cast,
@@ -28,13 +29,14 @@ from memod import troubles, waiting
 from memod._memod import Call, Caller, Plan, Recall
 from memod.client import Client, default_client
 from memod.declaration import Declaration, check_function, task_name
-from memod.errors import DeclarationError, InvalidArgumentError
+from memod.errors import DeclarationError, InvalidArgumentError, UnavailableError
 from memod.options import (
     Cache,
     Mode,
     Options,
     cache_options,
     checked_mode,
+    checked_name,
     checked_span,
     checked_text,
 )
@@ -138,7 +140,7 @@ class Task(Caller, Generic[P, R]):
             found.abandon()
             raise
         problem = found.store(value, time.perf_counter_ns() - begun)
-        return found.settled(value), found, problems + self._warn(problem)
+        return found.settled(value), found, problems + self._warn(problem, problems)
 
     async def _call_async(
         self, mode: Mode | None, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -170,23 +172,36 @@ class Task(Caller, Generic[P, R]):
             raise
         took = time.perf_counter_ns() - begun
         problem = await waiting.off_loop(found.store, value, took)
-        return found.settled(value), found, problems + self._warn(problem)
+        return found.settled(value), found, problems + self._warn(problem, problems)
 
     def _wait_seconds(self) -> float | None:
         return None if self.options.wait is None else self.options.wait.total_seconds()
 
-    def _warn(self, problem: BaseException | None) -> list[BaseException]:
+    def _warn(
+        self, problem: BaseException | None, said: Sequence[BaseException] = ()
+    ) -> list[BaseException]:
         if problem is None:
             return []
-        troubles.warn(self.name, problem)
+        # That the daemon cannot be asked is said once for a call.
+        if not (said and isinstance(problem, UnavailableError)):
+            troubles.warn(self.name, problem)
         return [problem]
 
-    def call(self, *args: P.args, **kwargs: P.kwargs) -> Report[R]:
+    # Of a function without annotations nothing is known; only that fits here.
+    @overload
+    def call(self: Task[P, Never], *args: P.args, **kwargs: P.kwargs) -> Any: ...
+    @overload
+    def call(  # type: ignore[overload-overlap]
+        self: Task[P, Coroutine[Any, Any, S]], *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, Report[S]]: ...
+    @overload
+    def call(self, *args: P.args, **kwargs: P.kwargs) -> Report[R]: ...
+    def call(self, *args: P.args, **kwargs: P.kwargs) -> Any:
         """Calls the function, and tells how that went; of an async one, awaits to that."""
         if self._plan is None:
             return Report(self._function(*args, **kwargs), "DISABLED", "DISABLED")
         if self._is_async:
-            return cast("Report[R]", self._report_async(args, kwargs))
+            return self._report_async(args, kwargs)
         found = self._plan.recall(self.client.raw, args, kwargs, None, True)
         return _report(*self._run(found, args, kwargs))
 
@@ -317,7 +332,16 @@ class BoundTask(Generic[P, R]):
         """See `Task`."""
         return self.task(self.__self__, *args, **kwargs)
 
-    def call(self, *args: P.args, **kwargs: P.kwargs) -> Report[R]:
+    # Of a function without annotations nothing is known; only that fits here.
+    @overload
+    def call(self: BoundTask[P, Never], *args: P.args, **kwargs: P.kwargs) -> Any: ...
+    @overload
+    def call(  # type: ignore[overload-overlap]
+        self: BoundTask[P, Coroutine[Any, Any, S]], *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, Report[S]]: ...
+    @overload
+    def call(self, *args: P.args, **kwargs: P.kwargs) -> Report[R]: ...
+    def call(self, *args: P.args, **kwargs: P.kwargs) -> Any:
         """See `Task.call`."""
         return self.task.call(self.__self__, *args, **kwargs)
 
@@ -414,6 +438,12 @@ def task(
     - `client`: through whom the daemon is asked; without it, `default_client()`.
     """
 
+    if function is not None and not callable(function):
+        raise DeclarationError(
+            f"task: a function is wanted, not {function!r}; options are given by name, as in "
+            'task(name="my_project.load")'
+        )
+
     def decorate(function: Callable[..., Any]) -> Task[..., Any]:
         version, serialize, ignored = cache_options(
             function, cache, cache_version, cache_serialize, cache_ignore_input_vars
@@ -422,7 +452,7 @@ def task(
             version=version,
             serialize=serialize,
             ignored=ignored,
-            name=checked_text("name", name),
+            name=checked_name(name),
             project=checked_text("project", project),
             domain=checked_text("domain", domain),
             mode=checked_mode(mode),
