@@ -143,8 +143,8 @@ fn told(error: &anyhow::Error) -> String {
     text
 }
 
-/// Makes this process a new daemon, with the same arguments; a signal that comes meanwhile is heeded
-/// by that one. One that was given its socket leaves
+/// Makes this process a new daemon, with the same arguments; a signal that comes meanwhile
+/// is heeded by that one. One that was given its socket leaves
 /// that to whoever did, who gives it to the next one.
 fn start_anew() -> ExitCode {
     if systemd::gives_sockets() {

@@ -62,7 +62,8 @@ pub enum OpenError {
     },
     /// Another user's folder.
     #[error("{} belongs to user {owner}, and this is user {own}: start memod as that user, or name \
-        another data directory, or give it away with `chown -R {own} {}`", path.display(), quoted(path))]
+        another data directory, or give it away with `chown -R {own} {}`",
+        path.display(), quoted(path))]
     NotOwned {
         /// The folder.
         path: PathBuf,
@@ -96,8 +97,9 @@ pub enum OpenError {
 pub(crate) fn ways_out(store: &Path) -> String {
     let (aside, database) = (quoted(&store.join("damaged-1")), quoted(&store.join("rocksdb")));
     format!(
-        "move the directory away (`mkdir {aside} && mv {database} {aside}`) and start anew, or start with `--on-damage set_aside` (in the \
-         configuration: on_damage = \"set_aside\"), which does that by itself"
+        "move the directory away (`mkdir {aside} && mv {database} {aside}`) and start anew, or \
+         start with `--on-damage set_aside` (in the configuration: on_damage = \"set_aside\"), \
+         which does that by itself"
     )
 }
 

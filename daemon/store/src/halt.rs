@@ -11,9 +11,10 @@
 //! process ends, as if it had been killed.
 //!
 //! It also ends all writing when it meets damage while it compacts, whether somebody asked for that
-//! or not; it counts such failures, and tells only of the one to whoever changes something next. That is mended by opening the
-//! store again, which writes the damaged columns anew ([`crate::renew`]). A store for which that
-//! was tried in vain when it was opened is not halted for it: it would be opened again and again.
+//! or not; it counts such failures, and tells only of the one to whoever changes something next.
+//! That is mended by opening the store again, which writes the damaged columns anew
+//! ([`crate::renew`]). A store for which that was tried in vain when it was opened is not halted
+//! for it: it would be opened again and again.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};

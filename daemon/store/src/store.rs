@@ -418,8 +418,8 @@ impl Store {
         self.shared().halt.has_failed_behind(&self.shared().db)
     }
 
-    /// Tries a change, if the last one, or something in the background, has failed, and says what may be done.
-    /// Waits for the disk. Not to be called on the writer's thread.
+    /// Tries a change, if the last one, or something in the background, has failed, and says
+    /// what may be done. Waits for the disk. Not to be called on the writer's thread.
     #[must_use]
     pub fn try_again(&self) -> Trial {
         let has_failed = self.shared().halt.take_failed_behind(&self.shared().db);

@@ -6,7 +6,8 @@ use crate::schema::Column;
 use crate::vitals::Vitals;
 
 impl Database {
-    /// How often flushes and compactions have failed since it was opened. Does not wait for the disk.
+    /// How often flushes and compactions have failed since it was opened. Does not
+    /// wait for the disk.
     pub(crate) fn background_failures(&self) -> Result<u64, RocksError> {
         // They are counted with the column that every database has.
         Ok(self.db.property_int_value(c"rocksdb.background-errors")?.unwrap_or(0))
