@@ -88,16 +88,13 @@ pub(crate) fn run(
         let error = anyhow::Error::new(error);
         if is_told { error } else { error.context(format!("cannot open the store in {data}")) }
     })?;
-    let socket = match inherited.listener {
-        Some(listener) => {
-            settings.inherit(&listener);
-            tracing::info!("the socket {} was passed to this process", settings.socket.display());
-            BoundSocket::inherited(listener)
-        }
-        None => {
-            let another = "another with --socket";
-            BoundSocket::bind(&settings.socket, settings.socket_mode, another)?
-        }
+    let socket = if let Some(listener) = inherited.listener {
+        settings.inherit(&listener);
+        tracing::info!("the socket {} was passed to this process", settings.socket.display());
+        BoundSocket::inherited(listener)
+    } else {
+        let another = "another with --socket";
+        BoundSocket::bind(&settings.socket, settings.socket_mode, another)?
     };
     let metrics = match inherited.metrics {
         Some(socket) => Some(socket),

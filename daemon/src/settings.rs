@@ -161,7 +161,7 @@ impl Settings {
     pub(crate) fn inherit(&mut self, listener: &UnixListener) {
         let address = listener.local_addr().ok();
         let Some(path) = address.as_ref().and_then(|address| address.as_pathname()) else { return };
-        self.socket = path.to_owned();
+        path.clone_into(&mut self.socket);
         self.origins.push(("socket", INHERITED.to_owned()));
         if let Ok(found) = path.metadata() {
             self.socket_mode = found.mode() & 0o7777;
