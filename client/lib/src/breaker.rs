@@ -156,7 +156,7 @@ mod tests {
         for _ in 0..7 {
             let Breaker::Open { until, .. } = breaker else { panic!("{breaker:?}") };
             pauses.push((until - now).as_millis());
-            assert!(!breaker.admit(until - Duration::from_nanos(1)));
+            assert!(!breaker.admit(until.checked_sub(Duration::from_nanos(1)).unwrap()));
             assert!(breaker.admit(until), "it is probed");
             assert!(!breaker.admit(until), "once");
             breaker.failed(Failure::Absent, until);

@@ -11,7 +11,6 @@ use bytes::Bytes;
 use memod_client::{
     ClaimOptions, Claimed, Error, Filter, Hit, Key, LiteralType, Lookup, LookupOptions, Mode,
     NamedOwner, PutOptions, PutOutcome, PutOutput, RunClaim, Scope, Selector, Source, Start, Wait,
-    address,
 };
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
@@ -36,11 +35,6 @@ pub(crate) struct Client {
     #[pyo3(get)]
     pub(crate) domain: String,
     pub(crate) own_uid: u32,
-}
-
-/// Whether a socket is named, here or by `$MEMOD_SOCKET`.
-fn is_named(socket: Option<&std::path::Path>) -> bool {
-    socket.is_some() || std::env::var_os("MEMOD_SOCKET").is_some_and(|named| !named.is_empty())
 }
 
 /// A hit's description and outputs, or a miss.
@@ -69,10 +63,7 @@ impl Client {
         let scope = Scope::new(project, domain);
         scope.check().map_err(|error| errors::from_argument(py, &error))?;
         let mut builder = memod_client::Client::builder();
-        // Whoever names a socket means the daemon there, and no other.
-        let is_own = || address::find(socket.clone()).path == address::own();
-        let may_start = start && (!is_named(socket.as_deref()) || is_own());
-        builder = builder.start(if may_start { Start::Own } else { Start::Never });
+        builder = builder.start(if start { Start::Own } else { Start::Never });
         if let Some(socket) = socket {
             builder = builder.socket(socket);
         }

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import pytest
-from conftest import Daemon, program
+from conftest import Daemon
 
 import memod
 from memod import Cache, DeclarationError, HashMethod, Pickle, task
@@ -128,21 +128,3 @@ def test_a_call_without_a_daemon_is_one_warning(
     assert square(3) == 9
     warnings = [one for one in caplog.records if one.levelno == logging.WARNING]
     assert len(warnings) == 1
-
-
-def test_no_other_daemon_stands_in_for_the_one_that_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Nobody listens where one was named: none is started elsewhere, and the task runs."""
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
-    monkeypatch.setenv("MEMOD_DAEMON", program("memod"))
-    monkeypatch.delenv("MEMOD_NO_START", raising=False)
-    monkeypatch.setenv("MEMOD_SOCKET", str(tmp_path / "named.sock"))
-    for client in (memod.Client(), memod.Client(tmp_path / "other.sock")):
-        report = added.with_options(client=client).call(1, 2)
-        assert (report.value, report.status) == (3, "LOOKUP_FAILURE")
-    assert not (tmp_path / "run" / "memod").exists()
-    assert not (tmp_path / "cache" / "memod").exists()
-    assert "no daemon answers at" in caplog.text
