@@ -39,8 +39,8 @@ pub(crate) struct Ground {
     inherited: Inherited,
 }
 
-/// After so many steps of its tasks a thread looks who else has sent something. Tasks that go on and
-/// on, as those of connections with much under way, would keep it from that for long otherwise.
+/// After so many steps of its tasks a thread looks who else has sent something. Tasks that go on
+/// and on, as those of connections with much under way, would keep it from that for long otherwise.
 const LOOKS_FOR_EVENTS: u32 = 4;
 
 /// Takes what systemd passed, and makes what the daemon runs on, which heeds the signals held.

@@ -190,6 +190,7 @@ fn beside(
             let began = Instant::now();
             work();
             samples.push(microseconds(began.elapsed()));
+            // tidy: sleeps because a client that rests is what is measured.
             std::thread::sleep(rest);
         }
         samples
