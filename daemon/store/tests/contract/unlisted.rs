@@ -125,12 +125,22 @@ fn blobs_are_read_whose_references_cannot_be() {
     drop(filled(folder.path()));
     let digest = Digest::of(&content(1005, 3000));
     flip(folder.path(), &[&digest.as_bytes()[..], key(5).as_bytes()].concat());
-    let store = open_in(folder.path());
+    let mut store = open_in(folder.path());
     for repair in [false, true] {
-        let report = verify(&store, repair).unwrap();
+        let report = match verify(&store, repair) {
+            Ok(report) => report,
+            // A compaction has been there first, and ended all changes.
+            Err(StoreError::Damaged { .. }) if repair => break,
+            Err(error) => panic!("{error}"),
+        };
         assert_eq!((report.entries, report.blobs, report.buried), (ENTRIES, ENTRIES, 0));
         assert_eq!(report.bytes, ENTRIES * 3000);
         assert!(report.problems > 0, "{report:?}");
+    }
+    if store.is_halted() {
+        // Opening the store mends it then.
+        drop(store);
+        store = open_in(folder.path());
     }
     let report = verify(&store, false).unwrap();
     assert_eq!((report.problems, report.blobs, report.buried), (0, ENTRIES, 0), "{report:?}");
