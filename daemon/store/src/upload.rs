@@ -219,7 +219,8 @@ impl Upload {
         storage.write(chunk)
     }
 
-    /// Ends the content. That it is all written is told by the put that uses it.
+    /// Ends the content, without waiting for the writer: that it is all written is told by the put
+    /// that uses it.
     ///
     /// # Errors
     /// If earlier bytes could not be written, or the store is closed.

@@ -5,7 +5,7 @@
 use std::fs;
 
 use harness::{Random, Raw, Setup, call, eventually};
-use memod_protocol::{MissReason, Request, Response};
+use memod_protocol::{MissReason, OutputSource, Request, Response};
 
 use super::journal::Journal;
 use super::patient::{LARGE, Patient, SMALL};
@@ -206,26 +206,66 @@ fn what_a_failed_sync_has_lost_is_not_taken_for_synced() {
     }
 }
 
+/// Sends content as upload 1, but not its end.
+fn send(raw: &mut Raw, chunks: usize) -> Vec<u8> {
+    let content = Random::new(1).bytes(chunks << 20);
+    for chunk in content.chunks(1 << 20) {
+        raw.try_send(Request::UploadData { upload: 1 }, chunk).unwrap();
+    }
+    content
+}
+
+fn end(raw: &mut Raw) -> Response {
+    raw.try_ask(Request::UploadEnd { upload: 1, digest: None }, b"").unwrap().response
+}
+
 #[test]
-fn an_upload_that_meets_a_full_disk_is_refused_and_leaves_nothing() {
+fn an_upload_that_has_met_a_full_disk_is_refused_at_its_end_and_leaves_nothing() {
     let mut patient = Patient::new(setup());
     let mut raw = patient.daemon.connect();
-    let content = Random::new(1).bytes(5 << 20);
-    let send = |raw: &mut Raw| {
-        for chunk in content.chunks(1 << 20) {
-            raw.try_send(Request::UploadData { upload: 1 }, chunk).unwrap();
-        }
-        raw.try_ask(Request::UploadEnd { upload: 1, digest: None }, b"").unwrap().response
-    };
     patient.daemon.faults().plan(&["fail write * ENOSPC"]);
-    match send(&mut raw) {
+    send(&mut raw, 5);
+    assert!(matches!(raw.try_ask(Request::Ping, b"").unwrap().response, Response::Pong));
+    // A put behind the chunks fails: so they have failed before it.
+    assert!(patient.fails(SMALL).contains(FULL[0]));
+    match end(&mut raw) {
         Response::Error(error) => assert!(error.to_string().contains(FULL[0]), "{error}"),
         other => panic!("{other:?}"),
     }
     patient.serves();
     patient.daemon.faults().heal();
     patient.recovers();
-    assert!(matches!(send(&mut patient.daemon.connect()), Response::Uploaded { .. }));
+    let mut raw = patient.daemon.connect();
+    send(&mut raw, 5);
+    assert!(matches!(end(&mut raw), Response::Uploaded { .. }));
     patient.lasts();
     assert_eq!(patient.daemon.connect().stats().blobs, patient.daemon.connect().stats().entries);
+}
+
+#[test]
+fn a_put_whose_upload_met_a_full_disk_is_refused_also_when_there_is_room_again() {
+    let mut patient = Patient::new(setup());
+    let mut raw = patient.daemon.connect();
+    let one = call("uploaded").bare().output("o0", "bytes");
+    patient.daemon.faults().plan(&["fail write * ENOSPC"]);
+    let content = send(&mut raw, 2);
+    let ended = end(&mut raw);
+    // A put behind the chunks fails: so they have failed before it.
+    assert!(patient.fails(SMALL).contains(FULL[0]));
+    patient.daemon.faults().heal();
+    patient.recovers();
+    // If the writer had not come to its chunks yet, the end was not refused. A daemon that has had
+    // to start itself anew knows of no upload.
+    if matches!(ended, Response::Uploaded { .. }) {
+        let (mut put, _) = one.put(&[("o0", &content)]);
+        put.outputs[0].source = OutputSource::Upload(1);
+        match raw.try_ask(Request::Put(Box::new(put)), b"").map(|reply| reply.response) {
+            Ok(Response::Error(error)) => assert!(error.to_string().contains(FULL[0]), "{error}"),
+            Ok(other) => panic!("{other:?}"),
+            Err(_) => patient.serves(),
+        }
+    }
+    let miss = patient.daemon.connect().lookup(&one).unwrap_err();
+    assert_eq!(miss.reason, MissReason::NeverSeen);
+    patient.lasts();
 }
