@@ -22,6 +22,7 @@ from typing import Any
 import bench
 import pinning
 import plots
+import quiet
 import rounds
 import table
 import targets
@@ -29,7 +30,6 @@ from plan import FULL_SIZE, SIZES, Pace, Plan, Tools
 from rounds import Row
 from servers import Servers
 
-QUIET_LOAD_PER_CORE = 0.25
 NOTES = [
     "All values are noise and are compared with what was stored, within the time that is measured.",
     "memod's time includes making its key from the typed call; the others are given their keys.",
@@ -100,7 +100,7 @@ def version_of(words: list[str]) -> str:
     return said.strip().split("\n")[0]
 
 
-def machine(load_before: float, pace: Pace) -> dict[str, Any]:
+def machine(others_percent: float, pace: Pace) -> dict[str, Any]:
     """Where it ran."""
     cores = len(os.sched_getaffinity(0))
     processors = Path("/proc/cpuinfo").read_text().splitlines()
@@ -109,9 +109,8 @@ def machine(load_before: float, pace: Pace) -> dict[str, Any]:
         "cores": cores,
         "model": models[0] if models else platform.machine(),
         "kernel": platform.release(),
-        "load_before": load_before,
-        "load_after": os.getloadavg()[0],
-        "quiet": load_before <= QUIET_LOAD_PER_CORE * cores,
+        "others_percent": round(others_percent, 1),
+        "quiet": others_percent <= quiet.QUIET_PERCENT,
         "rounds": pace.rounds,
         "sizes": [size.bytes for size in pace.sizes],
     }
@@ -135,7 +134,7 @@ def main() -> int:
     given = arguments()
     tools = Tools(given.binaries, given.worker, given.python, given.casd)
     pace = pace_of(dict(os.environ))
-    load_before, began = os.getloadavg()[0], time.monotonic()
+    watch, began = quiet.Watch(), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="memod-compare-") as folder:
         largest = max(size.bytes for size in pace.sizes)
         with Servers(Path(folder), tools.binaries, largest) as servers:
@@ -145,6 +144,7 @@ def main() -> int:
             finally:
                 for worker in plan.workers:
                     worker.end()
+    others_percent = watch.others_percent()
     has_board = plan.has_board()
     notes = list(NOTES)
     if not has_board:
@@ -153,7 +153,7 @@ def main() -> int:
         "memod": version_of([str(tools.binaries / "memod"), "--version"]).split(" ")[-1],
         "date": datetime.now(UTC).date().isoformat(),
         "seconds": round(time.monotonic() - began),
-        "machine": machine(load_before, pace),
+        "machine": machine(others_percent, pace),
         "pinning": pinning.RULE,
         "versions": versions(tools),
         "rows": rows,

@@ -34,8 +34,8 @@ def section(report: dict[str, Any]) -> str:
     machine = report["machine"]
     quiet = "quiet" if machine["quiet"] else "not quiet, so read the figures beside each other"
     intro = (
-        f"On {report['date']}, on {machine['cores']} cores ({machine['model']}; {quiet}; load "
-        f"{machine['load_before']:.1f} before and {machine['load_after']:.1f} after), medians of "
+        f"On {report['date']}, on {machine['cores']} cores ({machine['model']}; {quiet}: others "
+        f"took {machine['others_percent']:.1f} % of the processors' time), medians of "
         f"{machine['rounds']} rounds, with the lowest and the highest round. One client, "
         "microseconds until every byte is compared:"
     )

@@ -25,12 +25,12 @@ def markdown(report: Report) -> str:
 
 
 def _machine(machine: dict[str, Any]) -> str:
-    before, after = machine["load_before"], machine["load_after"]
     quiet = "quiet" if machine["quiet"] else "NOT quiet: it had other work to do, which shows"
     return (
         f"Machine: {machine['cores']} cores ({machine['model']}), Linux {machine['kernel']}, "
-        f"{quiet} (load {before:.1f} before, {after:.1f} after). Medians of {machine['rounds']} "
-        "rounds in which all take turns; in brackets the lowest and the highest round."
+        f"{quiet} (others took {machine['others_percent']:.1f} % of its processors' time). Medians "
+        f"of {machine['rounds']} rounds in which all take turns; in brackets the lowest and the "
+        "highest round."
     )
 
 

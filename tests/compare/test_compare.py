@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -20,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import compare
 import facts
 import plots
+import quiet
 import rounds
 import table
 import targets
@@ -145,13 +147,22 @@ class Reports(unittest.TestCase):
         missed = {target["target"] for target in slower if target["met"] == "MISSED"}
         self.assertEqual(missed, {"hit of @task, us", "times faster than joblib"})
 
+    def test_what_others_took_is_all_but_its_own(self) -> None:
+        before = "cpu  100 0 50 1000 7 1 2 3 90 90\ncpu0 1\n"
+        self.assertAlmostEqual(quiet.busy_seconds(before) * quiet.TICKS_A_SECOND, 156)
+        self.assertAlmostEqual(quiet.percent(9.0, 6.0, 10.0, 2), 15.0)
+        self.assertEqual(quiet.percent(5.0, 6.0, 10.0, 2), 0.0)
+        watch = quiet.Watch()
+        subprocess.run([sys.executable, "-c", "sum(range(3_000_000))"], check=True)
+        self.assertTrue(0.0 <= watch.others_percent() <= 100.0)
+
     def test_the_table_has_every_figure_with_its_spread(self) -> None:
         text = table.markdown(report())
         self.assertIn("| memod | 1.20 (1.00 to 1.40) | 1.30 (1.10 to 1.50) |", text)
         self.assertIn("| redis | 72.0 (60.0 to 84.0) |", text)
         self.assertIn("void: hit 4 KiB, redis, round 2: wrong bytes", text)
         self.assertIn("not run: memcached: it is not installed", text)
-        self.assertIn("NOT quiet", text)
+        self.assertIn("NOT quiet: it had other work to do, which shows (others took 12.3 %", text)
         for rival in facts.DOES:
             self.assertIn(f"| {rival} |", text)
         for block in text.split("\n\n"):
