@@ -36,6 +36,8 @@ mod measure;
 mod memory;
 #[path = "roundtrip/million.rs"]
 mod million;
+#[path = "roundtrip/packing.rs"]
+mod packing;
 #[path = "roundtrip/quiet.rs"]
 mod quiet;
 #[path = "roundtrip/throughput.rs"]
@@ -66,7 +68,7 @@ fn main() {
     }
     // `cargo bench` passes flags of its own; words choose parts by name.
     let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
-    let parts: [(&str, Part); 15] = [
+    let parts: [(&str, Part); 16] = [
         ("hits", latency::hits),
         ("board", board::board),
         ("many", many::many),
@@ -82,6 +84,7 @@ fn main() {
         ("quiet", quiet::quiet),
         ("crowd", quiet::crowd),
         ("million", million::million),
+        ("packing", packing::packing),
     ];
     let mut report = Report::begin();
     for (name, part) in parts {

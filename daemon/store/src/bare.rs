@@ -1,8 +1,8 @@
 //! The rows of puts without the store around them: what they cost any daemon that writes such
 //! rows, to compare benchmarks with.
 //!
-//! **Does not** read, check or hash anything, nor keep what a store has to keep: a folder with such
-//! rows is no store.
+//! **Does not** check or hash anything, nor keep what a store has to keep: a folder with such rows is
+//! no store.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,8 +11,9 @@ use bytes::Bytes;
 use memod_protocol::{Digest, InterfaceText, Key, Provenance, RunClaim, Scope, wire};
 
 use crate::derived::{Derived, Details};
+use crate::packing::Packing;
 use crate::record::{BlobRecord, Counters, EntryRecord, OutputRecord, Usage, ref_value};
-use crate::rocks::{Batch, Database, RocksError};
+use crate::rocks::{Batch, Database, Read, Reads, RocksError, Tier};
 use crate::schema::{Account, Column, META_COUNTERS, ref_key, usage_key};
 
 /// About what the rows of a small put have besides its content.
@@ -25,12 +26,17 @@ pub struct BareRows {
 }
 
 impl BareRows {
-    /// Makes a database in this folder.
+    /// Opens the database in this folder, or makes one.
     ///
     /// # Errors
-    /// If the database cannot be made.
-    pub fn make(folder: &Path, block_cache_bytes: u64) -> Result<Self, RocksError> {
-        let db = Database::open(folder, true, false, block_cache_bytes, Duration::MAX)?;
+    /// If the database cannot be opened.
+    pub fn open(
+        folder: &Path,
+        block_cache_bytes: u64,
+        packing: Packing,
+    ) -> Result<Self, RocksError> {
+        let age = Duration::MAX;
+        let db = Database::open_packed(folder, true, false, block_cache_bytes, age, packing)?;
         Ok(Self { db, puts: 0 })
     }
 
@@ -55,10 +61,40 @@ impl BareRows {
         self.db.write(batch, false)
     }
 
+    /// Moves all rows to files and has those written anew, as a store does in the long run. Gives
+    /// how many bytes they take.
+    ///
+    /// # Errors
+    /// If the files cannot be written.
+    pub fn settle(&self) -> Result<u64, RocksError> {
+        self.db.flush()?;
+        for column in Column::ALL {
+            self.db.compact(column);
+        }
+        self.db.live_bytes()
+    }
+
+    /// Reads the rows that a hit on one of the puts needs; the first has the number 1. Gives how
+    /// many bytes they have, none if there is no such put.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn read(&self, put: u64) -> Result<usize, RocksError> {
+        let (digest, key) = names(put);
+        let mut bytes = 0;
+        for (column, row) in [(Column::Entries, key.as_bytes()), (Column::Blobs, digest.as_bytes())]
+        {
+            match self.db.read(column, row, Tier::Disk, <[u8]>::len)? {
+                Read::Row(length) => bytes += length,
+                Read::Absent | Read::WouldBlock => return Ok(0),
+            }
+        }
+        Ok(bytes)
+    }
+
     fn put(&self, batch: &mut Batch, content: &[u8]) {
         let db = &self.db;
-        let digest = Digest::of(&self.puts.to_le_bytes());
-        let key = Key::from_bytes(*Digest::of(digest.as_bytes()).as_bytes());
+        let (digest, key) = names(self.puts);
         let entry = EntryRecord {
             scope: scope(),
             task: format!("put {}", self.puts),
@@ -96,6 +132,12 @@ impl BareRows {
     }
 }
 
+/// The digest of a put's content and its key, as far as their rows are concerned.
+fn names(put: u64) -> (Digest, Key) {
+    let digest = Digest::of(&put.to_le_bytes());
+    (digest, Key::from_bytes(*Digest::of(digest.as_bytes()).as_bytes()))
+}
+
 fn scope() -> Scope {
     Scope::new("project", "development")
 }
@@ -103,12 +145,12 @@ fn scope() -> Scope {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rocks::Reads;
+    use crate::packing::{Checksum, Compression};
 
     #[test]
     fn each_put_has_the_rows_that_a_store_writes() {
         let folder = tempfile::tempdir().unwrap();
-        let mut bare = BareRows::make(folder.path(), 1 << 20).unwrap();
+        let mut bare = BareRows::open(folder.path(), 1 << 20, Packing::default()).unwrap();
         bare.write(&[Bytes::from_static(b"one"), Bytes::from_static(b"two")]).unwrap();
         let count = |column| {
             let mut rows = bare.db.rows(column, &[], None);
@@ -133,5 +175,26 @@ mod tests {
         let mut tasks = bare.db.rows(Column::Tasks, &row, None);
         tasks.first();
         assert_eq!(tasks.row().unwrap().unwrap().0, row);
+    }
+    #[test]
+    fn rows_are_read_again_however_they_are_packed() {
+        let folder = tempfile::tempdir().unwrap();
+        let content = [Bytes::from(vec![7; 4096])];
+        let other = Packing {
+            block_bytes: 1 << 14,
+            checksum: Checksum::Xxh3,
+            rows: Compression::Zstd,
+            content: Compression::None,
+        };
+        let mut bare = BareRows::open(folder.path(), 1 << 20, other).unwrap();
+        bare.write(&content).unwrap();
+        let unpacked = bare.settle().unwrap();
+        assert!(bare.read(1).unwrap() > 4096);
+        assert_eq!(bare.read(2).unwrap(), 0);
+        drop(bare);
+        let bare = BareRows::open(folder.path(), 1 << 20, Packing::default()).unwrap();
+        assert!(bare.read(1).unwrap() > 4096);
+        // What is written anew from now on is packed in the other way.
+        assert!(unpacked > 4096);
     }
 }

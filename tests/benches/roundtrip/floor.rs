@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use memod_store::BareRows;
+use memod_store::{BareRows, Packing};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 
@@ -17,7 +17,8 @@ const BLOCK_CACHE_BYTES: u64 = 32 << 20;
 /// The processor time of all threads, in microseconds, for the rows of one put of 4 KiB, in so many
 /// rounds and after one that does not count.
 pub(crate) fn rows_of_puts(folder: &Path, rounds: usize) -> Vec<f64> {
-    let mut bare = BareRows::make(folder, BLOCK_CACHE_BYTES).expect("a database");
+    let mut bare =
+        BareRows::open(folder, BLOCK_CACHE_BYTES, Packing::default()).expect("a database");
     let mut number = 0;
     let mut round = |_| {
         // Made before it is measured.
@@ -40,7 +41,7 @@ pub(crate) fn rows_of_puts(folder: &Path, rounds: usize) -> Vec<f64> {
 }
 
 /// What all threads of this process have used.
-fn processor_us() -> f64 {
+pub(crate) fn processor_us() -> f64 {
     let usage = getrusage(UsageWho::RUSAGE_SELF).expect("the kernel says");
     (usage.user_time().num_microseconds() + usage.system_time().num_microseconds()) as f64
 }

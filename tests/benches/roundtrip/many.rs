@@ -16,14 +16,14 @@ const ROUNDS: usize = 7;
 const CALLS: usize = 1000;
 const BYTES: usize = 256;
 
-fn calls(name: &str) -> Vec<Call> {
+pub(crate) fn calls(name: &str) -> Vec<Call> {
     let one = |number: usize| {
         task(name).input("original", "string", Literal::String(number.to_string())).0
     };
     (0..CALLS).map(one).collect()
 }
 
-fn run(call: &Call, bytes: usize) -> NewRun<'_> {
+pub(crate) fn run(call: &Call, bytes: usize) -> NewRun<'_> {
     let output = PutOutput {
         name: "o0".to_owned(),
         literal_type: LiteralType::Bytes,
@@ -43,7 +43,7 @@ fn rate(threads: usize, times: usize, work: impl Fn() -> usize + Sync) -> f64 {
     hits as f64 / began.elapsed().as_secs_f64()
 }
 
-fn is_hit(lookup: &Lookup) {
+pub(crate) fn is_hit(lookup: &Lookup) {
     let Lookup::Hit(hit) = black_box(lookup) else { panic!("a hit was due, not {lookup:?}") };
     assert_eq!(hit.outputs[0].bytes, BYTES as u64);
 }

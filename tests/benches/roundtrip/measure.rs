@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use harness::{Daemon, resident_bytes};
+
 /// How a row is to be compared.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Target {
@@ -16,6 +18,9 @@ pub(crate) enum Target {
     /// Only told.
     None,
 }
+
+/// A figure of several competitors: its name, its unit, and where its samples are.
+pub(crate) type Figure<T> = (&'static str, &'static str, fn(&T) -> &Vec<f64>);
 
 /// The table.
 #[derive(Debug, Default)]
@@ -129,4 +134,9 @@ pub(crate) fn anywhere() {
     }
     let this = nix::unistd::Pid::from_raw(0);
     sched_setaffinity(this, &all).expect("a process may choose among its own");
+}
+
+/// The daemon's resident memory, in MiB.
+pub(crate) fn resident(daemon: &Daemon) -> f64 {
+    resident_bytes(daemon.pid()) as f64 / f64::from(1 << 20)
 }

@@ -1,18 +1,13 @@
 //! What an idle daemon has in memory, alone and with many connections that say nothing.
 
-use harness::{Daemon, Raw, Setup, eventually, resident_bytes};
+use harness::{Daemon, Raw, Setup, eventually};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use crate::measure::{Report, Target};
+use crate::measure::{Report, Target, resident};
 
 const CONNECTIONS: u64 = 10_000;
 /// Descriptors that are for neither.
 const KEPT: u64 = 800;
-
-/// Resident memory, in MiB.
-fn resident(daemon: &Daemon) -> f64 {
-    resident_bytes(daemon.pid()) as f64 / f64::from(1 << 20)
-}
 
 /// Resident memory, without and with connections: as many as the process may have descriptors for.
 pub(crate) fn memory(report: &mut Report) {

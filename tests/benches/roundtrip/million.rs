@@ -8,7 +8,7 @@ use harness::{CallBuilder, Daemon, Setup};
 use memod_client::{Client, PutOptions};
 
 use crate::latency::{client, noise, store, store_with, task};
-use crate::measure::{Report, Target, quantile};
+use crate::measure::{Report, Target, quantile, resident};
 
 const ENTRIES: u64 = 1_000_000;
 const OUTPUT_BYTES: usize = 20_000;
@@ -66,15 +66,6 @@ fn fill(daemon: &Daemon, first: u64, count: u64, put: Put) -> Vec<f64> {
             .collect();
         writers.into_iter().flat_map(|writer| writer.join().expect("stored")).collect()
     })
-}
-
-/// The daemon's resident memory, in MiB.
-fn resident(daemon: &Daemon) -> f64 {
-    let path = format!("/proc/{}/status", daemon.pid());
-    let status = std::fs::read_to_string(path).expect("the daemon runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line");
-    let kibibytes: f64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
-    kibibytes / 1024.0
 }
 
 /// How long the daemon takes to be ready, in milliseconds.

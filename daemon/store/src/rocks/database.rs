@@ -15,6 +15,7 @@ use rocksdb::{
 use super::generations::{self, Db, Generations, families, family_name, locked, parse_family_name};
 use super::options::ColumnOptions;
 use super::{RocksError, options};
+use crate::packing::Packing;
 use crate::schema::{Column, prefix_end};
 
 /// How far a read may go.
@@ -102,10 +103,23 @@ impl Database {
         block_cache_bytes: u64,
         grave_age_max: Duration,
     ) -> Result<Self, RocksError> {
+        let packing = Packing::default();
+        Self::open_packed(path, create, quiet, block_cache_bytes, grave_age_max, packing)
+    }
+
+    /// The same for a database whose files are packed in that way.
+    pub(crate) fn open_packed(
+        path: &Path,
+        create: bool,
+        quiet: bool,
+        block_cache_bytes: u64,
+        grave_age_max: Duration,
+        packing: Packing,
+    ) -> Result<Self, RocksError> {
         let grave_age_ms_max = u64::try_from(grave_age_max.as_millis()).unwrap_or(u64::MAX);
         let grave_age_ms = Arc::new(AtomicU64::new(grave_age_ms_max));
         let families = families(path)?;
-        let column_options = ColumnOptions::new(block_cache_bytes, &grave_age_ms);
+        let column_options = ColumnOptions::new(block_cache_bytes, packing, &grave_age_ms);
         let columns = column_options.all(&families, quiet);
         let db = Db::open_cf_descriptors(&options::database(path, create), path, columns)?;
         let generations = generations::settle(&db, &families)?;

@@ -44,7 +44,8 @@ pub(crate) fn leave_unfinished(database: &Database, column: Column) {
 
 fn open_raw(path: &Path) -> DB {
     let families: Vec<_> = Column::ALL.into_iter().map(|column| (column, 0)).collect();
-    let options = ColumnOptions::new(1024 * 1024, &Arc::new(AtomicU64::new(u64::MAX)));
+    let options =
+        ColumnOptions::new(1024 * 1024, Packing::default(), &Arc::new(AtomicU64::new(u64::MAX)));
     let columns = options.all(&families, false);
     DB::open_cf_descriptors(&options::database(path, true), path, columns).unwrap()
 }

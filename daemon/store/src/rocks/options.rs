@@ -9,12 +9,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, CompactionDecision, DBCompressionType,
-    DBRecoveryMode, LogLevel, Options, SliceTransform, WriteOptions,
+    BlockBasedOptions, Cache, ChecksumType, ColumnFamilyDescriptor, CompactionDecision,
+    DBCompressionType, DBRecoveryMode, LogLevel, Options, SliceTransform, WriteOptions,
 };
 
 use super::generations::family_name;
 use crate::disk::FileSystem;
+use crate::packing::{Checksum, Compression, Packing};
 use crate::record::Grave;
 use crate::schema::Column;
 
@@ -82,20 +83,86 @@ fn has_log(folder: &Path) -> bool {
 /// What the options of all columns share.
 pub(crate) struct ColumnOptions {
     cache: Cache,
+    packing: Packing,
     grave_age_ms: Arc<AtomicU64>,
 }
 
 impl ColumnOptions {
-    pub(super) fn new(block_cache_bytes: u64, grave_age_ms: &Arc<AtomicU64>) -> Self {
+    pub(super) fn new(
+        block_cache_bytes: u64,
+        packing: Packing,
+        grave_age_ms: &Arc<AtomicU64>,
+    ) -> Self {
         let bytes = usize::try_from(block_cache_bytes).unwrap_or(usize::MAX);
         let grave_age_ms = Arc::clone(grave_age_ms);
-        Self { cache: Cache::new_lru_cache(bytes), grave_age_ms }
+        Self { cache: Cache::new_lru_cache(bytes), packing, grave_age_ms }
     }
 
     /// Of one column. One that is quiet is not compacted by itself.
     pub(super) fn of(&self, of: Column, quiet: bool) -> Options {
-        let mut options = column(of, &self.cache, &self.grave_age_ms);
+        let mut options = self.column(of);
         options.set_disable_auto_compactions(quiet);
+        options
+    }
+
+    fn column(&self, of: Column) -> Options {
+        let mut table = BlockBasedOptions::default();
+        table.set_block_cache(&self.cache);
+        // Index and filter blocks count against the cache, or a large store would need large memory.
+        table.set_cache_index_and_filter_blocks(true);
+        table.set_cache_index_and_filter_blocks_with_high_priority(true);
+        table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+        table.set_format_version(6);
+        table.set_block_size(self.packing.block_bytes);
+        table.set_checksum_type(checksum(self.packing.checksum));
+        let mut options = Options::default();
+        filter(of, &mut table, &mut options);
+        options.set_block_based_table_factory(&table);
+        options.set_level_compaction_dynamic_level_bytes(true);
+        // Hashes do not compress.
+        let hashes_only = matches!(of, Column::Near | Column::Heat | Column::Refs);
+        options.set_compression_type(if hashes_only {
+            DBCompressionType::None
+        } else {
+            compression(self.packing.rows)
+        });
+        // Chunks come faster than they are flushed: a third buffer would only be more memory.
+        options.set_max_write_buffer_number(if of == Column::Chunks { 2 } else { 3 });
+        options.set_write_buffer_size(match of {
+            // Each flush makes a blob file: smaller buffers would make very many. And what a flush
+            // leaves besides is short, so that four of them would soon have all rows written anew.
+            Column::Chunks | Column::Blobs => 16 * MIB,
+            Column::Entries | Column::Tasks => 8 * MIB,
+            Column::Refs | Column::Near => 4 * MIB,
+            Column::Heat => 2 * MIB,
+            Column::Meta | Column::Graves => MIB,
+        });
+        match of {
+            Column::Blobs => {
+                blob_files(&mut options, KIB, self.packing.content);
+                // So that what has been read once is in memory the next time.
+                options.set_blob_cache(&self.cache);
+                // A million rows take some 70 MiB, since the content stands elsewhere: with levels as
+                // large as by default there would be only one, all of which each compaction rewrites.
+                options.set_max_bytes_for_level_base(4 * MIB as u64);
+                options.set_target_file_size_base(2 * MIB as u64);
+            }
+            Column::Chunks => {
+                blob_files(&mut options, 4 * KIB, self.packing.content);
+            }
+            Column::Graves => {
+                let age_ms = Arc::clone(&self.grave_age_ms);
+                options.set_compaction_filter(c"memod.grave-age", move |_level, _key, value| {
+                    let age_max = Duration::from_millis(age_ms.load(Ordering::Relaxed));
+                    if is_too_old(value, age_max) {
+                        CompactionDecision::Remove
+                    } else {
+                        CompactionDecision::Keep
+                    }
+                });
+            }
+            _ => {}
+        }
         options
     }
 
@@ -118,64 +185,19 @@ impl ColumnOptions {
     }
 }
 
-fn column(of: Column, cache: &Cache, grave_age_ms: &Arc<AtomicU64>) -> Options {
-    let mut table = BlockBasedOptions::default();
-    table.set_block_cache(cache);
-    // Index and filter blocks count against the cache, or a large store would need large memory.
-    table.set_cache_index_and_filter_blocks(true);
-    table.set_cache_index_and_filter_blocks_with_high_priority(true);
-    table.set_pin_l0_filter_and_index_blocks_in_cache(true);
-    table.set_format_version(6);
-    table.set_block_size(4 * KIB);
-    let mut options = Options::default();
-    filter(of, &mut table, &mut options);
-    options.set_block_based_table_factory(&table);
-    options.set_level_compaction_dynamic_level_bytes(true);
-    // Hashes do not compress.
-    let hashes_only = matches!(of, Column::Near | Column::Heat | Column::Refs);
-    options.set_compression_type(if hashes_only {
-        DBCompressionType::None
-    } else {
-        DBCompressionType::Lz4
-    });
-    // Chunks come faster than they are flushed: a third buffer would only be more memory.
-    options.set_max_write_buffer_number(if of == Column::Chunks { 2 } else { 3 });
-    options.set_write_buffer_size(match of {
-        // Each flush makes a blob file: smaller buffers would make very many. And what a flush
-        // leaves besides is short, so that four of them would soon have all rows written anew.
-        Column::Chunks | Column::Blobs => 16 * MIB,
-        Column::Entries | Column::Tasks => 8 * MIB,
-        Column::Refs | Column::Near => 4 * MIB,
-        Column::Heat => 2 * MIB,
-        Column::Meta | Column::Graves => MIB,
-    });
+const fn compression(of: Compression) -> DBCompressionType {
     match of {
-        Column::Blobs => {
-            blob_files(&mut options, KIB);
-            // So that what has been read once is in memory the next time.
-            options.set_blob_cache(cache);
-            // A million rows take some 70 MiB, since the content stands elsewhere: with levels as
-            // large as by default there would be only one, all of which each compaction rewrites.
-            options.set_max_bytes_for_level_base(4 * MIB as u64);
-            options.set_target_file_size_base(2 * MIB as u64);
-        }
-        Column::Chunks => {
-            blob_files(&mut options, 4 * KIB);
-        }
-        Column::Graves => {
-            let age_ms = Arc::clone(grave_age_ms);
-            options.set_compaction_filter(c"memod.grave-age", move |_level, _key, value| {
-                let age_max = Duration::from_millis(age_ms.load(Ordering::Relaxed));
-                if is_too_old(value, age_max) {
-                    CompactionDecision::Remove
-                } else {
-                    CompactionDecision::Keep
-                }
-            });
-        }
-        _ => {}
+        Compression::None => DBCompressionType::None,
+        Compression::Lz4 => DBCompressionType::Lz4,
+        Compression::Zstd => DBCompressionType::Zstd,
     }
-    options
+}
+
+const fn checksum(of: Checksum) -> ChecksumType {
+    match of {
+        Checksum::Crc32c => ChecksumType::CRC32c,
+        Checksum::Xxh3 => ChecksumType::XXH3,
+    }
 }
 
 /// Filters by which a row that is not there is not looked for.
@@ -198,11 +220,11 @@ fn filter(of: Column, table: &mut BlockBasedOptions, options: &mut Options) {
 }
 
 /// Content goes to blob files: compaction then moves references, not content.
-fn blob_files(options: &mut Options, from_bytes: usize) {
+fn blob_files(options: &mut Options, from_bytes: usize, packed: Compression) {
     options.set_enable_blob_files(true);
     options.set_min_blob_size(from_bytes as u64);
     options.set_blob_file_size(64 * MIB as u64);
-    options.set_blob_compression_type(DBCompressionType::Lz4);
+    options.set_blob_compression_type(compression(packed));
     // Or each compaction would copy content. It is turned on for a while where there is garbage
     // worth it: see `crate::collect`.
     options.set_enable_blob_gc(false);
