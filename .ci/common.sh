@@ -42,17 +42,23 @@ build_binaries() { # [--release]
     (cd "$root" && cargo build --workspace --bins --locked "$@")
 }
 
-# Builds memod with failpoints as memod-failpoints, beside the ordinary programs, which are built
-# after it: under the name `memod` it is there for a moment only.
+# Builds memod in another way, under another name beside the ordinary programs, which are built after
+# it: under the name `memod` it is there for a moment only.
+build_variant() { # NAME PROFILE WORD...
+    local name=$1 profile=$2 built release=()
+    shift 2
+    built=$(binaries "$profile")
+    [ "$profile" = debug ] || release=(--release)
+    build_binaries "${release[@]}" "$@"
+    cp "$built/memod" "$built/$name.new"
+    build_binaries "${release[@]}"
+    mv "$built/$name.new" "$built/$name"
+    # A test refuses one that is older than memod.
+    touch "$built/$name"
+}
+
 build_failpoints() {
-    local built
-    built=$(binaries debug)
-    (cd "$root" && cargo build --workspace --bins --locked --features memod/failpoints)
-    cp "$built/memod" "$built/memod-failpoints.new"
-    build_binaries
-    mv "$built/memod-failpoints.new" "$built/memod-failpoints"
-    # A test refuses a memod-failpoints that is older than memod.
-    touch "$built/memod-failpoints"
+    build_variant memod-failpoints debug --features memod/failpoints
 }
 
 # The folder of the compiled programs.

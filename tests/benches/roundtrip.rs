@@ -12,6 +12,8 @@
     reason = "a benchmark may end in a panic, and its numbers are small"
 )]
 
+#[path = "roundtrip/allocators.rs"]
+mod allocators;
 #[path = "roundtrip/board.rs"]
 mod board;
 #[path = "roundtrip/echo.rs"]
@@ -68,7 +70,7 @@ fn main() {
     }
     // `cargo bench` passes flags of its own; words choose parts by name.
     let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
-    let parts: [(&str, Part); 16] = [
+    let parts: [(&str, Part); 17] = [
         ("hits", latency::hits),
         ("board", board::board),
         ("many", many::many),
@@ -84,6 +86,7 @@ fn main() {
         ("quiet", quiet::quiet),
         ("crowd", quiet::crowd),
         ("million", million::million),
+        ("allocators", allocators::allocators),
         ("packing", packing::packing),
     ];
     let mut report = Report::begin();
