@@ -30,7 +30,7 @@ impl BareRows {
     /// # Errors
     /// If the database cannot be made.
     pub fn make(folder: &Path, block_cache_bytes: u64) -> Result<Self, RocksError> {
-        let db = Database::open(folder, true, false, block_cache_bytes, Duration::MAX)?;
+        let db = Database::open(folder, false, block_cache_bytes, Duration::MAX)?;
         Ok(Self { db, puts: 0 })
     }
 
