@@ -1,5 +1,5 @@
-//! The tasks that a thread calls: each declaration, in its scope and of its cache version, is checked
-//! and hashed once.
+//! The tasks that a thread calls: each declaration, in its scope and of its cache version, is
+//! checked and hashed once.
 //!
 //! **Invariants.** A task is found by comparing all of it, so a call that was changed is another's.
 //! Bounded; nothing is shared by threads.

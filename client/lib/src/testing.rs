@@ -304,7 +304,8 @@ pub(crate) fn telling(
     (daemon, Told(told))
 }
 
-/// A daemon that gives the lease of a call, is gone when the put comes, and takes it once it is back.
+/// A daemon that gives the lease of a call, is gone when the put comes, and takes it once it is
+/// back.
 pub(crate) fn forgetting(call: Call) -> (FakeDaemon, Told) {
     telling(move |number, peer, tell| {
         if number == 1 {
