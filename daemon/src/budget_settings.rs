@@ -143,7 +143,7 @@ fn entries(value: &Value) -> Result<&toml::Table, String> {
 }
 
 /// What was read, if all of it was good; else the mistakes, a line each.
-fn if_good<T>(read: T, mistakes: &[String]) -> Result<T, String> {
+pub(crate) fn if_good<T>(read: T, mistakes: &[String]) -> Result<T, String> {
     if mistakes.is_empty() { Ok(read) } else { Err(mistakes.join("\n")) }
 }
 

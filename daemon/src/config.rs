@@ -15,13 +15,13 @@ use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use memod_descriptors::SOCKET_PATH_BYTES_MAX;
 use serde::Deserialize;
 use toml::de::{DeTable, Deserializer};
 use toml::{Spanned, Value};
 
 use crate::args::Arguments;
 use crate::metrics_address::MetricsAddress;
-use crate::server::SOCKET_PATH_BYTES_MAX;
 use crate::settings::{Settings, parse_durability, parse_on_damage};
 use fields::FIELDS;
 pub(crate) use fields::bytes;
@@ -116,21 +116,17 @@ fn load_file(
     }
     take_environment(variables, &mut settings, &mut problems);
     take_arguments(arguments, &mut settings, &mut problems);
-    for (name, message) in settings.budgets.problems() {
+    let of_budgets = settings.budgets.problems().into_iter();
+    for (name, message) in of_budgets.chain(socket_problems(&settings)) {
         let place = settings.origin(name).filter(|origin| *origin != "argument");
         problems.push(Problem { place: place.map(str::to_owned), message });
     }
-    problems.extend(socket_problems(&settings));
     if problems.is_empty() { Ok(settings) } else { Err(problems) }
 }
 
-/// What is wrong with the paths of the sockets.
-fn socket_problems(settings: &Settings) -> Vec<Problem> {
+/// What is wrong with the paths of the sockets: the setting, and why.
+fn socket_problems(settings: &Settings) -> Vec<(&'static str, String)> {
     let mut problems = Vec::new();
-    let mut problem = |name: &str, message: String| {
-        let place = settings.origin(name).filter(|origin| *origin != "argument");
-        problems.push(Problem { place: place.map(str::to_owned), message });
-    };
     let metrics = match &settings.metrics {
         MetricsAddress::Socket(path) => Some(path),
         MetricsAddress::Off | MetricsAddress::Loopback(_) => None,
@@ -144,11 +140,11 @@ fn socket_problems(settings: &Settings) -> Vec<Problem> {
                 "the {name} path {shown} is {bytes} bytes long, Unix sockets allow \
                  {SOCKET_PATH_BYTES_MAX}: choose a shorter one{how} in the configuration"
             );
-            problem(name, message);
+            problems.push((name, message));
         }
     }
     if metrics == Some(&settings.socket) {
-        problem("metrics", "metrics must not be on the socket of the clients".to_owned());
+        problems.push(("metrics", "metrics must not be on the socket of the clients".to_owned()));
     }
     problems
 }

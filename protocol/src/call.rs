@@ -89,7 +89,7 @@ impl Interface {
     }
 }
 
-pub(crate) fn check_count(kind: &str, count: usize, most: usize) -> Result<(), InvalidArgument> {
+fn check_count(kind: &str, count: usize, most: usize) -> Result<(), InvalidArgument> {
     if count > most {
         return Err(InvalidArgument::new(
             format!("{kind}s"),
@@ -123,10 +123,7 @@ impl Call {
     /// If a name is empty or too long, the version blank, a value not of its declared type, not
     /// declared or too deeply nested; the error names the field.
     pub fn identity(&self) -> Result<CallIdentity, InvalidArgument> {
-        self.scope.check()?;
-        name::check("task", &self.task)?;
-        let cache_version = name::cache_version(&self.cache_version)?;
-        self.interface.check()?;
+        let cache_version = self.check_task()?.to_owned();
         let inputs = self.input_digests()?;
         Ok(CallIdentity {
             scope: self.scope.clone(),
@@ -137,21 +134,48 @@ impl Call {
         })
     }
 
-    /// The digests of the inputs that count, in ascending order of their names.
-    pub(crate) fn input_digests(&self) -> Result<Vec<(&str, Digest)>, InvalidArgument> {
+    /// Checks all but its inputs; gives the cache version, trimmed.
+    pub(crate) fn check_task(&self) -> Result<&str, InvalidArgument> {
+        self.scope.check()?;
+        name::check("task", &self.task)?;
+        let cache_version = name::trimmed_version(&self.cache_version)?;
+        self.interface.check()?;
+        Ok(cache_version)
+    }
+
+    fn counts(&self, input: &str) -> bool {
+        self.ignored.is_empty() || !self.ignored.contains(input)
+    }
+
+    /// How many inputs count.
+    pub(crate) fn counting_inputs(&self) -> usize {
+        self.inputs.keys().filter(|name| self.counts(name)).count()
+    }
+
+    /// Checks all inputs, and hands over those that count with their digests, in ascending order of
+    /// their names.
+    pub(crate) fn each_input_digest<'a>(
+        &'a self,
+        mut with: impl FnMut(&'a str, Digest),
+    ) -> Result<(), InvalidArgument> {
         check_count("input", self.inputs.len(), INPUTS_MAX)?;
-        let mut inputs = Vec::with_capacity(self.inputs.len());
         for (given, value) in &self.inputs {
             self.check_input(given, value)?;
-            if !self.ignored.contains(given) {
-                inputs.push((given.as_str(), value.input_digest()));
+            if self.counts(given) {
+                with(given, value.input_digest());
             }
         }
+        Ok(())
+    }
+
+    /// The digests of the inputs that count, in ascending order of their names.
+    pub(crate) fn input_digests(&self) -> Result<Vec<(&str, Digest)>, InvalidArgument> {
+        let mut inputs = Vec::with_capacity(self.inputs.len());
+        self.each_input_digest(|name, digest| inputs.push((name, digest)))?;
         Ok(inputs)
     }
 
-    /// Checks one of its inputs.
-    pub(crate) fn check_input(&self, given: &str, value: &Literal) -> Result<(), InvalidArgument> {
+    fn check_input(&self, given: &str, value: &Literal) -> Result<(), InvalidArgument> {
         name::check("input name", given)?;
         let label = || name::label("input", given);
         let Some(declared) = self.interface.inputs.get(given) else {
@@ -204,7 +228,7 @@ impl CallIdentity {
     pub fn check(&self) -> Result<(), InvalidArgument> {
         self.scope.check()?;
         name::check("task", &self.task)?;
-        if name::cache_version(&self.cache_version)? != self.cache_version {
+        if name::trimmed_version(&self.cache_version)? != self.cache_version {
             return Err(InvalidArgument::new("cache_version", "must be trimmed"));
         }
         check_count("input", self.inputs.len(), INPUTS_MAX)?;

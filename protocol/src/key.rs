@@ -21,25 +21,23 @@ static KEY_CONTEXT: LazyLock<ContextKey> =
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct Key(Digest);
 
-/// What a key is made of besides the inputs.
-pub(crate) struct KeyParts<'a> {
-    pub(crate) scope: &'a Scope,
-    pub(crate) task: &'a str,
-    /// Trimmed.
-    pub(crate) cache_version: &'a str,
-    pub(crate) signature: &'a Digest,
-    /// How many inputs count.
-    pub(crate) inputs: usize,
-}
-
 /// A key whose inputs are given one by one, in ascending order of their names.
 pub(crate) struct UnfinishedKey<'a>(Hash<'a>);
 
-/// What many keys begin with.
+/// What the keys of a task's calls begin with, hashed.
 #[derive(Debug, Clone)]
 pub(crate) struct BegunKey(Hasher);
 
 impl BegunKey {
+    /// That of these, which are good; the cache version is trimmed.
+    pub(crate) fn new(scope: &Scope, task: &str, cache_version: &str, signature: &Digest) -> Self {
+        let mut head = Vec::new();
+        write_head(&mut head, scope, task, cache_version, signature);
+        let mut hasher = Hasher::new_from_context_key(&KEY_CONTEXT);
+        hasher.update(&head);
+        Self(hasher)
+    }
+
     /// One of them, with so many inputs that count.
     pub(crate) fn counting(&self, inputs: usize) -> UnfinishedKey<'_> {
         UnfinishedKey::counting(Hash::behind(&self.0), inputs)
@@ -69,37 +67,13 @@ impl Key {
     /// The key of a call. Every component is framed by tag and length (semantics 11).
     pub(crate) fn of(identity: &CallIdentity) -> Self {
         let CallIdentity { scope, task, cache_version, signature, inputs } = identity;
-        let (all, inputs) = (inputs, inputs.len());
-        let mut key = Self::begin(&KeyParts { scope, task, cache_version, signature, inputs });
-        for (name, digest) in all {
+        let mut hasher = Hash::new(&KEY_CONTEXT);
+        write_head(&mut hasher, scope, task, cache_version, signature);
+        let mut key = UnfinishedKey::counting(hasher, inputs.len());
+        for (name, digest) in inputs {
             key.input(name, digest);
         }
         key.finish()
-    }
-
-    /// Begins a key.
-    pub(crate) fn begin(parts: &KeyParts<'_>) -> UnfinishedKey<'static> {
-        let KeyParts { scope, task, cache_version, signature, inputs } = *parts;
-        let mut hasher = Hash::new(&KEY_CONTEXT);
-        write_head(&mut hasher, scope, task, cache_version, signature);
-        UnfinishedKey::counting(hasher, inputs)
-    }
-
-    /// Begins a key whose encoding begins with these bytes, which [`write_head`] wrote.
-    pub(crate) fn begin_behind(head: &[u8], inputs: usize) -> UnfinishedKey<'static> {
-        let mut hasher = Hash::new(&KEY_CONTEXT);
-        hasher.put(head);
-        UnfinishedKey::counting(hasher, inputs)
-    }
-
-    /// Begins the keys of many calls, however many inputs each has.
-    pub(crate) fn begin_many(parts: &KeyParts<'_>) -> BegunKey {
-        let KeyParts { scope, task, cache_version, signature, inputs: _ } = *parts;
-        let mut head = Vec::new();
-        write_head(&mut head, scope, task, cache_version, signature);
-        let mut hasher = Hasher::new_from_context_key(&KEY_CONTEXT);
-        hasher.update(&head);
-        BegunKey(hasher)
     }
 
     /// The key whose bytes these are.
@@ -116,7 +90,7 @@ impl Key {
 }
 
 /// What the encodings of a task's keys begin with.
-pub(crate) fn write_head(
+fn write_head(
     sink: &mut impl Sink,
     scope: &Scope,
     task: &str,

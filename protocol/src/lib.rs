@@ -8,14 +8,12 @@
 //! adds a codec, no I/O).
 
 mod batch;
-mod begun;
 pub mod board;
 mod board_messages;
 mod call;
 mod canonical;
 #[cfg(feature = "tokio")]
 mod codec;
-mod declared;
 mod digest;
 mod error;
 mod explain;
@@ -43,12 +41,10 @@ mod upkeep;
 pub mod wire;
 
 pub use batch::Looked;
-pub use begun::Begun;
 pub use board_messages::{BoardHit, BoardHits, BoardOffer};
 pub use call::{Call, CallIdentity, Interface, Scope};
 #[cfg(feature = "tokio")]
 pub use codec::{FrameCodec, FrameStreamError};
-pub use declared::Declared;
 pub use digest::{Digest, ParseDigestError};
 pub use error::{ErrorCode, InvalidArgument, WireError};
 pub use explain::{Difference, DifferenceKind, Explanation, Nearest, Why};

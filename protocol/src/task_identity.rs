@@ -1,24 +1,25 @@
-//! What all calls of one task share, checked and encoded once for all of them.
+//! What all calls of one task share, checked and hashed once for all of them.
 //!
-//! **Invariants.** A call is known by the same key in this way as by itself, see [`Call::key`], and
-//! what is wrong with it is wrong here too.
+//! **Invariants.** A call has the same key in this way as by itself, see [`Call::key`], and what is
+//! wrong with it is wrong here too.
 
-use crate::call::{Call, CallIdentity, Scope};
-use crate::declared::Declared;
+use crate::call::{Call, CallIdentity, Interface, Scope};
 use crate::digest::Digest;
 use crate::error::InvalidArgument;
-use crate::key::{self, Key};
-use crate::name;
+use crate::key::{BegunKey, Key};
 
-/// What identifies the calls of a task, but for their inputs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What identifies the calls of a task, but for their inputs. Whoever has many calls of it hashed
+/// makes one of these, since per call only the inputs are left.
+#[derive(Debug, Clone)]
 pub struct TaskIdentity {
     scope: Scope,
     task: String,
+    /// Trimmed.
     cache_version: String,
+    interface: Interface,
     signature: Digest,
-    /// With what the encoding of each of their keys begins.
-    head: Vec<u8>,
+    output_types: Vec<String>,
+    key: BegunKey,
 }
 
 impl TaskIdentity {
@@ -27,13 +28,27 @@ impl TaskIdentity {
     /// # Errors
     /// If anything but the values of inputs is wrong with it; the error names the field.
     pub fn of(call: &Call) -> Result<Self, InvalidArgument> {
-        call.scope.check()?;
-        let signature = Declared::new(&call.task, &call.interface)?.signature();
-        let cache_version = name::cache_version(&call.cache_version)?;
-        let mut head = Vec::new();
-        key::write_head(&mut head, &call.scope, &call.task, &cache_version, &signature);
-        let (scope, task) = (call.scope.clone(), call.task.clone());
-        Ok(Self { scope, task, cache_version, signature, head })
+        let Call { scope, task, interface, .. } = call;
+        let cache_version = call.check_task()?;
+        let signature = interface.signature(task);
+        Ok(Self {
+            key: BegunKey::new(scope, task, cache_version, &signature),
+            output_types: interface.outputs.values().map(ToString::to_string).collect(),
+            scope: scope.clone(),
+            task: task.clone(),
+            cache_version: cache_version.to_owned(),
+            interface: interface.clone(),
+            signature,
+        })
+    }
+
+    /// Whether it is that of this call.
+    #[must_use]
+    pub fn is_of(&self, call: &Call) -> bool {
+        self.scope == call.scope
+            && self.cache_version == call.cache_version.trim()
+            && self.task == call.task
+            && self.interface == call.interface
     }
 
     /// Project and domain.
@@ -48,6 +63,23 @@ impl TaskIdentity {
         &self.cache_version
     }
 
+    /// The texts of the outputs' types, in ascending order of their names.
+    #[must_use]
+    pub fn output_types(&self) -> &[String] {
+        &self.output_types
+    }
+
+    /// The key of a call of this task.
+    ///
+    /// # Errors
+    /// As [`TaskIdentity::know`].
+    pub fn key(&self, call: &Call) -> Result<Key, InvalidArgument> {
+        debug_assert!(self.is_of(call));
+        let mut key = self.key.counting(call.counting_inputs());
+        call.each_input_digest(|name, digest| key.input(name, &digest))?;
+        Ok(key.finish())
+    }
+
     /// Makes a call of this task known, which differs from the one that this was made of in the
     /// values of its inputs only.
     ///
@@ -55,11 +87,9 @@ impl TaskIdentity {
     /// If a value is not declared, not of its declared type or too deeply nested; the error names
     /// the input.
     pub fn know<'a>(&'a self, call: &'a Call) -> Result<KnownCall<'a>, InvalidArgument> {
-        debug_assert!(call.scope == self.scope && call.task == self.task);
-        debug_assert!(call.cache_version.trim() == self.cache_version);
-        debug_assert!(call.interface.signature(&call.task) == self.signature);
+        debug_assert!(self.is_of(call));
         let inputs = call.input_digests()?;
-        let mut key = Key::begin_behind(&self.head, inputs.len());
+        let mut key = self.key.counting(inputs.len());
         for (name, digest) in &inputs {
             key.input(name, digest);
         }
@@ -87,6 +117,12 @@ impl<'a> KnownCall<'a> {
     #[must_use]
     pub const fn call(&self) -> &'a Call {
         self.call
+    }
+
+    /// What it shares with the other calls of its task.
+    #[must_use]
+    pub const fn task(&self) -> &'a TaskIdentity {
+        self.task
     }
 
     /// What identifies the call, for the wire.

@@ -1,10 +1,11 @@
 //! The serialiser: the one file that names bincode.
 //!
-//! **Invariants.** Decoding is bounded by [`HEADER_BYTES_MAX`] before anything is reserved, and
-//! succeeds only if every byte was used. No type that derives [`Decode`] is zero-sized inside a
-//! collection, and none is recursive (types of literals travel as text for that reason), so
-//! hostile bytes can exhaust neither memory nor stack. Bytes are never hashed after decoding:
-//! bincode accepts more than one spelling of a number.
+//! **Invariants.** Decoding is bounded before anything is reserved: what peers send by
+//! [`HEADER_BYTES_MAX`]. It succeeds only if every byte was used, unless the caller is given what
+//! is left, as of records that the store wrote one behind the other. No type that derives
+//! [`Decode`] is zero-sized inside a collection, and none is recursive (types of literals travel
+//! as text for that reason), so hostile bytes can exhaust neither memory nor stack. Bytes are
+//! never hashed after decoding: bincode accepts more than one spelling of a number.
 //!
 //! bincode is unmaintained (RUSTSEC-2025-0141). Its layout is frozen by the golden bytes in
 //! `protocol/tests`; a codec written by hand can replace it here.
@@ -76,14 +77,6 @@ pub fn borrow<'a, T: BorrowDecode<'a, ()>>(bytes: &'a [u8]) -> Result<T, DecodeE
 /// As [`decode`].
 pub fn decode_record<T: Decode<()>>(bytes: &[u8]) -> Result<T, DecodeError> {
     whole(bincode::decode_from_slice(bytes, RECORD_LAYOUT), bytes.len(), RECORD_BYTES_MAX)
-}
-
-/// As [`decode_record`], for a value that refers to the bytes instead of copying their texts.
-///
-/// # Errors
-/// As [`decode`].
-pub fn borrow_record<'a, T: BorrowDecode<'a, ()>>(bytes: &'a [u8]) -> Result<T, DecodeError> {
-    whole(bincode::borrow_decode_from_slice(bytes, RECORD_LAYOUT), bytes.len(), RECORD_BYTES_MAX)
 }
 
 /// As [`decode_record`], for a value that something else stands behind: with what does.

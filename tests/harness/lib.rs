@@ -25,7 +25,7 @@ pub use fake::{Answer, Fake};
 pub use faults::Faults;
 pub use leases::{WaitingClaim, named};
 pub use patience::{PATIENCE, eventually, output, wait};
-pub use process::{descriptors, resident_bytes, resident_peak_bytes, threads};
+pub use process::{descriptors, resident_bytes, resident_peak_bytes, sockets, threads};
 pub use ran::{Ran, run};
 pub use random::Random;
 pub use raw::{Raw, RawReply};

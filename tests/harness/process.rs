@@ -11,6 +11,19 @@ pub fn descriptors(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).expect("the process lives").count()
 }
 
+/// How many sockets a process has open; the daemon has a connection's twice while it waits for room
+/// to write to it.
+///
+/// # Panics
+/// If there is no such process.
+#[must_use]
+pub fn sockets(pid: u32) -> usize {
+    let listed = fs::read_dir(format!("/proc/{pid}/fd")).expect("the process lives");
+    // One that has been closed since it was listed is none.
+    let targets = listed.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
+}
+
 /// How many threads a process has.
 ///
 /// # Panics

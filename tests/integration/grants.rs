@@ -6,6 +6,6 @@ mod identities;
 mod live;
 mod probe;
 mod requests;
-pub(crate) mod unread;
+mod unread;
 mod verbs;
 mod waiters;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use memod_client::address::{Address, Origin};
 use memod_client::{Client, Error, Start, Wait, address};
+use memod_protocol::shell::quoted;
 
 use crate::args::Settings;
 use crate::exit::Failure;
@@ -73,7 +74,7 @@ fn unanswered(candidates: &[Address], own: &Path) -> Option<String> {
 
 fn hint(named: Option<PathBuf>, no_start: bool) -> String {
     match named {
-        Some(path) => format!("start it with `memod --socket {}`", path.display()),
+        Some(path) => format!("start it with `memod --socket {}`", quoted(&path)),
         None if no_start => "start one with `memod serve`; --socket or $MEMOD_SOCKET names \
                              another place"
             .to_owned(),
@@ -155,6 +156,8 @@ mod tests {
     fn hints_do_not_go_in_a_circle() {
         let at_named = hint(Some("/tmp/m.sock".into()), false);
         assert_eq!(at_named, "start it with `memod --socket /tmp/m.sock`");
+        let spaced = hint(Some("/tmp/my socket".into()), false);
+        assert_eq!(spaced, "start it with `memod --socket '/tmp/my socket'`");
         assert!(hint(None, false).contains("`memo run`"));
         assert!(!hint(None, true).contains("`memo run`"), "which starts none");
     }

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use memod_protocol::board::Board;
 use memod_protocol::board::layout::Layout;
-use memod_protocol::{Call, Key, Scope};
+use memod_protocol::{Call, Key, KnownCall, Scope, TaskIdentity};
 
 use crate::address::Address;
 use crate::builder::Settings;
@@ -144,25 +144,46 @@ impl Boards {
         known: Option<Key>,
         max_age: Option<Duration>,
     ) -> Option<OnBoard> {
+        let (begun, view) = (Instant::now(), self.view_of(&call.scope)?);
+        let task = declarations::of(call)?;
+        let key = known.or_else(|| task.key(call).ok())?;
+        self.read(&view, (call, &task, key), max_age, begun)
+    }
+
+    /// The same for a call of which all is known.
+    pub(crate) fn look_known(
+        &self,
+        known: &KnownCall<'_>,
+        max_age: Option<Duration>,
+    ) -> Option<OnBoard> {
+        let call = known.call();
+        let (begun, view) = (Instant::now(), self.view_of(&call.scope)?);
+        self.read(&view, (call, known.task(), known.key()), max_age, begun)
+    }
+
+    /// The board of a scope, if there is one that this process may read.
+    fn view_of(&self, scope: &Scope) -> Option<Arc<View>> {
         if !self.is_on {
             return None;
         }
-        let begun = Instant::now();
-        let view = {
-            let state = self.state.try_read().ok()?;
-            let view = state.view(&call.scope)?;
-            if !state.mark.as_ref().is_some_and(ForkMark::is_of_this_process) {
-                return None;
-            }
-            Arc::clone(view)
-        };
-        let begun_key = declarations::of(call)?;
-        let key = known.or_else(|| begun_key.key(call).ok())?;
+        let state = self.state.try_read().ok()?;
+        let view = state.view(scope)?;
+        let is_ours = state.mark.as_ref().is_some_and(ForkMark::is_of_this_process);
+        is_ours.then(|| Arc::clone(view))
+    }
+
+    fn read(
+        &self,
+        view: &Arc<View>,
+        (call, task, key): (&Call, &TaskIdentity, Key),
+        max_age: Option<Duration>,
+        begun: Instant,
+    ) -> Option<OnBoard> {
         let board = Board::of(view.mapping.words(), view.layout);
         let mut buffer = Vec::new();
         let Some(posted) = board.read(&key, &mut buffer) else {
             if board.is_closed() {
-                self.forget(|other| Arc::ptr_eq(other, &view));
+                self.forget(|other| Arc::ptr_eq(other, view));
             }
             return None;
         };
@@ -172,7 +193,7 @@ impl Boards {
         if most > 0 && age_ms > most {
             return None;
         }
-        let found = OnBoard::of(call, begun_key.declared(), key, &posted, age_ms)?;
+        let found = OnBoard::of(call, task, key, &posted, age_ms)?;
         // Last of all: what was read before the daemon is seen to live is what its store has.
         let ended = Instant::now();
         if !view.tether.was_up(ended) {

@@ -11,7 +11,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use memod_descriptors::{DescriptorError, Inbox};
+use memod_descriptors::{DescriptorError, Inbox, SOCKET_PATH_BYTES_MAX};
 use memod_protocol::frame::{PREFIX_BYTES, Prefix};
 use memod_protocol::handshake::Agreement;
 use nix::errno::Errno;
@@ -22,7 +22,7 @@ use nix::sys::socket::{
 };
 use nix::sys::time::{TimeVal, TimeValLike};
 
-use crate::error::{Error, SOCKET_PATH_BYTES_MAX};
+use crate::error::Error;
 use crate::exchange;
 
 /// The receive buffer: as much as the kernel hands over at a time.

@@ -1,32 +1,32 @@
-//! What the keys of a thread's calls begin with: each declaration, in its scope and of its cache
-//! version, is checked and hashed once.
+//! The tasks that a thread calls: each declaration, in its scope and of its cache version, is
+//! checked and hashed once.
 //!
-//! **Invariants.** It is found by comparing all of it, so a call that was changed is another's.
+//! **Invariants.** A task is found by comparing all of it, so a call that was changed is another's.
 //! Bounded; nothing is shared by threads.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use memod_protocol::{Begun, Call};
+use memod_protocol::{Call, TaskIdentity};
 
 /// Declarations that a thread remembers, the last first.
 const DECLARED_MAX: usize = 16;
 
 thread_local! {
-    static DECLARED: RefCell<Vec<Rc<Begun>>> = const { RefCell::new(Vec::new()) };
+    static DECLARED: RefCell<Vec<Rc<TaskIdentity>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// What a call's key begins with, if it is good.
-pub(crate) fn of(call: &Call) -> Option<Rc<Begun>> {
-    let known = |all: &RefCell<Vec<Rc<Begun>>>| {
+/// What a call shares with others of its task, if that is good.
+pub(crate) fn of(call: &Call) -> Option<Rc<TaskIdentity>> {
+    let known = |all: &RefCell<Vec<Rc<TaskIdentity>>>| {
         let mut all = all.try_borrow_mut().ok()?;
-        let at = all.iter().position(|begun| begun.is_of(call));
+        let at = all.iter().position(|task| task.is_of(call));
         if let Some(at) = at {
             all.get_mut(..=at)?.rotate_right(1);
         } else {
-            let begun = Begun::of(call).ok()?;
+            let task = TaskIdentity::of(call).ok()?;
             all.truncate(DECLARED_MAX - 1);
-            all.insert(0, Rc::new(begun));
+            all.insert(0, Rc::new(task));
         }
         all.first().map(Rc::clone)
     };

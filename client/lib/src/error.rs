@@ -6,10 +6,8 @@ use std::time::{Duration, Instant};
 
 use memod_descriptors::DescriptorError;
 use memod_protocol::frame::FrameError;
+use memod_protocol::shell::quoted;
 use memod_protocol::{ErrorCode, InvalidArgument, WireError, wire};
-
-/// The longest path that a Unix socket's address holds, in bytes.
-pub(crate) const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 /// What went wrong.
 #[derive(Debug, thiserror::Error)]
@@ -18,7 +16,7 @@ pub enum Error {
     /// Nobody listens.
     #[error(
         "no daemon answers at {}: {source}; start one with `memod --socket {}`",
-        path.display(), path.display()
+        path.display(), quoted(path)
     )]
     NoDaemon {
         /// The socket that was tried first.
@@ -270,6 +268,13 @@ mod tests {
         assert_eq!(io(io::ErrorKind::PermissionDenied).code(), 4);
         assert_eq!(io(io::ErrorKind::ConnectionReset).code(), 3);
         assert_eq!(io(io::ErrorKind::OutOfMemory).code(), 5);
+    }
+
+    #[test]
+    fn a_shell_takes_the_advice_as_it_stands() {
+        let source = io::Error::from(io::ErrorKind::NotFound);
+        let error = Error::NoDaemon { path: PathBuf::from("/my files/m.sock"), source }.to_string();
+        assert!(error.ends_with("`memod --socket '/my files/m.sock'`"), "{error}");
     }
 
     #[test]

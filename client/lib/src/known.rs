@@ -19,7 +19,7 @@ impl Client {
     /// It takes a microsecond or two, and waits for nobody.
     #[must_use]
     pub fn glance(&self, known: &KnownCall<'_>, max_age: Option<Duration>) -> Option<Hit> {
-        let found = self.boards().look(known.call(), Some(known.key()), max_age)?;
+        let found = self.boards().look_known(known, max_age)?;
         found.collect(self.settings().memory_bytes_max).ok()
     }
 

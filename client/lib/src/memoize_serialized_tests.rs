@@ -14,7 +14,8 @@ use crate::options::Wait;
 use crate::outputs::Source;
 use crate::status::{CacheStatus, ReservationStatus};
 use crate::testing::{
-    FakeDaemon, Peer, builder, call_with_outputs, hit, holder, leased, miss, pending, telling,
+    FakeDaemon, Peer, builder, call_with_outputs, forgetting, hit, holder, leased, miss, pending,
+    telling,
 };
 
 const SHORT: Duration = Duration::from_millis(50);
@@ -178,16 +179,7 @@ fn s34_whatever_happens_to_the_daemon_the_task_runs() {
 
 #[test]
 fn s31_a_lost_lease_does_not_void_the_run() {
-    let (daemon, told) = telling(|number, peer, tell| {
-        if number == 1 {
-            let id = peer.claimed();
-            peer.respond(id, leased(&call()), b"");
-            peer.request();
-        } else {
-            peer.take_put(PutOutcome::Populated).unwrap();
-            tell("put");
-        }
-    });
+    let (daemon, told) = forgetting(call());
     let (memoized, runs) = run(&daemon.client(), &serialized());
     assert_eq!((memoized.store, runs), (CacheStatus::Populated, 1));
     // Another may have run it meanwhile, which is told.

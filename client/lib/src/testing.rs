@@ -304,6 +304,21 @@ pub(crate) fn telling(
     (daemon, Told(told))
 }
 
+/// A daemon that gives the lease of a call, is gone when the put comes, and takes it once it is
+/// back.
+pub(crate) fn forgetting(call: Call) -> (FakeDaemon, Told) {
+    telling(move |number, peer, tell| {
+        if number == 1 {
+            let id = peer.claimed();
+            peer.respond(id, leased(&call), b"");
+            peer.request();
+        } else {
+            peer.take_put(PutOutcome::Populated).unwrap();
+            tell("put");
+        }
+    })
+}
+
 /// A builder of clients of this socket, untouched by the environment.
 pub(crate) fn builder(socket: &Path) -> Builder {
     Client::builder().environment(Environment::default()).socket(socket).board(false)

@@ -11,7 +11,7 @@ use memod_store::policy;
 use toml::Value;
 
 use super::names::{self, meant};
-use crate::budget_settings::{parse_scopes, parse_users};
+use crate::budget_settings::{if_good, parse_scopes, parse_users};
 use crate::log::LogFormat;
 use crate::metrics_address::MetricsAddress;
 use crate::settings::{Settings, parse_durability, parse_on_damage};
@@ -185,7 +185,7 @@ fn users(value: &Value) -> Result<BTreeSet<u32>, String> {
             Err(error) => mistakes.push(error),
         }
     }
-    if mistakes.is_empty() { Ok(users) } else { Err(mistakes.join("\n")) }
+    if_good(users, &mistakes)
 }
 
 fn duration(value: &Value) -> Result<Duration, String> {

@@ -27,4 +27,4 @@ pub(crate) use listener::{REFUSALS_MAX, Server};
 pub(crate) use metrics_endpoint::{METRICS_CONNECTIONS_MAX, MetricsSocket};
 pub(crate) use peer::Peer;
 pub(crate) use received::RECEIVED_MAX;
-pub(crate) use socket::{BoundSocket, SOCKET_PATH_BYTES_MAX};
+pub(crate) use socket::BoundSocket;

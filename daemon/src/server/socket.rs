@@ -16,9 +16,6 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{getegid, geteuid};
 
-/// Longest path of a Unix socket, in bytes: `sun_path` less its terminator.
-pub(crate) const SOCKET_PATH_BYTES_MAX: usize = 107;
-
 /// A bound socket; its file goes when this is dropped.
 #[derive(Debug)]
 pub(crate) struct BoundSocket {
@@ -85,10 +82,11 @@ fn check_directory(directory: &Path, another: &str) -> anyhow::Result<()> {
     let steps =
         route(directory).with_context(|| format!("cannot look at {}", directory.display()))?;
     let last = steps.len().saturating_sub(1);
-    for (number, Step { path, metadata }) in steps.iter().enumerate().rev() {
+    for (number, step) in steps.iter().enumerate().rev() {
+        let Step { path, metadata } = step;
         let (mode, own, path) = (metadata.mode(), geteuid().as_raw(), path.display());
         let is_foreign = metadata.uid() != own && metadata.uid() != 0;
-        if metadata.file_type().is_symlink() {
+        if step.is_link() {
             // Its mode says nothing: who can write where it stands is seen there.
             if is_foreign {
                 bail!(

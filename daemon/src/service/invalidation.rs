@@ -8,7 +8,6 @@ use std::sync::Arc;
 use memod_protocol::limits::LIST_ROWS_MAX;
 use memod_protocol::{Filter, Key, Scope, Selector, WireError};
 use memod_store::GraveCause;
-
 use tracing::field::display;
 
 use super::access::Standing;

@@ -36,7 +36,7 @@ impl BareRows {
         packing: Packing,
     ) -> Result<Self, RocksError> {
         let age = Duration::MAX;
-        let db = Database::open_packed(folder, true, false, block_cache_bytes, age, packing)?;
+        let db = Database::open_packed(folder, false, block_cache_bytes, age, packing)?;
         Ok(Self { db, puts: 0 })
     }
 

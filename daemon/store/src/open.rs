@@ -157,7 +157,7 @@ fn open_database(options: &Options, database: &Path) -> Result<(Database, Meta),
     let marked = set_aside::marked(path);
     // What is damaged is not to be met by a compaction before it is written anew.
     let (is_quiet, cache_bytes) = (marked.is_some(), options.block_cache_bytes);
-    let db = Database::open(database, true, is_quiet, cache_bytes, options.grave_age_max)
+    let db = Database::open(database, is_quiet, cache_bytes, options.grave_age_max)
         .map_err(|error| cannot_open(path, &error))?;
     let mut left_out = left_out(database);
     // A power cut while a store is made may leave none, too: nothing has been acknowledged then.

@@ -16,12 +16,12 @@ use crate::derived::{Derived, Details};
 use crate::failpoint::{Failpoint, reach};
 use crate::overlay::Owner;
 use crate::record::{BlobRecord, Counters, EntryRecord, TaskRecord, Usage, ref_pays, ref_value};
-use crate::rocks::{Batch, Database, Read, Reads, RocksError, Tier, is_damage};
+use crate::rocks::{Batch, Database, Reads, RocksError, Tier};
 use crate::schema::{
     Account, Column, META_COUNTERS, META_DOUBT, META_USAGE, parse_ref_key, prefix_end, ref_key,
     usage_key,
 };
-use crate::skip;
+use crate::skip::{self, readable};
 
 /// Rows that are written together.
 const BATCH_ROWS: usize = 4096;
@@ -89,16 +89,6 @@ pub(crate) fn rebuild(db: &Database, counters: Counters) -> Result<(Batch, Count
     batch.put(db, Column::Meta, META_COUNTERS, &wire::encode(&counters));
     batch.delete(db, Column::Meta, META_DOUBT);
     Ok((batch, counters))
-}
-
-/// The row, if there is one that can be read.
-pub(crate) fn readable<T>(read: Result<Read<T>, RocksError>) -> Result<Option<T>, RocksError> {
-    match read {
-        Ok(Read::Row(row)) => Ok(Some(row)),
-        Ok(Read::Absent | Read::WouldBlock) => Ok(None),
-        Err(error) if is_damage(&error) => Ok(None),
-        Err(error) => Err(error),
-    }
 }
 
 impl Rebuild<'_> {

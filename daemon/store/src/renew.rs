@@ -20,7 +20,7 @@ use memod_protocol::{Key, wire};
 use crate::derived::Derived;
 use crate::error::StoreError;
 use crate::failpoint::{Failpoint, reach};
-use crate::rebuild::{readable, rebuild};
+use crate::rebuild::rebuild;
 use crate::record::{
     BlobRecord, Counters, EntryRecord, Grave, GraveCause, OutputRecord, ref_pays, ref_value,
 };
@@ -31,7 +31,7 @@ use crate::schema::{
 };
 use crate::set_aside;
 use crate::shared::now_ms;
-use crate::skip;
+use crate::skip::{self, readable};
 use crate::writer::Writer;
 
 /// Columns that follow from entries, the last ones written.
@@ -204,7 +204,7 @@ impl Work<'_> {
         if is_damaged {
             self.copy_one_by_one(column, &mut renewal)?;
         }
-        renewal.finish(Batch::new(0))
+        renewal.finish()
     }
 
     /// Adds rows that a walk does not come to, because it ends at a file of which nothing can be
@@ -255,7 +255,7 @@ impl Work<'_> {
             Column::Refs => put_refs(db, &mut renewal, &key, entry, apart),
             _ => derived.near.iter().try_for_each(|row| renewal.put(row, &[])),
         })?;
-        renewal.finish(Batch::new(0))
+        renewal.finish()
     }
 
     /// Digs graves for entries that are listed, and cannot be read.

@@ -13,7 +13,7 @@ use memod_protocol::{EntryRow, Filter, Scope, wire};
 use crate::error::StoreError;
 use crate::limits::{LIST_BYTES_MAX, LIST_LOOKS_MAX, LIST_READ_BYTES_MAX};
 use crate::record::{EntryRecord, TaskRecord};
-use crate::rocks::{Read, Reads, Rows, Tier, is_damage};
+use crate::rocks::{Reads, Rows, Tier, is_damage};
 use crate::schema::{Column, TaskKey, prefix_end, scope_prefix, task_prefix};
 use crate::shared::Shared;
 use crate::skip;
@@ -175,12 +175,9 @@ impl Damaged<'_> {
 fn entry_row(shared: &Shared, key: TaskKey, value: &[u8]) -> Result<Option<EntryRow>, StoreError> {
     let Ok(record) = wire::decode_record::<TaskRecord>(value) else {
         let decode = |row: &[u8]| EntryRecord::decode(row).ok();
-        return match shared.db.read(Column::Entries, key.key.as_bytes(), Tier::Disk, decode) {
-            Ok(Read::Row(entry)) => Ok(entry.map(|entry| unlisted::row_of(key.key, entry))),
-            Ok(Read::Absent | Read::WouldBlock) => Ok(None),
-            Err(error) if is_damage(&error) => Ok(None),
-            Err(error) => Err(error.into()),
-        };
+        let read = shared.db.read(Column::Entries, key.key.as_bytes(), Tier::Disk, decode);
+        let entry = skip::readable(read)?.flatten();
+        return Ok(entry.map(|entry| unlisted::row_of(key.key, entry)));
     };
     Ok(Some(EntryRow {
         key: key.key,

@@ -37,21 +37,6 @@ impl Column {
         Self::Heat,
     ];
 
-    /// Where it stands among all.
-    pub(crate) const fn place(self) -> usize {
-        match self {
-            Self::Meta => 0,
-            Self::Entries => 1,
-            Self::Tasks => 2,
-            Self::Blobs => 3,
-            Self::Chunks => 4,
-            Self::Refs => 5,
-            Self::Graves => 6,
-            Self::Near => 7,
-            Self::Heat => 8,
-        }
-    }
-
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Meta => "meta",

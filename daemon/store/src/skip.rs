@@ -4,7 +4,7 @@
 //! that can be, unless there are several damaged places close together; then rows between them
 //! may be skipped too.
 
-use crate::rocks::{RocksError, Rows, is_damage};
+use crate::rocks::{Read, RocksError, Rows, is_damage};
 use crate::schema::prefix_end;
 
 /// Behind every key of every column.
@@ -66,6 +66,19 @@ pub(crate) fn is_at_row(rows: &mut Rows<'_>, from: &[u8]) -> Result<bool, RocksE
     match rows.row() {
         Ok(row) => Ok(row.is_some()),
         Err(error) if is_damage(&error) => Ok(damage(rows, from)? && rows.row()?.is_some()),
+        Err(error) => Err(error),
+    }
+}
+
+/// The row, if there is one that can be read.
+///
+/// # Errors
+/// If the disk cannot be read.
+pub(crate) fn readable<T>(read: Result<Read<T>, RocksError>) -> Result<Option<T>, RocksError> {
+    match read {
+        Ok(Read::Row(row)) => Ok(Some(row)),
+        Ok(Read::Absent | Read::WouldBlock) => Ok(None),
+        Err(error) if is_damage(&error) => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -12,7 +12,7 @@ use memod_protocol::{EntryRow, Key};
 
 use crate::error::StoreError;
 use crate::record::EntryRecord;
-use crate::rocks::{Reads, is_damage};
+use crate::rocks::Reads;
 use crate::schema::Column;
 use crate::shared::Shared;
 use crate::skip;
@@ -39,23 +39,9 @@ pub(crate) fn rows(
     selects: impl Fn(&EntryRow) -> bool,
     limit: usize,
 ) -> Result<(BTreeMap<Vec<u8>, EntryRow>, bool), StoreError> {
-    let mut rows = shared.db.rows(Column::Entries, &[], None);
     let (mut found, mut more) = (BTreeMap::new(), false);
-    let mut from = Vec::new();
-    rows.first();
-    loop {
-        let (key, value) = match rows.row() {
-            Ok(Some(row)) => row,
-            Ok(None) => break,
-            Err(error) if is_damage(&error) => {
-                if !skip::damage(&mut rows, &from)? {
-                    break;
-                }
-                continue;
-            }
-            Err(error) => return Err(error.into()),
-        };
-        from = [key, &[0]].concat();
+    let rows = shared.db.rows(Column::Entries, &[], None);
+    skip::each_readable(rows, |key, value| {
         if let (Ok(key), Ok(entry)) = (key.try_into(), EntryRecord::decode(value)) {
             let key = Key::from_bytes(key);
             let at = entry.task_key(&key);
@@ -68,8 +54,8 @@ pub(crate) fn rows(
                 more = true;
             }
         }
-        rows.forward();
-    }
+        Ok::<(), StoreError>(())
+    })?;
     Ok((found, more))
 }
 

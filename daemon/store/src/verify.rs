@@ -43,7 +43,8 @@ use crate::verify_entry::{Finds, bury_entry, judge, unlisted};
 pub struct Verification {
     store: Store,
     repair: bool,
-    walk: Walk,
+    /// What is still to be walked along, the present column first.
+    walks: &'static [Column],
     /// From which row the walk goes on.
     cursor: Vec<u8>,
     blob: Option<SeenBlob>,
@@ -54,50 +55,18 @@ pub struct Verification {
     report: VerifyReport,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Walk {
-    Entries,
-    Tasks,
-    Refs,
-    Blobs,
-    Chunks,
-    Near,
-    Heat,
-    Graves,
-    Meta,
-    Done,
-}
-
-impl Walk {
-    const fn column(self) -> Option<Column> {
-        match self {
-            Self::Entries => Some(Column::Entries),
-            Self::Tasks => Some(Column::Tasks),
-            Self::Refs => Some(Column::Refs),
-            Self::Blobs => Some(Column::Blobs),
-            Self::Chunks => Some(Column::Chunks),
-            Self::Near => Some(Column::Near),
-            Self::Heat => Some(Column::Heat),
-            Self::Graves => Some(Column::Graves),
-            Self::Meta => Some(Column::Meta),
-            Self::Done => None,
-        }
-    }
-
-    const fn next(self) -> Self {
-        match self {
-            Self::Entries => Self::Tasks,
-            Self::Tasks => Self::Refs,
-            Self::Refs => Self::Blobs,
-            Self::Blobs => Self::Chunks,
-            Self::Chunks => Self::Near,
-            Self::Near => Self::Heat,
-            Self::Heat => Self::Graves,
-            Self::Graves => Self::Meta,
-            Self::Meta | Self::Done => Self::Done,
-        }
-    }
-}
+/// The columns, in the order in which they are walked along.
+const WALKS: [Column; Column::ALL.len()] = [
+    Column::Entries,
+    Column::Tasks,
+    Column::Refs,
+    Column::Blobs,
+    Column::Chunks,
+    Column::Near,
+    Column::Heat,
+    Column::Graves,
+    Column::Meta,
+];
 
 /// The blob whose references are being walked along.
 #[derive(Debug)]
@@ -116,7 +85,7 @@ impl Store {
         Verification {
             store: self.clone(),
             repair,
-            walk: Walk::Entries,
+            walks: &WALKS,
             cursor: Vec::new(),
             blob: None,
             damaged: Vec::new(),
@@ -149,21 +118,22 @@ impl Verification {
         let shared = store.shared();
         let mut finds = Finds::default();
         self.walk(&shared.db.view(), &mut finds)?;
-        if self.walk == Walk::Done {
+        let is_last = self.walks.is_empty();
+        if is_last {
             self.tell_undescribed(&mut finds);
         }
         self.report.problems += finds.problems.len() as u64;
         // What concerns many comes last and is told in any case.
         let room = PROBLEMS_NAMED_MAX.saturating_sub(self.report.named.len());
-        let room = if self.walk == Walk::Done { room.max(1) } else { room };
+        let room = if is_last { room.max(1) } else { room };
         self.report.named.extend(finds.problems.into_iter().take(room));
         if self.repair {
             self.report.buried += mend(shared, finds.mends)?;
-            if self.walk == Walk::Done {
+            if is_last {
                 self.renew()?;
             }
         }
-        Ok(self.walk != Walk::Done)
+        Ok(!is_last)
     }
 
     fn tell_undescribed(&self, finds: &mut Finds) {
@@ -179,29 +149,30 @@ impl Verification {
     }
 
     fn walk(&mut self, view: &View<'_>, finds: &mut Finds) -> Result<(), StoreError> {
-        let Some(column) = self.walk.column() else { return Ok(()) };
+        let Some((&column, others)) = self.walks.split_first() else { return Ok(()) };
         let mut left = Allowance { rows: VERIFY_STEP_ROWS, bytes: VERIFY_STEP_BYTES };
         let mut rows = view.rows(column, &[], None);
         rows.seek(&self.cursor);
         loop {
             let Some((key, value)) = self.readable(&mut rows, column, finds)? else {
-                self.walk = self.walk.next();
+                self.walks = others;
                 self.cursor.clear();
                 return Ok(());
             };
             left.take(key.len() + value.len());
             let mut is_done = true;
-            match self.walk {
-                Walk::Refs => is_done = self.reference(view, &key, &mut left, finds)?,
-                Walk::Entries => self.entry(view, &key, &value, finds)?,
-                Walk::Blobs => is_done = self.unreferred(view, &key, &mut left, finds)?,
-                Walk::Tasks => self.listing(view, &key, finds)?,
+            match column {
+                Column::Refs => is_done = self.reference(view, &key, &mut left, finds)?,
+                Column::Entries => self.entry(view, &key, &value, finds)?,
+                Column::Blobs => is_done = self.unreferred(view, &key, &mut left, finds)?,
+                Column::Tasks => self.listing(view, &key, finds)?,
                 // Whether they can be read is all that is asked.
-                Walk::Chunks | Walk::Near | Walk::Heat | Walk::Graves | Walk::Meta | Walk::Done => {
-                }
+                Column::Chunks | Column::Near | Column::Heat | Column::Graves | Column::Meta => {}
             }
             self.cursor = key;
-            if let Some(next) = self.behind_content() {
+            if column == Column::Chunks
+                && let Some(next) = behind_content(&self.cursor)
+            {
                 self.cursor = next;
                 rows.seek(&self.cursor);
             } else if is_done {
@@ -212,13 +183,6 @@ impl Verification {
                 return Ok(());
             }
         }
-    }
-
-    /// Along `chunks`, what stands behind the content that the walk is at: that has been read along
-    /// the references, if it is anybody's.
-    fn behind_content(&self) -> Option<Vec<u8>> {
-        let of = self.cursor.first_chunk::<8>().filter(|_| self.walk == Walk::Chunks)?;
-        u64::from_be_bytes(*of).checked_add(1).map(|next| next.to_be_bytes().to_vec())
     }
 
     /// The row that the walk is at, or, if that cannot be read, the next that can.
@@ -233,7 +197,7 @@ impl Verification {
             Ok(row) => Ok(row.map(owned)),
             Err(error) if is_damage(&error) => {
                 // Damage to content has been found along the references.
-                let is_known = matches!(self.walk, Walk::Blobs | Walk::Chunks)
+                let is_known = matches!(column, Column::Blobs | Column::Chunks)
                     && !renew::is_of_rows(error.as_ref())
                     && !self.damaged.contains(&Column::Refs);
                 if !is_known {
@@ -464,6 +428,13 @@ impl Verification {
         }
         Ok(())
     }
+}
+
+/// Where in `chunks` the next content stands: the one with this chunk has been read along the
+/// references, if it is anybody's.
+fn behind_content(chunk: &[u8]) -> Option<Vec<u8>> {
+    let storage = u64::from_be_bytes(*chunk.first_chunk::<8>()?);
+    storage.checked_add(1).map(|next| next.to_be_bytes().to_vec())
 }
 
 /// What cannot be read if a file of a column is damaged.

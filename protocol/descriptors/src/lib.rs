@@ -18,3 +18,6 @@ pub use mapping::Mapping;
 pub use memory::{ForeignFile, MemoryError, MemoryFile, SealedFile};
 pub use passing::{receive, send};
 pub use route::{Step, route};
+
+/// Longest path of a Unix socket, in bytes: `sun_path` less its terminator.
+pub const SOCKET_PATH_BYTES_MAX: usize = 107;

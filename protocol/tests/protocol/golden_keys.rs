@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use memod_protocol::{Begun, Digest, Literal, LiteralType, TaskIdentity, json};
+use memod_protocol::{Digest, Literal, LiteralType, TaskIdentity, json};
 use serde_json::{Value, json};
 
 use crate::support::{ascii, call, check_file, hex, read};
@@ -42,7 +42,7 @@ fn computed(vector: &Value) -> Value {
     assert_eq!(identity.key(), call.key().unwrap());
     let task = TaskIdentity::of(&call).unwrap();
     assert_eq!(task.know(&call).unwrap().key(), identity.key());
-    assert_eq!(Begun::of(&call).unwrap().key(&call).unwrap(), identity.key());
+    assert_eq!(task.key(&call).unwrap(), identity.key());
     json!({
         "name": vector["name"],
         "call": vector["call"],

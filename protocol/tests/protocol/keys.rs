@@ -3,9 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use memod_protocol::{
-    Begun, Call, Interface, Key, Literal, LiteralType, Scope, TaskIdentity, json,
-};
+use memod_protocol::{Call, Interface, Key, Literal, LiteralType, Scope, TaskIdentity, json};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::Value;
@@ -30,7 +28,7 @@ fn key(call: &Call) -> Key {
     let identity = call.identity().unwrap_or_else(|error| panic!("{call:?}: {error}"));
     identity.check().unwrap();
     assert_eq!(identity.key(), call.key().unwrap());
-    assert_eq!(Begun::of(call).unwrap().key(call).unwrap(), identity.key());
+    assert_eq!(TaskIdentity::of(call).unwrap().key(call).unwrap(), identity.key());
     identity.key()
 }
 
@@ -256,19 +254,19 @@ proptest! {
 }
 
 #[test]
-fn what_is_begun_makes_the_keys_of_its_own_calls_only() {
+fn a_task_makes_the_keys_of_its_own_calls_only() {
     let call = crate::support::call(&serde_json::json!({
         "project": "p", "domain": "d", "task": "t", "cache_version": " 1 ",
         "inputs": {"x": {"value": 1}, "y": {"value": 2}}, "outputs": {"o": "integer"},
     }));
-    let begun = Begun::of(&call).unwrap();
-    assert_eq!(begun.declared().output_types(), ["integer"]);
+    let task = TaskIdentity::of(&call).unwrap();
+    assert_eq!(task.output_types(), ["integer"]);
     let ignoring = Call { ignored: ["x".to_owned()].into(), ..call.clone() };
     for call in [&call, &ignoring] {
-        assert!(begun.is_of(call));
-        assert_eq!(begun.key(call).unwrap(), call.key().unwrap());
+        assert!(task.is_of(call));
+        assert_eq!(task.key(call).unwrap(), call.key().unwrap());
     }
-    assert_ne!(begun.key(&call), begun.key(&ignoring));
+    assert_ne!(task.key(&call), task.key(&ignoring));
     let changes: [Change; 6] = [
         &|call| call.task.push('x'),
         &|call| call.scope.project.push('x'),
@@ -280,7 +278,7 @@ fn what_is_begun_makes_the_keys_of_its_own_calls_only() {
     for change in changes {
         let mut other = call.clone();
         change(&mut other);
-        assert!(!begun.is_of(&other));
+        assert!(!task.is_of(&other));
     }
 }
 
@@ -299,8 +297,8 @@ fn wrong_calls_are_refused_by_name() {
         let error = call.identity().unwrap_err();
         let known = TaskIdentity::of(&call).and_then(|task| task.know(&call).map(|_| ()));
         assert_eq!(known.unwrap_err(), error);
-        let begun = Begun::of(&call).and_then(|begun| begun.key(&call));
-        assert_eq!(begun.unwrap_err(), error);
+        let key = TaskIdentity::of(&call).and_then(|task| task.key(&call));
+        assert_eq!(key.unwrap_err(), error);
         error.to_string()
     };
     let long = "x".repeat(memod_protocol::limits::NAME_BYTES_MAX + 1);

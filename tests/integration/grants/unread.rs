@@ -1,10 +1,8 @@
 //! Peers that do not read, as many as their user has places to write: they keep up nobody of
 //! another user, and those of their own user only until somebody waits for a place (issue 6).
 
-use std::fs;
-
 use bytes::Bytes;
-use harness::{Daemon, Raw, call, connected_as, eventually};
+use harness::{Raw, call, connected_as, eventually, sockets};
 use memod_protocol::PutOutcome;
 use memod_protocol::limits::REQUESTS_IN_FLIGHT_MAX;
 
@@ -13,14 +11,6 @@ use super::house::{ALICE, BOB, House};
 /// Sixteen places to write, of which one user has twelve; and nobody is cut off for stalling.
 const CONFIG: &str = "socket_mode = \"0666\"\nconnections_max = 64\nstall_timeout = \"1h\"\n";
 const PLACES_OF_USER: usize = 12;
-
-/// How many sockets the daemon has open; one that waits for room to write counts twice.
-pub(crate) fn sockets(daemon: &Daemon) -> usize {
-    let listed = fs::read_dir(format!("/proc/{}/fd", daemon.pid())).expect("the daemon lives");
-    // One that has been closed since it was listed is none.
-    let targets = listed.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
-    targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
-}
 
 /// A connection of somebody who takes no descriptors, so that all bytes are written to it.
 fn connect(house: &House, uid: u32) -> Raw {
@@ -41,19 +31,19 @@ fn peers_that_never_read_keep_no_places_from_others_nor_for_long_from_their_own(
     assert_eq!(observer.put(large.put(&[("o0", &content)])), PutOutcome::Populated);
     let mut deaf: Vec<Raw> = (0..PLACES_OF_USER).map(|_| connect(&house, ALICE)).collect();
     let [mut bob, mut alice] = [BOB, ALICE].map(|uid| connect(&house, uid));
-    let open = sockets(daemon);
+    let open = sockets(daemon.pid());
     for raw in &mut deaf {
         (0..REQUESTS_IN_FLIGHT_MAX).for_each(|_| _ = raw.send(small.lookup(), Bytes::new()));
     }
-    eventually("they have all their places", || sockets(daemon) == open + PLACES_OF_USER);
+    eventually("they have all their places", || sockets(daemon.pid()) == open + PLACES_OF_USER);
 
     // Another user's answer does not fit into the socket either, and has a place at once.
     bob.send(large.lookup(), Bytes::new());
-    eventually("he has a place", || sockets(daemon) == open + PLACES_OF_USER + 1);
+    eventually("he has a place", || sockets(daemon.pid()) == open + PLACES_OF_USER + 1);
     let reply = bob.read_reply().expect("an answer");
     let memod_protocol::Response::Hit(hit) = reply.response else { panic!("{:?}", reply.response) };
     assert!(bob.contents(&hit, reply.payload)[0] == content);
-    eventually("it is free again", || sockets(daemon) == open + PLACES_OF_USER);
+    eventually("it is free again", || sockets(daemon.pid()) == open + PLACES_OF_USER);
     assert_eq!(observer.stats().connections, 3 + PLACES_OF_USER as u64, "nobody was cut off");
 
     // Their own user's waits for one of theirs, and that is the end of whoever has it.
@@ -64,5 +54,5 @@ fn peers_that_never_read_keep_no_places_from_others_nor_for_long_from_their_own(
     assert!(daemon.log().contains(why), "{}", daemon.log());
     assert!(alice.ping() && bob.ping());
     drop(deaf);
-    eventually("nothing is left of them", || sockets(daemon) == open - PLACES_OF_USER);
+    eventually("nothing is left of them", || sockets(daemon.pid()) == open - PLACES_OF_USER);
 }

@@ -3,14 +3,13 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use harness::{CallBuilder, Daemon, PATIENCE, Raw, Setup, call, eventually};
+use harness::{CallBuilder, Daemon, PATIENCE, Raw, Setup, call, eventually, sockets};
 use memod_protocol::limits::{FRAME_BYTES_MAX, REQUESTS_IN_FLIGHT_MAX};
 use memod_protocol::{
     ErrorCode, Frame, NewOutput, OutputSource, PutOutcome, Request, RequestHeader, Response,
 };
 
 use crate::bystander::{Bystander, assert_bounded};
-use crate::grants::unread::sockets;
 
 /// More than could hold all of the daemon's shared memory for frames at once.
 const SLOW_PEERS: usize = 24;
@@ -73,21 +72,21 @@ fn peers_that_never_read_have_no_more_descriptors_than_there_are_places_to_write
     let mut observer = daemon.connect();
     let small = call("slow.small");
     assert_eq!(observer.put(small.put(&[("o0", &[b's'; 10_000])])), PutOutcome::Populated);
-    let before = sockets(&daemon);
+    let before = sockets(daemon.pid());
     let mut deaf: Vec<Raw> = (0..peers).map(|_| daemon.connect()).collect();
     for raw in &mut deaf {
         // The daemon may have given it up already.
         let _ = (0..REQUESTS_IN_FLIGHT_MAX)
             .try_for_each(|_| raw.try_send(small.lookup(), b"").map(drop));
-        assert!(sockets(&daemon) <= before + peers + places);
+        assert!(sockets(daemon.pid()) <= before + peers + places);
     }
     // Those without a place have it of those with one, until no more than have one are left.
     eventually("the rest is cut off", || {
-        assert!(sockets(&daemon) <= before + peers + places);
+        assert!(sockets(daemon.pid()) <= before + peers + places);
         observer.stats().connections <= 1 + places as u64
     });
     drop(deaf);
-    eventually("nothing is left of them", || sockets(&daemon) == before);
+    eventually("nothing is left of them", || sockets(daemon.pid()) == before);
     assert!(observer.lookup(&small).is_ok());
 }
 

@@ -139,6 +139,13 @@ impl Screen {
             verbose: globals.verbose > 0,
         }
     }
+
+    /// Text without colours, for tests.
+    #[cfg(test)]
+    pub(crate) fn plain(out_is_terminal: bool) -> Self {
+        let globals = Globals { color: ColorChoice::Never, ..Globals::default() };
+        Self { out_is_terminal, err_is_terminal: false, ..Self::resolve(&globals, true) }
+    }
 }
 
 #[cfg(test)]

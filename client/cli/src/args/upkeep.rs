@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use clap::Args;
 
 const VERIFY_DETAILS: &str = "\
-Exit codes: 0 nothing is bad, or --repair has removed all that was; 3 no daemon, or it ended \
-meanwhile; 4 forbidden; 5 something bad is left, or the daemon answered with an error.";
+Exit codes: 0 nothing is bad, or --repair has removed or mended all that was; 3 no daemon, or it \
+ended meanwhile; 4 forbidden; 5 something bad is left, or the daemon answered with an error.";
 
 /// Arguments of `memo verify`.
 #[derive(Debug, Clone, Copy, Args)]
 #[command(after_help = VERIFY_DETAILS)]
 pub(crate) struct VerifyArgs {
-    /// Removes what is bad and keeps the rest.
+    /// Removes what is bad, writes damaged files anew, and keeps the rest.
     #[arg(long)]
     pub(crate) repair: bool,
 }

@@ -61,28 +61,27 @@ fn in_seconds(milliseconds: u64) -> f64 {
     Duration::from_millis(milliseconds).as_secs_f64()
 }
 
+/// A number that only who is told all is told, as text.
+pub(crate) fn told(of: &BudgetReport, number: String) -> String {
+    if of.tells_all() { number } else { NOT_TOLD.to_owned() }
+}
+
 /// Its numbers, as lines of a name and a value.
 pub(crate) fn fields(of: &BudgetReport) -> Vec<(&'static str, String)> {
-    if !of.tells_all() {
-        let untold = ["on disk", "disk free", "disk reserve", "evicts above", "evicted"];
-        let mut fields = untold.map(|name| (name, NOT_TOLD.to_owned())).to_vec();
-        fields.extend(["regretted", "regret"].map(|name| (name, NOT_TOLD.to_owned())));
-        fields.insert(3, ("eviction", of.policy.clone()));
-        return fields;
-    }
+    let told = |number: String| told(of, number);
     let mark = |bytes: Option<u64>| bytes.map_or_else(|| "never".to_owned(), units::bytes);
     let mut fields = vec![
-        ("on disk", units::bytes(of.disk_used_bytes)),
-        ("disk free", units::bytes(of.disk_free_bytes)),
-        ("disk reserve", units::bytes(of.disk_reserve_bytes)),
+        ("on disk", told(units::bytes(of.disk_used_bytes))),
+        ("disk free", told(units::bytes(of.disk_free_bytes))),
+        ("disk reserve", told(units::bytes(of.disk_reserve_bytes))),
         ("eviction", of.policy.clone()),
-        ("evicts above", mark(of.high_bytes)),
+        ("evicts above", told(mark(of.high_bytes))),
     ];
     fields.extend(of.low_bytes.map(|low| ("evicts down to", units::bytes(low))));
     fields.extend([
-        ("evicted", units::bytes(of.evicted_bytes)),
-        ("regretted", units::entries(of.regretted_entries)),
-        ("regret", units::duration(Duration::from_nanos(of.regret_ns))),
+        ("evicted", told(units::bytes(of.evicted_bytes))),
+        ("regretted", told(units::entries(of.regretted_entries))),
+        ("regret", told(units::duration(Duration::from_nanos(of.regret_ns)))),
     ]);
     let age = of.last_evicted_age_ms.map(Duration::from_millis);
     fields.extend(age.map(|age| ("last evicted", format!("unused for {}", units::duration(age)))));

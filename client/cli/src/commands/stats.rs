@@ -13,7 +13,6 @@ use crate::args::{Format, Screen, Settings};
 use crate::commands::budgets;
 use crate::connect;
 use crate::exit::{self, Outcome};
-use crate::output::NOT_TOLD;
 use crate::output::json::{Object, seconds};
 use crate::output::table::{self, Align, Column};
 use crate::output::units;
@@ -150,7 +149,7 @@ fn as_json(stats: &Stats, savings: &Savings, budgets: &BudgetReport) -> Value {
 }
 
 fn tell(stats: &Stats, budgets: &BudgetReport, screen: Screen) -> io::Result<()> {
-    let told = |text: String| if budgets.tells_all() { text } else { NOT_TOLD.to_owned() };
+    let told = |number: String| budgets::told(budgets, number);
     let mut fields = vec![
         ("hits", stats.hits.to_string()),
         ("misses", stats.misses.to_string()),

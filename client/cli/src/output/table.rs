@@ -117,21 +117,9 @@ impl<'a> Table<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::{Format, Screen};
+    use crate::args::Screen;
 
     const COLUMNS: [Column; 2] = [("name", Align::Left), ("bytes", Align::Right)];
-
-    fn screen(out_is_terminal: bool) -> Screen {
-        Screen {
-            format: Format::Text,
-            out_is_terminal,
-            err_is_terminal: false,
-            color: false,
-            err_color: false,
-            quiet: false,
-            verbose: false,
-        }
-    }
 
     fn row(name: &str, bytes: &str) -> Vec<String> {
         vec![name.to_owned(), bytes.to_owned()]
@@ -140,7 +128,7 @@ mod tests {
     fn written(out_is_terminal: bool) -> String {
         let rows = [row("a\tb", "7"), row("longer", "123456")];
         let mut out = Vec::new();
-        write(&mut out, screen(out_is_terminal), &COLUMNS, &rows).expect("memory takes it");
+        write(&mut out, Screen::plain(out_is_terminal), &COLUMNS, &rows).expect("memory takes it");
         String::from_utf8(out).expect("it is text")
     }
 
@@ -158,7 +146,7 @@ mod tests {
     fn one_of_several_has_a_header_everywhere() {
         let one = |out_is_terminal| {
             let (mut out, rows) = (Vec::new(), [row("a", "7")]);
-            let screen = screen(out_is_terminal);
+            let screen = Screen::plain(out_is_terminal);
             write_one_of_several(&mut out, screen, &COLUMNS, &rows).expect("memory takes it");
             String::from_utf8(out).expect("it is text")
         };
@@ -171,7 +159,7 @@ mod tests {
         let mut out = Vec::new();
         let mut table = Table::new(&COLUMNS);
         for rows in [[row("long", "7")], [row("a", "12")], [row("longer", "123456")]] {
-            table.write(&mut out, screen(true), &rows).expect("memory takes it");
+            table.write(&mut out, Screen::plain(true), &rows).expect("memory takes it");
         }
         let text = String::from_utf8(out).expect("it is text");
         assert_eq!(text, "name  bytes\nlong      7\na        12\nlonger  123456\n");

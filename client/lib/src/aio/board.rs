@@ -15,7 +15,7 @@ impl Client {
     /// As [`crate::Client::glance`].
     #[must_use]
     pub fn glance(&self, known: &KnownCall<'_>, max_age: Option<Duration>) -> Option<Hit> {
-        let found = self.look_on_board(known.call(), Some(known.key()), max_age)?;
+        let found = self.in_memory(self.shared.boards.look_known(known, max_age))?;
         found.collect(self.settings().memory_bytes_max).ok()
     }
 
@@ -26,8 +26,11 @@ impl Client {
         known: Option<Key>,
         max_age: Option<Duration>,
     ) -> Option<OnBoard> {
-        let hit = self.shared.boards.look(call, known, max_age);
-        hit.filter(|hit| hit.bytes() <= self.settings().memory_bytes_max)
+        self.in_memory(self.shared.boards.look(call, known, max_age))
+    }
+
+    fn in_memory(&self, found: Option<OnBoard>) -> Option<OnBoard> {
+        found.filter(|hit| hit.bytes() <= self.settings().memory_bytes_max)
     }
 
     /// As the blocking one.

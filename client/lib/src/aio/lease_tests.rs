@@ -13,7 +13,7 @@ use crate::options::{MemoizeOptions, Wait};
 use crate::outputs::Source;
 use crate::status::{CacheStatus, ReservationStatus};
 use crate::testing::{
-    FakeDaemon, Told, call_with_outputs, hit, holder, leased, miss, pending, telling,
+    FakeDaemon, Told, call_with_outputs, forgetting, hit, holder, leased, miss, pending, telling,
 };
 
 const SHORT: Duration = Duration::from_millis(50);
@@ -259,17 +259,7 @@ async fn serialized_calls_are_memoized() {
 
 #[tokio::test]
 async fn s31_a_lost_lease_is_told_and_does_not_void_the_run() {
-    let (daemon, told) = telling(|number, peer, tell| {
-        if number == 1 {
-            let id = peer.claimed();
-            peer.respond(id, leased(&call()), b"");
-            // The put finds that the daemon has gone.
-            peer.request();
-        } else {
-            peer.take_put(PutOutcome::Populated).unwrap();
-            tell("put");
-        }
-    });
+    let (daemon, told) = forgetting(call());
     let client = daemon.builder().build_async();
     let options = MemoizeOptions { serialize: true, ..MemoizeOptions::default() };
     let compute = || async { Ok::<_, ()>(outputs(1)) };

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use memod_protocol::board::Posted;
-use memod_protocol::{Call, Declared, Delivery, Key, PostedHit, PostedOutput};
+use memod_protocol::{Call, Delivery, Key, PostedHit, PostedOutput, TaskIdentity};
 
 use crate::collect::Collector;
 use crate::connect::sink_error;
@@ -30,7 +30,7 @@ impl OnBoard {
     /// What stands there, if it is a whole hit of what is wanted; the bytes are still to come.
     pub(super) fn of(
         call: &Call,
-        declared: &Declared,
+        task: &TaskIdentity,
         key: Key,
         posted: &Posted<'_>,
         age_ms: u64,
@@ -44,7 +44,7 @@ impl OnBoard {
             return None;
         }
         let mut described = Vec::with_capacity(outputs.len());
-        let texts = declared.output_types();
+        let texts = task.output_types();
         for (((name, literal_type), text), output) in wanted.iter().zip(texts).zip(&outputs) {
             let PostedOutput { digest, bytes, delivery, .. } = *output;
             let is_it = output.name == *name && output.literal_type == *text;

@@ -1,8 +1,9 @@
 """The client: what tasks ask through, and calls by hand.
 
-The daemon is found at `$MEMOD_SOCKET`, and there only; without it, at the user's and the system's
-sockets, and if none answers, the user's own is started unless `$MEMOD_NO_START` is set. A client connects when it is
-asked something, may be used by many threads, and opens connections of its own after a fork.
+The daemon is looked for at `$MEMOD_SOCKET` if that is set, else at the user's and the system's
+sockets; if none answers, the user's own is started and asked, unless `$MEMOD_NO_START` is set. A
+client connects when it is asked something, may be used by many threads, and opens connections of
+its own after a fork.
 """
 
 from __future__ import annotations

@@ -94,23 +94,21 @@ pub(crate) struct Database {
 }
 
 impl Database {
-    /// Opens the database in this folder; `create` makes what is missing. One that is `quiet` is
-    /// not compacted by itself.
+    /// Opens the database in this folder, and makes what is missing. One that is `quiet` is not
+    /// compacted by itself.
     pub(crate) fn open(
         path: &Path,
-        create: bool,
         quiet: bool,
         block_cache_bytes: u64,
         grave_age_max: Duration,
     ) -> Result<Self, RocksError> {
         let packing = Packing::default();
-        Self::open_packed(path, create, quiet, block_cache_bytes, grave_age_max, packing)
+        Self::open_packed(path, quiet, block_cache_bytes, grave_age_max, packing)
     }
 
     /// The same for a database whose files are packed in that way.
     pub(crate) fn open_packed(
         path: &Path,
-        create: bool,
         quiet: bool,
         block_cache_bytes: u64,
         grave_age_max: Duration,
@@ -121,7 +119,7 @@ impl Database {
         let families = families(path)?;
         let column_options = ColumnOptions::new(block_cache_bytes, packing, &grave_age_ms);
         let columns = column_options.all(&families, quiet);
-        let db = Db::open_cf_descriptors(&options::database(path, create), path, columns)?;
+        let db = Db::open_cf_descriptors(&options::database(path, true), path, columns)?;
         let generations = generations::settle(&db, &families)?;
         let mut memory = ReadOptions::default();
         memory.set_read_tier(ReadTier::BlockCache);
@@ -440,7 +438,7 @@ impl Rows<'_> {
 
 /// Changes that are made together.
 pub(crate) struct Batch {
-    pub(super) rows: WriteBatch,
+    rows: WriteBatch,
 }
 
 impl Batch {

@@ -131,7 +131,7 @@ pub(crate) fn format_of(store: &Path) -> u32 {
 fn graves_age_faster_while_there_are_too_many() {
     let folder = tempfile::tempdir().unwrap();
     let age = Duration::from_secs(100);
-    let db = Database::open(folder.path(), true, false, 1024 * 1024, age).unwrap();
+    let db = Database::open(folder.path(), false, 1024 * 1024, age).unwrap();
     let step = |graves, ms| {
         let older = db.grave_age_ms.load(Ordering::Relaxed);
         assert_eq!(db.age_graves(graves, 1000), ms < older);
@@ -188,7 +188,7 @@ fn a_database_of_something_else_is_damaged_as_a_store() {
 #[test]
 fn walks_by_prefix_find_their_rows_and_other_walks_find_all() {
     let folder = tempfile::tempdir().unwrap();
-    let db = Database::open(folder.path(), true, false, 1024 * 1024, Duration::MAX).unwrap();
+    let db = Database::open(folder.path(), false, 1024 * 1024, Duration::MAX).unwrap();
     let row = |prefix: u8, last: u8| [vec![prefix; 32], vec![last; 32]].concat();
     // Some in a file, some in memory, and in each a prefix that is nowhere else.
     for (prefixes, last, flushed) in [([1, 3, 5], 1, true), ([3, 5, 7], 2, false)] {

@@ -12,9 +12,9 @@ use std::borrow::Cow;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use rocksdb::{DBWithThreadMode, FlushOptions, MultiThreaded, WriteBatch};
+use rocksdb::{BoundColumnFamily, DBWithThreadMode, FlushOptions, MultiThreaded, WriteBatch};
 
-use super::database::{Batch, Database};
+use super::database::Database;
 use super::{RocksError, options};
 use crate::schema::{Column, family_key};
 
@@ -34,11 +34,11 @@ pub(crate) struct Generations {
 
 impl Generations {
     pub(super) fn of(&self, column: Column) -> u32 {
-        self.of.get(column.place()).copied().unwrap_or(0)
+        self.of.get(column as usize).copied().unwrap_or(0)
     }
 
     fn set(&mut self, column: Column, generation: u32) {
-        if let Some(of) = self.of.get_mut(column.place()) {
+        if let Some(of) = self.of.get_mut(column as usize) {
             *of = generation;
         }
     }
@@ -108,6 +108,7 @@ pub(crate) struct Renewal<'a> {
     database: &'a Database,
     column: Column,
     generation: u32,
+    family: Arc<BoundColumnFamily<'a>>,
     batch: WriteBatch,
     is_finished: bool,
 }
@@ -129,8 +130,9 @@ impl Database {
         let options = self.column_options.of(column, false);
         self.db.create_cf(&name, &options)?;
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).push(options);
+        let family = self.db.cf_handle(&name).expect("it has just been made");
         let batch = WriteBatch::default();
-        Ok(Renewal { database: self, column, generation, batch, is_finished: false })
+        Ok(Renewal { database: self, column, generation, family, batch, is_finished: false })
     }
 
     /// Has columns be compacted again by themselves, if the database was opened quiet.
@@ -176,9 +178,7 @@ impl Database {
 impl Renewal<'_> {
     /// Adds a row.
     pub(crate) fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), RocksError> {
-        let name = family_name(self.column, self.generation);
-        let family = self.database.db.cf_handle(&name).expect("it was made and is not finished");
-        self.batch.put_cf(&family, key, value);
+        self.batch.put_cf(&self.family, key, value);
         if self.batch.size_in_bytes() >= BATCH_BYTES { self.write() } else { Ok(()) }
     }
 
@@ -188,20 +188,14 @@ impl Renewal<'_> {
         self.database.db.write_opt(batch, &self.database.unlogged)
     }
 
-    /// Puts it in the place of what was there, with the other changes of a batch.
-    pub(crate) fn finish(mut self, with: Batch) -> Result<(), RocksError> {
+    /// Puts it in the place of what was there.
+    pub(crate) fn finish(mut self) -> Result<(), RocksError> {
         self.write()?;
         let (database, column, generation) = (self.database, self.column, self.generation);
         let db = &database.db;
-        let family = db.cf_handle(&family_name(column, generation));
-        db.flush_cf_opt(
-            &family.expect("it was made and is not finished"),
-            &FlushOptions::default(),
-        )?;
-        let mut rows = with.rows;
+        db.flush_cf_opt(&self.family, &FlushOptions::default())?;
         let meta = db.cf_handle(Column::Meta.name()).expect("it has the same family for ever");
-        rows.put_cf(&meta, family_key(column), generation.to_le_bytes());
-        db.write_opt(rows, &database.synced)?;
+        db.put_cf_opt(&meta, family_key(column), generation.to_le_bytes(), &database.synced)?;
         self.is_finished = true;
         let mut current = database.generations.write().unwrap_or_else(PoisonError::into_inner);
         let before = Arc::clone(&current);

@@ -2,7 +2,6 @@
 //!
 //! Memory is the scarce thing: the daemon stays well under 256 MiB, of which the hot cache has 96.
 
-use std::fs::{self, DirEntry};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,6 +13,7 @@ use rocksdb::{
 };
 
 use super::generations::family_name;
+use super::recovery::lacks_log;
 use crate::disk::FileSystem;
 use crate::packing::{Checksum, Compression, Packing};
 use crate::record::Grave;
@@ -74,10 +74,8 @@ pub(super) fn database(folder: &Path, create: bool) -> Options {
 /// power cut may leave none while a database is being made, which would be damage if logs were
 /// verified. Nothing has been acknowledged then.
 fn has_log(folder: &Path) -> bool {
-    let is_log = |file: DirEntry| file.path().extension().is_some_and(|name| name == "log");
     // A database that is not there yet will have one.
-    !folder.join("CURRENT").exists()
-        || fs::read_dir(folder).is_ok_and(|files| files.flatten().any(is_log))
+    !folder.join("CURRENT").exists() || !lacks_log(folder)
 }
 
 /// What the options of all columns share.

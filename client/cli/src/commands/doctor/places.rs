@@ -73,10 +73,11 @@ pub(super) fn exposed(name: &'static str, path: &Path) -> Option<Check> {
     }
     let own = nix::unistd::geteuid().as_raw();
     let mut holder = 0;
-    for Step { path: on_the_way, metadata } in &steps {
+    for step in &steps {
+        let Step { path: on_the_way, metadata } = step;
         let (shown, path) = (on_the_way.display(), path.display());
         let (uid, mode) = (metadata.uid(), metadata.mode());
-        if metadata.file_type().is_symlink() {
+        if step.is_link() {
             // Whose directory it is can replace the link in any case.
             if ![0, own, holder].contains(&uid) {
                 let found = format!("{path} leads through {shown}, a link of user {uid}");
