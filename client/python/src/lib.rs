@@ -20,6 +20,7 @@ mod file;
 mod listing;
 mod moment;
 mod node;
+mod overlap;
 mod plan;
 mod recall;
 mod report;

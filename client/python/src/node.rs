@@ -151,6 +151,14 @@ impl Node {
                 );
                 return Err(errors::invalid(specs.py(), &problem));
             }
+            if let Some((alike, _)) = members.iter().find(|(_, one)| one.is_mistaken_for(&node)) {
+                let problem = format!(
+                    "some values of two members of the union, {alike} and {of}, are stored alike, \
+                     so it could not be told which one a stored value is; give fields other names, \
+                     or declare one of the two"
+                );
+                return Err(errors::invalid(specs.py(), &problem));
+            }
             members.push((of, node));
         }
         Ok(Self::Union(members))
@@ -235,6 +243,17 @@ impl Buffer {
             "bytearray" => Ok(Self::Bytearray),
             "memoryview" => Ok(Self::Memoryview),
             other => Err(errors::invalid(name.py(), &format!("no such bytes: {other}"))),
+        }
+    }
+}
+
+impl Opaque {
+    /// Whether both have the same functions.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        match (&self.functions, &other.functions) {
+            (Some((_, one)), Some((_, two))) => one.is(two),
+            (None, None) => true,
+            _ => false,
         }
     }
 }
