@@ -109,6 +109,7 @@ impl Recall {
     ) -> PyResult<Bound<'_, PyAny>> {
         let (declared, client) = (asked.plan.clone_ref(py), asked.client.clone_ref(py));
         let (plan, client) = (declared.get(), client.get());
+        client.tell_of_other(py)?;
         let writer = recall.provenance().map(|run| run.writer_uid);
         let decoded =
             recall.outputs().map(|outputs| plan.decode(py, outputs, writer, client.own_uid));
