@@ -217,6 +217,7 @@ impl Plan {
             options,
             stamps: to.stamps,
             report,
+            process: std::process::id(),
         };
         Recall::told(py, asked, recall)
     }

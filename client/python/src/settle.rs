@@ -8,7 +8,7 @@
 //! What counts as equal is one value as an input: -0.0 is 0.0 there. What Python functions convert,
 //! they also settle: arrays, frames and tables.
 //!
-//! **Does not** change pickles, paths, and what has a hash of its own.
+//! **Does not** change pickles, paths, and what counts by a hash of its own.
 
 use std::collections::BTreeMap;
 
@@ -42,6 +42,7 @@ impl Node {
         let py = value.py();
         Ok(match self {
             Self::None | Self::File(_) | Self::Enum(..) => None,
+            Self::Hashed(function, _, Some(inner), None) => unhashed(function, inner, value, role)?,
             Self::Opaque(Opaque { settle, .. }) | Self::Hashed(.., settle) => match settle {
                 Some(settle) => {
                     let settled = settle.bind(py).call1((value,))?;
@@ -80,6 +81,19 @@ impl Node {
             }
         })
     }
+}
+
+/// The value, if its user's own hash is empty, so that its content counts.
+fn unhashed<'py>(
+    function: &Py<PyAny>,
+    inner: &Node,
+    value: &Bound<'py, PyAny>,
+    role: As,
+) -> Settled<'py> {
+    // Content that cannot be stored is no trouble where it does not count.
+    let Ok(Some(settled)) = inner.settle(value, role) else { return Ok(None) };
+    let hash = function.bind(value.py()).call1((value,))?;
+    Ok(if hash.is_truthy()? { None } else { Some(settled) })
 }
 
 /// Of what counts as zero or as no number, an input has one form.

@@ -8,7 +8,7 @@ import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,7 @@ import pytest
 from conftest import Daemon
 
 import memod
-from memod import UnsupportedTypeError, task
+from memod import HashMethod, UnsupportedTypeError, task
 from memod.errors import InvalidArgumentError
 
 NOON = dt.datetime(2026, 7, 1, 12, tzinfo=dt.UTC)
@@ -47,6 +47,22 @@ def test_what_counts_as_zero_is_zero(daemon: Daemon) -> None:
         assert sign.with_options(mode=mode)(ODD_NAN) == math.copysign(1.0, math.nan)
         assert signs.with_options(mode=mode)([-0.0, -1.0], {-0.0: -0.0}) == [1.0, -1.0, 1.0, 1.0]
     assert sign(0.0) == 1.0
+
+
+def hash_of(at: dt.datetime) -> str:
+    return "first of the year" if at == dt.datetime(2026, 1, 1, tzinfo=dt.UTC) else ""
+
+
+@task(cache=True, cache_version="1")
+def hour(at: Annotated[dt.datetime, HashMethod(hash_of)]) -> int:
+    return at.hour
+
+
+def test_what_has_no_hash_of_its_own_has_the_form_of_its_content(daemon: Daemon) -> None:
+    for mode in MODES:
+        assert {hour.with_options(mode=mode)(at) for at in (THERE, NOON)} == {12}
+    first = dt.datetime(2026, 1, 1, 2, tzinfo=THERE.tzinfo)
+    assert hour(first) == 2, "what has one is not touched"
 
 
 def test_what_is_returned_keeps_its_sign(daemon: Daemon) -> None:

@@ -311,3 +311,29 @@ def test_forked_processes_read_boards_and_each_counts_its_own_hits(own_daemon: D
     client = own_daemon.client()
     while client.stats()["hits"] != 99 + 50 + 50:
         assert time.monotonic() < deadline, client.stats()
+
+
+FORKING = """
+import os
+from memod import task
+
+@task(cache=True, cache_version="1", name="forking", cache_serialize=True)
+def forking(x: int) -> int:
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+    return os.getpid()
+
+parent = os.getpid()
+found = forking(1)
+if os.getpid() != parent:
+    os._exit(0)
+assert found == parent
+report = forking.call(1)
+print(report.value == parent, report.status)
+"""
+
+
+def test_a_child_that_comes_out_of_the_run_stores_nothing(own_daemon: Daemon) -> None:
+    """It was stored what the child returned, who was first."""
+    assert own_daemon.python(FORKING) == "True HIT\n"

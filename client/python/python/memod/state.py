@@ -85,6 +85,16 @@ def _told(leaf: Any, path: str, spec_of: SpecOf) -> str:
     return told
 
 
+def is_fixed(value: Any) -> bool:
+    """Whether nothing can change of what counts of this."""
+    if isinstance(value, types.FunctionType):
+        has_state = value.__closure__ or value.__defaults__ or value.__kwdefaults__
+        return not has_state and not vars(value)
+    if isinstance(value, types.BuiltinFunctionType):
+        return isinstance(value.__self__, types.ModuleType)
+    return isinstance(value, types.ModuleType)
+
+
 def is_own(value: Any, function: Any) -> bool:
     """Whether this is the task's function itself, or something that wraps it."""
     return any(one is function for one in wrapped_by(value))
