@@ -6,11 +6,13 @@ from __future__ import annotations
 import datetime as dt
 import enum
 import functools
+import importlib
 import json
 import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -271,3 +273,36 @@ def test_a_wrapped_function_may_have_attributes_of_any_name(daemon: Daemon) -> N
     vars(run).update(name="other", _plan=None, options=3, kept=4)
     made: Any = task(cache=True, cache_version="1", name="mine")(run)
     assert (made.name, made.kept, made(1), made.call(1).is_hit) == ("mine", 4, 1, True)
+
+
+MODULE = """
+from memod import task
+
+@task(cache=True, cache_version="1")
+def run(x: int) -> int:
+    {}
+    return {}
+"""
+
+
+def test_other_code_of_the_same_version_is_told_when_it_is_loaded_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "loaded_again.py"
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("sys.dont_write_bytecode", True)
+
+    def load(documentation: str, result: str) -> int:
+        path.write_text(MODULE.format(documentation, result))
+        # Else a file of the same length and second is taken for the same.
+        importlib.invalidate_caches()
+        importlib.reload(importlib.import_module("loaded_again"))
+        return len(caplog.records)
+
+    assert load("", "x + 1") == 0
+    assert load("# the same", "x + 1") == 0
+    assert load("'''The same.'''", "x + 1") == 0
+    assert load("'''Documented.'''", "x + 1") == 0
+    assert load("'''Documented.'''", "x + 2") == 1
+    assert "task loaded_again.run is declared again with other code" in caplog.text
+    assert load("'''Documented.'''", "x + 2") == 1

@@ -138,7 +138,7 @@ class _Walk:
             return None
         name = name_of_code(value, self._task)
         if isinstance(value, types.FunctionType) and not is_importable(value):
-            return f"{name} {_digest_of_code(value.__code__)}"
+            return f"{name} {digest_of_code(value.__code__)}"
         return name
 
     def _plain(self, value: Any, leaves: Iterator[Leaf]) -> Iterator[Leaf]:
@@ -213,7 +213,7 @@ class _Walk:
 
 
 @functools.lru_cache(maxsize=1024)
-def _digest_of_code(code: types.CodeType) -> str:
+def digest_of_code(code: types.CodeType) -> str:
     """A digest of what the code does, wherever it stands."""
     told = (
         *(code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags),
@@ -226,7 +226,7 @@ def _digest_of_code(code: types.CodeType) -> str:
 
 def _constant(value: Any) -> str:
     if isinstance(value, types.CodeType):
-        return f"code {_digest_of_code(value)}"
+        return f"code {digest_of_code(value)}"
     if isinstance(value, tuple):
         return f"tuple {[_constant(one) for one in value]}"
     if isinstance(value, frozenset):

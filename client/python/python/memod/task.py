@@ -25,7 +25,7 @@ from typing import (
     overload,
 )
 
-from memod import troubles, waiting
+from memod import redeclared, troubles, waiting
 from memod._memod import Call, Caller, Plan, Recall
 from memod.client import Client, default_client
 from memod.declaration import Declaration, check_function
@@ -81,6 +81,7 @@ class Task(Caller, Generic[P, R]):
     def _planned(self, version: str) -> Plan:
         declaration = Declaration(self._function, self.options.ignored)
         options = self.options
+        redeclared.look(self.name, version, self._function)
         age = options.max_age
         try:
             return Plan(
