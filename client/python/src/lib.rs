@@ -56,6 +56,12 @@ mod _memod {
         py.detach(memod_client::report_board_hits);
     }
 
+    /// Descriptors of the clients' sockets, each told once: for a process that was just forked.
+    #[pyfunction]
+    fn inherited_sockets() -> Vec<i32> {
+        memod_client::inherited_sockets()
+    }
+
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module.add("__version__", env!("CARGO_PKG_VERSION"))

@@ -337,3 +337,49 @@ print(report.value == parent, report.status)
 def test_a_child_that_comes_out_of_the_run_stores_nothing(own_daemon: Daemon) -> None:
     """It was stored what the child returned, who was first."""
     assert own_daemon.python(FORKING) == "True HIT\n"
+
+
+LEAVING = """
+import os, signal, sys
+from memod import task
+
+@task(cache=True, cache_version="1", name="leaving", cache_serialize=True)
+def leaving(x: int) -> int:
+    if "owner" in sys.argv:
+        child = os.fork()
+        if not child:
+            signal.pause()
+        print(child, flush=True)
+        signal.pause()
+    return x
+
+print("asks", flush=True)
+print(leaving(1), flush=True)
+"""
+
+
+def test_a_lease_ends_with_its_process_whatever_it_has_forked(own_daemon: Daemon) -> None:
+    """Semantics 28: the child had a copy of the connection, and kept the lease."""
+
+    def begin(*arguments: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", LEAVING, *arguments]
+        surroundings = own_daemon.environment()
+        return subprocess.Popen(command, env=surroundings, stdout=subprocess.PIPE, text=True)
+
+    def line(of: subprocess.Popen[str]) -> str:
+        assert of.stdout is not None
+        return of.stdout.readline().strip()
+
+    owner = begin("owner")
+    assert line(owner) == "asks"
+    child = int(line(owner))
+    try:
+        waiter = begin()
+        assert line(waiter) == "asks"
+        owner.kill()
+        owner.wait()
+        assert waiter.communicate(timeout=20)[0] == "1\n"
+    finally:
+        os.kill(child, signal.SIGKILL)
+        assert owner.stdout is not None
+        owner.stdout.close()

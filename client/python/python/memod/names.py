@@ -6,7 +6,6 @@ process of a pool, which imports it again, finds the same names.
 
 from __future__ import annotations
 
-import inspect
 import logging
 import sys
 import types
@@ -93,10 +92,10 @@ def is_importable(code: Any) -> bool:
     if found is None:
         return False
     for name in code.__qualname__.split("."):
-        found = inspect.getattr_static(found, name, None)
+        found = getattr(found, "__dict__", {}).get(name)
         if isinstance(found, _WRAPPED):
             found = found.__func__
-    return any(one is code for one in wrapped_by(found))
+    return found is code or any(one is code for one in wrapped_by(found))
 
 
 def wrapped_by(code: Any) -> Iterator[Any]:
@@ -105,4 +104,4 @@ def wrapped_by(code: Any) -> Iterator[Any]:
     while code is not None and id(code) not in seen:
         seen.add(id(code))
         yield code
-        code = inspect.getattr_static(code, "__wrapped__", None)
+        code = getattr(code, "__dict__", {}).get("__wrapped__")
