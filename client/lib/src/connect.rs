@@ -24,6 +24,7 @@ use nix::sys::time::{TimeVal, TimeValLike};
 
 use crate::error::Error;
 use crate::exchange;
+use crate::inherited::Noted;
 
 /// The receive buffer: as much as the kernel hands over at a time.
 const BUFFER_BYTES: usize = 256 * 1024;
@@ -91,6 +92,8 @@ impl Patience {
 /// A connected socket.
 #[derive(Debug)]
 pub(crate) struct Wire {
+    /// Stands before the socket, so as to be dropped before it.
+    _noted: Noted,
     socket: UnixStream,
     path: PathBuf,
     /// Received bytes that have not been looked at stand between `start` and `end`.
@@ -233,6 +236,7 @@ impl Wire {
     /// Speaks over a connected socket.
     pub(crate) fn over(socket: UnixStream, path: &Path) -> Self {
         Self {
+            _noted: Noted::of(&socket),
             socket,
             path: path.to_owned(),
             buffer: Vec::new(),

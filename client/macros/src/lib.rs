@@ -79,7 +79,7 @@ pub fn task(options: TokenStream, item: TokenStream) -> TokenStream {
 /// |---|---|---|
 /// | `#[literal(rename = "..")]` | a field or a variant | its name, if another |
 /// | `#[literal(outputs)]` | a struct | as what a task returns, each field is an output of its own |
-/// | `#[literal(untagged)]` | an enum | a variant is what it holds, told from others by its type alone |
+/// | `#[literal(untagged)]` | an enum | a variant is what it holds, told from others by its type alone, which may have no value in common with theirs |
 /// | `#[literal(crate = path)]` | either | where memod-client is found |
 #[proc_macro_derive(Literal, attributes(literal))]
 pub fn literal(item: TokenStream) -> TokenStream {

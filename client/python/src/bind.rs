@@ -14,6 +14,7 @@ use crate::encode::Encoding;
 use crate::errors::{self, Unfit};
 use crate::node::{Node, parse_type};
 use crate::plan::only_exceptions;
+use crate::settle::As;
 
 /// One parameter, or a variable that the function captures.
 #[derive(Debug)]
@@ -184,7 +185,7 @@ impl Parameter {
     ) -> Result<Literal, Unfit> {
         let literal = node.encode(value, to)?;
         // The function sees what it captures as it is.
-        if matches!(self.kind, Kind::Cell(_)) && node.settle(value)?.is_some() {
+        if matches!(self.kind, Kind::Cell(_)) && node.settle(value, As::Input)?.is_some() {
             return Err(Unfit::new(
                 "has a form that does not count, and the function sees it; pass it as an argument",
             ));
@@ -198,7 +199,7 @@ impl Parameter {
         is_known: bool,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let Some(node) = &self.node else { return Ok(None) };
-        let settled = node.settle(value).and_then(|settled| {
+        let settled = node.settle(value, As::Input).and_then(|settled| {
             if settled.is_some() && !is_known {
                 node.encode(value, &mut Encoding { shallow: true, ..Encoding::default() })?;
             }

@@ -4,10 +4,13 @@
 //! says is an exception here; tasks turn it into a warning.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use memod_client::address::{self, Origin};
 use memod_client::{
     ClaimOptions, Claimed, Error, Filter, Hit, Key, LiteralType, Lookup, LookupOptions, Mode,
     NamedOwner, PutOptions, PutOutcome, PutOutput, RunClaim, Scope, Selector, Source, Start, Wait,
@@ -35,7 +38,12 @@ pub(crate) struct Client {
     #[pyo3(get)]
     pub(crate) domain: String,
     pub(crate) own_uid: u32,
+    /// The socket that the user named, if they did.
+    named: Option<PathBuf>,
 }
+
+/// Whether this process has been told that another daemon is asked than the one that was named.
+static TOLD: AtomicBool = AtomicBool::new(false);
 
 /// A hit's description and outputs, or a miss.
 type Found<'py> = (Option<Bound<'py, PyDict>>, Bound<'py, PyAny>);
@@ -52,7 +60,7 @@ impl Client {
         project: String,
         domain: String,
         own_uid: u32,
-        socket: Option<std::path::PathBuf>,
+        socket: Option<PathBuf>,
         deadline: Option<f64>,
         stall: Option<f64>,
         mode: Option<&str>,
@@ -62,6 +70,9 @@ impl Client {
     ) -> PyResult<Self> {
         let scope = Scope::new(project, domain);
         scope.check().map_err(|error| errors::from_argument(py, &error))?;
+        let found = address::find(socket.clone());
+        let is_named = matches!(found.origin, Origin::Given | Origin::Environment);
+        let named = is_named.then_some(found.path);
         let mut builder = memod_client::Client::builder();
         builder = builder.start(if start { Start::Own } else { Start::Never });
         if let Some(socket) = socket {
@@ -83,7 +94,7 @@ impl Client {
             builder = builder.program(program);
         }
         let Scope { project, domain } = scope;
-        Ok(Self { inner: builder.build(), project, domain, own_uid })
+        Ok(Self { inner: builder.build(), project, domain, own_uid, named })
     }
 
     /// The mode of calls that name none.
@@ -99,7 +110,7 @@ impl Client {
 
     /// The sockets at which a daemon is looked for, in order.
     #[getter]
-    fn sockets(&self) -> Vec<std::path::PathBuf> {
+    fn sockets(&self) -> Vec<PathBuf> {
         self.inner.sockets()
     }
 
@@ -256,7 +267,18 @@ impl Client {
         ask: impl FnOnce(&memod_client::Client) -> Result<T, Error> + Send,
     ) -> PyResult<T> {
         let answer = py.detach(|| ask(&self.inner));
+        self.tell_of_other(py)?;
         answer.map_err(|error| errors::from_client(py, &error))
+    }
+
+    /// Tells, once in a process, that another daemon is asked than the one that was named.
+    pub(crate) fn tell_of_other(&self, py: Python<'_>) -> PyResult<()> {
+        let (Some(named), Some(own)) = (&self.named, self.inner.started()) else { return Ok(()) };
+        if named.as_path() == own || TOLD.swap(true, Ordering::Relaxed) {
+            return Ok(());
+        }
+        let troubles = py.import("memod.troubles")?;
+        troubles.getattr("warn_of_other_daemon")?.call1((named, own)).map(drop)
     }
 
     fn forget(&self, py: Python<'_>, selector: &Selector, dry_run: bool) -> PyResult<u64> {

@@ -7,6 +7,7 @@ use pyo3::types::PyBytes;
 use crate::encode::Encoding;
 use crate::errors::{Unfit, from_argument};
 use crate::node::Node;
+use crate::settle::As;
 
 /// Converts values of one type.
 #[pyclass(frozen, module = "memod._memod")]
@@ -43,6 +44,13 @@ impl Converter {
     /// The digest of the value as an input, as 64 hexadecimal digits.
     fn digest(&self, value: &Bound<'_, PyAny>) -> PyResult<String> {
         Ok(self.literal(value)?.input_digest().to_string())
+    }
+
+    /// The value as a task is given it, which is the same object if it has that form.
+    fn settled<'py>(&self, value: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let settled = self.node.settle(&value, As::Input);
+        let settled = settled.map_err(|unfit| unfit.into_exception(value.py(), "value"))?;
+        Ok(settled.unwrap_or(value))
     }
 
     /// The bytes that are stored for the value as an output.

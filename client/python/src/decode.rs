@@ -58,7 +58,7 @@ impl Node {
     ) -> Result<Bound<'py, PyAny>, Unfit> {
         Ok(match (self, literal) {
             (Self::Optional(_) | Self::None, Literal::None) => py.None().into_bound(py),
-            (Self::Optional(inner) | Self::Hashed(_, _, Some(inner)), literal) => {
+            (Self::Optional(inner) | Self::Hashed(_, _, Some(inner), _), literal) => {
                 inner.decode(py, literal)?
             }
             (Self::Union(members), literal) => {
@@ -72,6 +72,13 @@ impl Node {
             (Self::Float, Literal::Float(value)) => value.into_bound_py_any(py)?,
             (Self::String, Literal::String(value)) => value.into_bound_py_any(py)?,
             (Self::Bytes(buffer), Literal::Bytes(bytes)) => buffer.give(py, bytes)?,
+            // By hand, what is finer than Python's own is given in nanoseconds, as it is taken.
+            (Self::Datetime(true), Literal::Datetime(of))
+            | (Self::Duration(true), Literal::Duration(of))
+                if moment::is_finer(of) =>
+            {
+                of.into_bound_py_any(py)?
+            }
             (Self::Datetime(_), Literal::Datetime(at)) => moment::to_datetime(py, at)?,
             (Self::Date, Literal::Datetime(at)) => moment::to_date(py, at)?,
             (Self::Duration(_), Literal::Duration(span)) => moment::to_duration(py, span)?,

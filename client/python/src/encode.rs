@@ -81,7 +81,7 @@ impl Node {
             Self::Optional(inner) => inner.encode(value, to),
             Self::Union(members) => union(value, members, to),
             Self::Opaque(opaque) => opaque_bytes(value, opaque),
-            Self::Hashed(function, _, inner) => {
+            Self::Hashed(function, _, inner, _) => {
                 hashed(value, function.bind(value.py()), inner.as_deref(), to)
             }
             Self::None => Err(wrong_kind(value, "None")),
@@ -268,7 +268,9 @@ fn map(value: &Bound<'_, PyAny>, inner: &Node, to: &mut Encoding) -> Result<Lite
         let name = text(&key).map_err(|unfit| unfit.inside(", a key"))?;
         let literal = inner.encode(&item, to);
         let literal = literal.map_err(|unfit| unfit.inside(&format!("[{name:?}]")))?;
-        members.insert(name, literal);
+        if members.insert(name, literal).is_some() {
+            return Err(Unfit::new("holds two keys of the same text"));
+        }
     }
     Ok(Literal::Map(members))
 }

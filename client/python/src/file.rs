@@ -68,5 +68,6 @@ pub(crate) fn hash(path: &Path) -> io::Result<(Literal, Stamp)> {
         return Err(io::Error::other("it changed while it was read"));
     }
     let literal = Literal::File { digest: Digest::from(hasher.finalize()), bytes: before.bytes };
-    Ok((literal, Stamp { path: path.to_owned(), mark: before }))
+    // The function may go to another directory.
+    Ok((literal, Stamp { path: std::path::absolute(path)?, mark: before }))
 }

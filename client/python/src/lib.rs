@@ -20,6 +20,7 @@ mod file;
 mod listing;
 mod moment;
 mod node;
+mod overlap;
 mod plan;
 mod recall;
 mod report;
@@ -53,6 +54,12 @@ mod _memod {
     #[pyfunction]
     fn report_board_hits(py: Python<'_>) {
         py.detach(memod_client::report_board_hits);
+    }
+
+    /// Descriptors of the clients' sockets, each told once: for a process that was just forked.
+    #[pyfunction]
+    fn inherited_sockets() -> Vec<i32> {
+        memod_client::inherited_sockets()
     }
 
     #[pymodule_init]

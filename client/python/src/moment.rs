@@ -1,8 +1,8 @@
 //! Datetimes, dates and spans of time as nanoseconds.
 //!
 //! **Invariants.** A datetime is an instant: of its time zone nothing is kept, and without one it
-//! is refused. Python holds microseconds: what is finer is refused, and what another client stored
-//! more finely is rounded down when it is read.
+//! is refused. Python holds microseconds: what is finer is refused, on its way in as on its way
+//! out, and so is an instant that is no midnight where a day is declared.
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -149,19 +149,35 @@ fn microseconds(span: &Bound<'_, PyAny>) -> PyResult<i128> {
     Ok(days * MICROSECONDS_PER_DAY + seconds * 1_000_000 + micros)
 }
 
-/// The datetime in UTC.
-pub(crate) fn to_datetime(py: Python<'_>, nanoseconds: i128) -> PyResult<Bound<'_, PyAny>> {
-    let since = to_duration(py, nanoseconds)?;
-    module(py)?.epoch.bind(py).add(since)
+/// Whether these are no whole microseconds, which are all that Python holds.
+pub(crate) const fn is_finer(nanoseconds: i128) -> bool {
+    nanoseconds.rem_euclid(1000) != 0
 }
 
-/// The day on which this instant is in UTC.
-pub(crate) fn to_date(py: Python<'_>, nanoseconds: i128) -> PyResult<Bound<'_, PyAny>> {
-    to_datetime(py, nanoseconds)?.call_method0(intern!(py, "date"))
+/// The datetime in UTC.
+pub(crate) fn to_datetime(py: Python<'_>, nanoseconds: i128) -> Result<Bound<'_, PyAny>, Unfit> {
+    let since = to_duration(py, nanoseconds)?;
+    Ok(module(py)?.epoch.bind(py).add(since)?)
+}
+
+/// The day that begins at this instant in UTC.
+pub(crate) fn to_date(py: Python<'_>, nanoseconds: i128) -> Result<Bound<'_, PyAny>, Unfit> {
+    if nanoseconds.rem_euclid(NANOSECONDS_PER_DAY) != 0 {
+        return Err(Unfit::new(
+            "holds an instant that is no midnight in UTC, and a date is declared; declare datetime",
+        ));
+    }
+    Ok(to_datetime(py, nanoseconds)?.call_method0(intern!(py, "date"))?)
 }
 
 /// The span of time.
-pub(crate) fn to_duration(py: Python<'_>, nanoseconds: i128) -> PyResult<Bound<'_, PyAny>> {
-    let micros = nanoseconds.div_euclid(1000);
-    module(py)?.timedelta.bind(py).call1((0, 0, micros))
+pub(crate) fn to_duration(py: Python<'_>, nanoseconds: i128) -> Result<Bound<'_, PyAny>, Unfit> {
+    if is_finer(nanoseconds) {
+        return Err(Unfit::new(format!(
+            "holds {} ns beyond the microseconds that Python's datetime and timedelta hold, and \
+             they would be lost; round it where it is stored",
+            nanoseconds.rem_euclid(1000)
+        )));
+    }
+    Ok(module(py)?.timedelta.bind(py).call1((0, 0, nanoseconds.div_euclid(1000)))?)
 }

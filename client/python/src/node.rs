@@ -42,8 +42,9 @@ pub(crate) enum Node {
     Optional(Box<Node>),
     Union(Vec<(LiteralType, Node)>),
     Opaque(Opaque),
-    /// The user's own hash function, and how the value is converted where the hash is empty.
-    Hashed(Py<PyAny>, LiteralType, Option<Box<Node>>),
+    /// The user's own hash function, how the value is converted where the hash is empty, and a
+    /// function that gives the value as it is to be handed on, if not as it is.
+    Hashed(Py<PyAny>, LiteralType, Option<Box<Node>>, Option<Py<PyAny>>),
 }
 
 /// What bytes are given back as.
@@ -92,6 +93,8 @@ pub(crate) struct Opaque {
     pub(crate) format: String,
     /// From a value to bytes, and back; without them, the value is bytes.
     pub(crate) functions: Option<(Py<PyAny>, Py<PyAny>)>,
+    /// Gives the value as a hit does; without it, the value stays as it is.
+    pub(crate) settle: Option<Py<PyAny>>,
 }
 
 impl Node {
@@ -123,10 +126,12 @@ impl Node {
             "opaque" => Self::Opaque(Opaque {
                 format: item(1)?.extract()?,
                 functions: Some((item(2)?.unbind(), item(3)?.unbind())),
+                settle: item(4).ok().map(Bound::unbind),
             }),
             "hashed" => {
                 let value = if item(3)?.is_none() { None } else { Some(inner(3)?) };
-                Self::Hashed(item(1)?.unbind(), parse_type(&item(2)?)?, value)
+                let settle = item(4).ok().map(Bound::unbind);
+                Self::Hashed(item(1)?.unbind(), parse_type(&item(2)?)?, value, settle)
             }
             other => {
                 return Err(errors::invalid(spec.py(), &format!("no such conversion: {other}")));
@@ -135,7 +140,7 @@ impl Node {
     }
 
     fn union(specs: &Bound<'_, PyAny>) -> PyResult<Self> {
-        let mut members = Vec::new();
+        let mut members: Vec<(LiteralType, Self)> = Vec::new();
         for spec in specs.try_iter()? {
             let node = Self::from_spec(&spec?)?;
             let of = node.literal_type();
@@ -143,6 +148,14 @@ impl Node {
                 let problem = format!(
                     "two members of the union are stored as {same}, so it could not be told \
                      which one a stored value is"
+                );
+                return Err(errors::invalid(specs.py(), &problem));
+            }
+            if let Some((alike, _)) = members.iter().find(|(_, one)| one.is_mistaken_for(&node)) {
+                let problem = format!(
+                    "some values of two members of the union, {alike} and {of}, are stored alike, \
+                     so it could not be told which one a stored value is; give fields other names, \
+                     or declare one of the two"
                 );
                 return Err(errors::invalid(specs.py(), &problem));
             }
@@ -180,7 +193,7 @@ impl Node {
                 Self::Union(members.iter().map(|of| (of.clone(), Self::of_type(py, of))).collect())
             }
             LiteralType::Opaque(format) => {
-                Self::Opaque(Opaque { format: format.clone(), functions: None })
+                Self::Opaque(Opaque { format: format.clone(), functions: None, settle: None })
             }
         }
     }
@@ -218,7 +231,7 @@ impl Node {
                 LiteralType::Union(members.iter().map(|(of, _)| of.clone()).collect())
             }
             Self::Opaque(opaque) => LiteralType::Opaque(opaque.format.clone()),
-            Self::Hashed(_, of, _) => of.clone(),
+            Self::Hashed(_, of, ..) => of.clone(),
         }
     }
 }
@@ -230,6 +243,17 @@ impl Buffer {
             "bytearray" => Ok(Self::Bytearray),
             "memoryview" => Ok(Self::Memoryview),
             other => Err(errors::invalid(name.py(), &format!("no such bytes: {other}"))),
+        }
+    }
+}
+
+impl Opaque {
+    /// Whether both have the same functions.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        match (&self.functions, &other.functions) {
+            (Some((_, one)), Some((_, two))) => one.is(two),
+            (None, None) => true,
+            _ => false,
         }
     }
 }

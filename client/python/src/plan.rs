@@ -23,6 +23,7 @@ use crate::encode::Encoding;
 use crate::errors::{self, Unfit, kind_of};
 use crate::node::{Field, Node};
 use crate::recall::{Asked, Recall};
+use crate::settle::As;
 
 /// Calls that are kept for the next ones, so that their names are not copied each time.
 const SPARE_CALLS_MAX: usize = 16;
@@ -216,6 +217,7 @@ impl Plan {
             options,
             stamps: to.stamps,
             report,
+            process: std::process::id(),
         };
         Recall::told(py, asked, recall)
     }
@@ -393,7 +395,7 @@ impl Outputs {
         let py = value.py();
         let settle = |field: &Field, value: &Bound<'py, PyAny>| {
             let label = || format!("output `{}`", field.name);
-            field.node.settle(value).map_err(|unfit| unfit.into_exception(py, &label()))
+            field.node.settle(value, As::Output).map_err(|unfit| unfit.into_exception(py, &label()))
         };
         let mut differs = match (&self.shape, self.fields.first()) {
             (Shape::Single, Some(field)) => return settle(field, value),

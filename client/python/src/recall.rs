@@ -30,6 +30,8 @@ pub(crate) struct Asked {
     pub(crate) stamps: Vec<Stamp>,
     /// Whether a hit, too, is told as a recall.
     pub(crate) report: bool,
+    /// The process that asks. One that is forked in the middle of a run is not the one that runs.
+    pub(crate) process: u32,
 }
 
 /// A call that has been looked up.
@@ -109,6 +111,7 @@ impl Recall {
     ) -> PyResult<Bound<'_, PyAny>> {
         let (declared, client) = (asked.plan.clone_ref(py), asked.client.clone_ref(py));
         let (plan, client) = (declared.get(), client.get());
+        client.tell_of_other(py)?;
         let writer = recall.provenance().map(|run| run.writer_uid);
         let decoded =
             recall.outputs().map(|outputs| plan.decode(py, outputs, writer, client.own_uid));
@@ -270,6 +273,9 @@ fn outputs(
     asked: &Asked,
     value: &Bound<'_, PyAny>,
 ) -> PyResult<Vec<memod_client::PutOutput>> {
+    if asked.process != std::process::id() {
+        return Err(errors::invalid(py, "this process was forked in the middle of the run"));
+    }
     let outputs = asked.plan.get().encode(value)?;
     match asked.stamps.iter().find_map(Stamp::change) {
         Some(change) => Err(errors::invalid(py, &change)),

@@ -5,8 +5,10 @@
 //! or not the daemon is asked, so nobody can tell a run from a hit by them. What is settled
 //! already is given back as the very same object, with all that it holds.
 //!
-//! **Does not** change what is converted by Python functions (arrays, tables, pickles, values
-//! behind a hash of their own) nor paths.
+//! What counts as equal is one value as an input: -0.0 is 0.0 there. What Python functions convert,
+//! they also settle: arrays, frames and tables.
+//!
+//! **Does not** change pickles, paths, and what counts by a hash of its own.
 
 use std::collections::BTreeMap;
 
@@ -20,25 +22,39 @@ use pyo3::types::{
 use crate::encode::{self, Encoding};
 use crate::errors::Unfit;
 use crate::moment;
-use crate::node::{Buffer, Field, Node, Sequence, Shape};
+use crate::node::{Buffer, Field, Node, Opaque, Sequence, Shape};
 
 /// Nothing if the value is settled as it is.
 type Settled<'py> = Result<Option<Bound<'py, PyAny>>, Unfit>;
 
+/// What a value is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum As {
+    /// It counts, so that what counts as equal has to be made so.
+    Input,
+    /// It is stored, bit by bit.
+    Output,
+}
+
 impl Node {
     /// The value as a hit gives it, if that differs.
-    pub(crate) fn settle<'py>(&self, value: &Bound<'py, PyAny>) -> Settled<'py> {
+    pub(crate) fn settle<'py>(&self, value: &Bound<'py, PyAny>, role: As) -> Settled<'py> {
         let py = value.py();
         Ok(match self {
-            Self::None | Self::File(_) | Self::Enum(..) | Self::Opaque(_) | Self::Hashed(..) => {
-                None
-            }
+            Self::None | Self::File(_) | Self::Enum(..) => None,
+            Self::Hashed(function, _, Some(inner), None) => unhashed(function, inner, value, role)?,
+            Self::Opaque(Opaque { settle, .. }) | Self::Hashed(.., settle) => match settle {
+                Some(settle) => {
+                    let settled = settle.bind(py).call1((value,))?;
+                    Some(settled).filter(|settled| !settled.is(value))
+                }
+                None => None,
+            },
             Self::Boolean if value.is_exact_instance_of::<PyBool>() => None,
             Self::Boolean => Some(PyBool::new(py, encode::boolean(value)?).to_owned().into_any()),
             Self::Integer if value.is_exact_instance_of::<PyInt>() => None,
             Self::Integer => Some(encode::integer(value)?.into_bound_py_any(py)?),
-            Self::Float if value.is_exact_instance_of::<PyFloat>() => None,
-            Self::Float => Some(PyFloat::new(py, encode::float(value, false)?).into_any()),
+            Self::Float => float(value, role)?,
             Self::String | Self::Choice(_) if value.is_exact_instance_of::<PyString>() => None,
             Self::String | Self::Choice(_) => {
                 Some(PyString::new(py, &encode::text(value)?).into_any())
@@ -51,20 +67,49 @@ impl Node {
             Self::Datetime(_) => moment::settled_datetime(value)?,
             Self::Date => moment::settled_date(value)?,
             Self::Duration(_) => moment::settled_duration(value)?,
-            Self::List(sequence, inner) => list(value, *sequence, inner)?,
-            Self::Map(inner) => map(value, inner)?,
-            Self::Pairs(key, inner) => pairs(value, key, inner)?,
-            Self::Struct(shape, fields) => structure(value, shape, fields)?,
+            Self::List(sequence, inner) => list(value, *sequence, inner, role)?,
+            Self::Map(inner) => map(value, inner, role)?,
+            Self::Pairs(key, inner) => pairs(value, key, inner, role)?,
+            Self::Struct(shape, fields) => structure(value, shape, fields, role)?,
             Self::Optional(_) if value.is_none() => None,
-            Self::Optional(inner) => inner.settle(value)?,
+            Self::Optional(inner) => inner.settle(value, role)?,
             Self::Union(members) => {
                 match encode::fitting(value, members, &mut Encoding::default()) {
-                    Some((node, _)) => node.settle(value)?,
+                    Some((node, _)) => node.settle(value, role)?,
                     None => None,
                 }
             }
         })
     }
+}
+
+/// The value, if its user's own hash is empty, so that its content counts.
+fn unhashed<'py>(
+    function: &Py<PyAny>,
+    inner: &Node,
+    value: &Bound<'py, PyAny>,
+    role: As,
+) -> Settled<'py> {
+    // Content that cannot be stored is no trouble where it does not count.
+    let Ok(Some(settled)) = inner.settle(value, role) else { return Ok(None) };
+    let hash = function.bind(value.py()).call1((value,))?;
+    Ok(if hash.is_truthy()? { None } else { Some(settled) })
+}
+
+/// Of what counts as zero or as no number, an input has one form.
+fn float<'py>(value: &Bound<'py, PyAny>, role: As) -> Settled<'py> {
+    let given = encode::float(value, false)?;
+    let settled = match given {
+        _ if role == As::Output => given,
+        _ if given == 0.0 => 0.0,
+        _ if given.is_nan() => f64::NAN,
+        _ => given,
+    };
+    let is_same = settled.to_bits() == given.to_bits();
+    if is_same && value.is_exact_instance_of::<PyFloat>() {
+        return Ok(None);
+    }
+    Ok(Some(PyFloat::new(value.py(), settled).into_any()))
 }
 
 /// A view that nobody writes through, as that of a hit is: of the same bytes where that can be.
@@ -107,23 +152,29 @@ impl Sequence {
 fn one<'py>(
     node: &Node,
     value: Bound<'py, PyAny>,
+    role: As,
     differs: &mut bool,
 ) -> Result<Bound<'py, PyAny>, Unfit> {
-    let settled = node.settle(&value)?;
+    let settled = node.settle(&value, role)?;
     *differs |= settled.is_some();
     Ok(settled.unwrap_or(value))
 }
 
-fn list<'py>(value: &Bound<'py, PyAny>, sequence: Sequence, inner: &Node) -> Settled<'py> {
+fn list<'py>(
+    value: &Bound<'py, PyAny>,
+    sequence: Sequence,
+    inner: &Node,
+    role: As,
+) -> Settled<'py> {
     let mut differs = !sequence.is_kind_of(value);
     let mut items = Vec::with_capacity(value.len()?);
     for item in value.try_iter()? {
-        items.push(one(inner, item?, &mut differs)?);
+        items.push(one(inner, item?, role, &mut differs)?);
     }
     if differs { Ok(Some(sequence.give(value.py(), items)?)) } else { Ok(None) }
 }
 
-fn map<'py>(value: &Bound<'py, PyAny>, inner: &Node) -> Settled<'py> {
+fn map<'py>(value: &Bound<'py, PyAny>, inner: &Node, role: As) -> Settled<'py> {
     let mut differs = !value.is_exact_instance_of::<PyDict>();
     let mut members = BTreeMap::new();
     let mut last = None;
@@ -131,7 +182,7 @@ fn map<'py>(value: &Bound<'py, PyAny>, inner: &Node) -> Settled<'py> {
         differs |= !key.is_exact_instance_of::<PyString>();
         let name = encode::text(&key)?;
         differs |= last.as_ref().is_some_and(|last| *last > name);
-        members.insert(name.clone(), one(inner, item, &mut differs)?);
+        members.insert(name.clone(), one(inner, item, role, &mut differs)?);
         last = Some(name);
     }
     if !differs {
@@ -144,15 +195,15 @@ fn map<'py>(value: &Bound<'py, PyAny>, inner: &Node) -> Settled<'py> {
     Ok(Some(made.into_any()))
 }
 
-fn pairs<'py>(value: &Bound<'py, PyAny>, key_node: &Node, inner: &Node) -> Settled<'py> {
+fn pairs<'py>(value: &Bound<'py, PyAny>, key_node: &Node, inner: &Node, role: As) -> Settled<'py> {
     let mut differs = !value.is_exact_instance_of::<PyDict>();
     let mut members = BTreeMap::new();
     let mut last = None;
     for (key, item) in dictionary(value)? {
         let order = key_node.encode(&key, &mut Encoding::default())?.key_encoding();
         differs |= last.as_ref().is_some_and(|last| *last > order);
-        let key = one(key_node, key, &mut differs)?;
-        members.insert(order.clone(), (key, one(inner, item, &mut differs)?));
+        let key = one(key_node, key, role, &mut differs)?;
+        members.insert(order.clone(), (key, one(inner, item, role, &mut differs)?));
         last = Some(order);
     }
     if !differs {
@@ -169,7 +220,12 @@ fn dictionary<'a, 'py>(value: &'a Bound<'py, PyAny>) -> Result<&'a Bound<'py, Py
     value.cast::<PyDict>().map_err(|_| encode::wrong_kind(value, "dict"))
 }
 
-fn structure<'py>(value: &Bound<'py, PyAny>, shape: &Shape, fields: &[Field]) -> Settled<'py> {
+fn structure<'py>(
+    value: &Bound<'py, PyAny>,
+    shape: &Shape,
+    fields: &[Field],
+    role: As,
+) -> Settled<'py> {
     let py = value.py();
     let mut differs = match shape {
         Shape::Attributes(class) => {
@@ -183,7 +239,7 @@ fn structure<'py>(value: &Bound<'py, PyAny>, shape: &Shape, fields: &[Field]) ->
     for (index, field) in fields.iter().enumerate() {
         let key = field.key.bind(py);
         let item = shape.member(value, key, index)?;
-        members.push((key, one(&field.node, item, &mut differs)?));
+        members.push((key, one(&field.node, item, role, &mut differs)?));
     }
     if differs { Ok(Some(shape.give(py, members)?)) } else { Ok(None) }
 }

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,22 @@ def test_ignored_inputs_do_not_count(daemon: Daemon) -> None:
     """Semantics 8."""
     assert [ran(ignoring, a=1, b=1), ran(ignoring, a=1, b=2)] == [1, 1]
     assert RUNS == [1]
+
+
+@env.task(cache="auto")
+async def order(by: dict, at: datetime, zero: float) -> str:  # type: ignore[type-arg]
+    RUNS.append("order")
+    return f"{list(by)} {at} {math.copysign(1.0, zero)}"
+
+
+def test_inputs_have_the_form_of_their_key(daemon: Daemon) -> None:
+    """Semantics 1 and 10: who comes first decides nothing."""
+    there = datetime(2026, 7, 1, 12, tzinfo=timezone(timedelta(hours=2)))
+    first = {"by": {"b": 1, "a": 2}, "at": there, "zero": -0.0}
+    other = {"by": {"a": 2, "b": 1}, "at": there.astimezone(UTC), "zero": 0.0}
+    for inputs in (first, other, first):
+        assert ran(order, **inputs) == "['a', 'b'] 2026-07-01 10:00:00+00:00 1.0"
+    assert RUNS == ["order"]
 
 
 @env.task(cache=flyte.Cache(behavior="auto", max_age=timedelta(microseconds=1)))

@@ -311,3 +311,75 @@ def test_forked_processes_read_boards_and_each_counts_its_own_hits(own_daemon: D
     client = own_daemon.client()
     while client.stats()["hits"] != 99 + 50 + 50:
         assert time.monotonic() < deadline, client.stats()
+
+
+FORKING = """
+import os
+from memod import task
+
+@task(cache=True, cache_version="1", name="forking", cache_serialize=True)
+def forking(x: int) -> int:
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+    return os.getpid()
+
+parent = os.getpid()
+found = forking(1)
+if os.getpid() != parent:
+    os._exit(0)
+assert found == parent
+report = forking.call(1)
+print(report.value == parent, report.status)
+"""
+
+
+def test_a_child_that_comes_out_of_the_run_stores_nothing(own_daemon: Daemon) -> None:
+    """It was stored what the child returned, who was first."""
+    assert own_daemon.python(FORKING) == "True HIT\n"
+
+
+LEAVING = """
+import os, signal, sys
+from memod import task
+
+@task(cache=True, cache_version="1", name="leaving", cache_serialize=True)
+def leaving(x: int) -> int:
+    if "owner" in sys.argv:
+        child = os.fork()
+        if not child:
+            signal.pause()
+        print(child, flush=True)
+        signal.pause()
+    return x
+
+print("asks", flush=True)
+print(leaving(1), flush=True)
+"""
+
+
+def test_a_lease_ends_with_its_process_whatever_it_has_forked(own_daemon: Daemon) -> None:
+    """Semantics 28: the child had a copy of the connection, and kept the lease."""
+
+    def begin(*arguments: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", LEAVING, *arguments]
+        surroundings = own_daemon.environment()
+        return subprocess.Popen(command, env=surroundings, stdout=subprocess.PIPE, text=True)
+
+    def line(of: subprocess.Popen[str]) -> str:
+        assert of.stdout is not None
+        return of.stdout.readline().strip()
+
+    owner = begin("owner")
+    assert line(owner) == "asks"
+    child = int(line(owner))
+    try:
+        waiter = begin()
+        assert line(waiter) == "asks"
+        owner.kill()
+        owner.wait()
+        assert waiter.communicate(timeout=20)[0] == "1\n"
+    finally:
+        os.kill(child, signal.SIGKILL)
+        assert owner.stdout is not None
+        owner.stdout.close()

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from conftest import Daemon
+from conftest import Daemon, program
 
 import memod
 from memod import task
@@ -119,3 +123,43 @@ def test_errors_are_a_tree_that_mirrors_the_codes(own_daemon: Daemon) -> None:
     assert type(memod.errors.of_name("of_tomorrow", "news")) is memod.MemodError
     hinted = memod.errors.of_name("busy", "too much", "wait")
     assert str(hinted) == "too much (wait)" and hinted.hint == "wait"
+
+
+OTHER = """
+import logging
+import memod
+from memod import task
+
+logging.basicConfig(format="%(message)s")
+
+@task(cache=True, cache_version="1", name="named")
+def square(x: int) -> int:
+    return x * x
+
+assert square(3) == 9 and square.call(3).is_hit
+print(memod.default_client().status()["pid"])
+memod.configure(memod.default_client().sockets[0]).ping()
+"""
+
+
+@pytest.mark.parametrize("is_named", [True, False])
+def test_another_daemon_than_the_named_one(tmp_path: Path, is_named: bool) -> None:
+    """The user's own is started and asked, and that is said once in a process."""
+    places = {"XDG_RUNTIME_DIR": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    environment = {**os.environ, **places, "MEMOD_DAEMON": program("memod")}
+    environment.pop("MEMOD_NO_START", None)
+    if is_named:
+        environment["MEMOD_SOCKET"] = str(tmp_path / "none.sock")
+    command = [sys.executable, "-c", OTHER]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True)
+    try:
+        assert run.returncode == 0, run.stderr
+        own = tmp_path / "memod" / "memod.sock"
+        said = [
+            f"no daemon answers at {tmp_path / 'none.sock'}, which was named; the user's own is "
+            f"asked, at {own}. MEMOD_NO_START=1 forbids that"
+        ]
+        assert run.stderr.splitlines() == (said if is_named else [])
+    finally:
+        if run.stdout.strip():
+            os.kill(int(run.stdout), signal.SIGTERM)

@@ -135,6 +135,43 @@ fn s33_variants_that_cannot_be_told_apart() {
     assert_eq!(ambiguous::describe(Ambiguous::One(1)).unwrap_err().field, "input `n`.Other");
 }
 
+#[derive(memod::Literal)]
+struct Square {
+    side: f64,
+}
+
+#[derive(memod::Literal)]
+struct Circle {
+    side: Option<f64>,
+}
+
+#[derive(memod::Literal)]
+#[literal(untagged)]
+enum Alike {
+    Square(Square),
+    Circle(Circle),
+}
+
+#[memod::task(cache_version = "1", name = "alike")]
+fn alike(shape: Alike) -> String {
+    match shape {
+        Alike::Square(Square { side }) => format!("square {side}"),
+        Alike::Circle(Circle { side }) => format!("circle {side:?}"),
+    }
+}
+
+/// The one with a value was stored as the other is, and had its key.
+#[test]
+fn s10_variants_of_which_some_values_are_stored_alike() {
+    check("alike", "input `shape`.Circle: is struct{side:optional<float>}, which", |options| {
+        alike::memoize(options, Alike::Circle(Circle { side: Some(1.0) }))
+    });
+    assert_eq!(
+        alike::describe(Alike::Square(Square { side: 1.0 })).unwrap_err().field,
+        "input `shape`.Circle"
+    );
+}
+
 mod one {
     use memod_client as memod;
 

@@ -91,13 +91,15 @@ impl File {
         }
     }
 
-    /// Writes the content to this path; gives how many bytes it has.
+    /// Writes the content to this path; gives how many bytes it has. Whether the file may be
+    /// executed is neither kept nor copied, so that a run and a hit save the same.
     ///
     /// # Errors
     /// If the file cannot be read or the other not be written.
     pub fn save(&self, path: impl AsRef<Path>) -> io::Result<u64> {
         if let Place::Path(from) = &self.place {
-            return std::fs::copy(from, path);
+            let mut from = std::fs::File::open(from)?;
+            return io::copy(&mut from, &mut std::fs::File::create(path)?);
         }
         let mut reader = io::BufReader::with_capacity(256 * 1024, self.reader()?);
         let mut file = std::fs::File::create(path)?;

@@ -58,6 +58,7 @@ mod file;
 mod inputs;
 mod opaque;
 mod options;
+mod overlap;
 mod pointers;
 mod scalars;
 mod structure;

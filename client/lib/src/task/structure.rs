@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use memod_protocol::{InvalidArgument, Literal, LiteralType};
 
+use super::overlap::meet;
 use super::typed::{FromLiteral, ToLiteral, Typed, inside, mismatch, put_output, unhashed, wrong};
 use crate::outputs::PutOutput;
 
@@ -220,11 +221,19 @@ impl EnumType {
     /// With a variant that is what it holds, so that only the type tells it from others.
     ///
     /// # Errors
-    /// If it has no type, or that of another variant.
+    /// If it has no type, or one that has values in common with another variant's.
     pub fn bare<T: Typed>(mut self, name: &str) -> Result<Self, InvalidArgument> {
         let of = T::literal_type().map_err(|error| field(name, error))?;
         if self.others.contains(&of) {
             return Err(field(name, wrong(format!("is {of}, as another untagged variant is"))));
+        }
+        if let Some(other) = self.others.iter().find(|other| meet(other, &of)) {
+            return Err(field(
+                name,
+                wrong(format!(
+                    "is {of}, which has values in common with {other}, another variant's"
+                )),
+            ));
         }
         self.others.insert(of);
         Ok(self)

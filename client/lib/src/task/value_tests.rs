@@ -159,3 +159,21 @@ fn a_file_is_read_anew_outside_of_a_call() {
     std::fs::remove_file(&path).unwrap();
     assert!(file.to_literal().unwrap_err().problem.contains("cannot be read"));
 }
+
+/// What a run gives back lies at a path, and what a hit does in memory.
+#[test]
+fn s15_a_file_is_saved_without_its_mode() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("script");
+    std::fs::write(&script, "#!/bin/sh\n").unwrap();
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let saved = folder.path().join("saved");
+    for file in [File::at(&script), File::with_content("#!/bin/sh\n")] {
+        assert_eq!(file.save(&saved).unwrap(), 10);
+        let mode = std::fs::metadata(&saved).unwrap().permissions().mode();
+        assert_eq!((mode & 0o111, std::fs::read(&saved).unwrap()), (0, b"#!/bin/sh\n".to_vec()));
+        std::fs::remove_file(&saved).unwrap();
+    }
+}

@@ -24,13 +24,13 @@ def spec_of(annotation: Any) -> Spec | None:
     origin = typing.get_origin(annotation) or annotation
     numpy = sys.modules.get("numpy")
     if numpy is not None and origin is getattr(numpy, "ndarray", None):
-        return ("opaque", "npy", encode_array, decode_array)
+        return ("opaque", "npy", encode_array, decode_array, settled_array)
     pandas = sys.modules.get("pandas")
     if pandas is not None and origin is getattr(pandas, "DataFrame", None):
-        return ("opaque", "arrow", encode_frame, decode_frame)
+        return ("opaque", "arrow", encode_frame, decode_frame, settled_frame)
     pyarrow = sys.modules.get("pyarrow")
     if pyarrow is not None and origin is getattr(pyarrow, "Table", None):
-        return ("opaque", "arrow", encode_table, decode_table)
+        return ("opaque", "arrow", encode_table, decode_table, settled_table)
     return None
 
 
@@ -49,6 +49,16 @@ def encode_array(value: Any) -> bytes:
     """The array as npy, in C order whatever its own is, so that equal arrays have equal bytes."""
     import numpy
 
+    _check_array(value)
+    file = io.BytesIO()
+    in_order = numpy.asarray(value, order="C")
+    numpy.lib.format.write_array(file, in_order, allow_pickle=False)
+    return file.getvalue()
+
+
+def _check_array(value: Any) -> None:
+    import numpy
+
     if type(value) is not numpy.ndarray and type(value) is not numpy.memmap:
         raise _wrong_kind(value, "numpy.ndarray")
     if value.dtype.hasobject:
@@ -56,10 +66,6 @@ def encode_array(value: Any) -> bytes:
             "is an array of objects, which would have to be pickled; give it a dtype, as astype "
             "does, or declare Annotated[numpy.ndarray, memod.Pickle()]"
         )
-    file = io.BytesIO()
-    in_order = numpy.asarray(value, order="C")
-    numpy.lib.format.write_array(file, in_order, allow_pickle=False)
-    return file.getvalue()
 
 
 def decode_array(blob: memoryview) -> Any:
@@ -80,6 +86,14 @@ def decode_array(blob: memoryview) -> Any:
         raise InvalidArgumentError("is an array of objects, which would have to be unpickled")
     flat = numpy.frombuffer(blob, dtype, offset=file.tell())
     return flat.reshape(shape, order="F" if is_fortran else "C").copy()
+
+
+def settled_array(value: Any) -> Any:
+    """The array as a hit gives it: in C order, and of no other class."""
+    import numpy
+
+    _check_array(value)
+    return numpy.asarray(value, order="C")
 
 
 def encode_frame(value: Any) -> bytes:
@@ -109,11 +123,32 @@ def decode_frame(blob: memoryview) -> Any:
     return decode_table(blob).to_pandas(self_destruct=False)
 
 
+def settled_frame(value: Any) -> Any:
+    """The frame as a hit gives it: with what Arrow keeps of it."""
+    return value if _is_plain(value) else decode_frame(memoryview(encode_frame(value)))
+
+
+def _is_plain(frame: Any) -> bool:
+    """Whether it holds nothing but numbers, of which Arrow keeps everything."""
+    import numpy
+    import pandas
+
+    if type(frame) is not pandas.DataFrame or frame.attrs:
+        return False
+    names, index = frame.columns, frame.index
+    is_named = type(names) is pandas.Index and names.dtype == pandas.Index(["a"]).dtype
+    return (
+        is_named
+        and frame.flags.allows_duplicate_labels
+        and type(index) is pandas.RangeIndex
+        and all(isinstance(of, numpy.dtype) and of.kind in "biuf" for of in frame.dtypes)
+    )
+
+
 def encode_table(value: Any) -> bytes:
     """The table as Arrow's IPC stream, in one piece however many chunks it has."""
     pyarrow = _pyarrow()
-    if not isinstance(value, pyarrow.Table):
-        raise _wrong_kind(value, "pyarrow.Table")
+    _check_table(value)
     table = value.combine_chunks()
     sink = pyarrow.BufferOutputStream()
     with pyarrow.ipc.new_stream(sink, table.schema) as writer:
@@ -122,11 +157,27 @@ def encode_table(value: Any) -> bytes:
     return encoded
 
 
+def _check_table(value: Any) -> None:
+    if not isinstance(value, _pyarrow().Table):
+        raise _wrong_kind(value, "pyarrow.Table")
+
+
 def decode_table(blob: memoryview) -> Any:
     """A table that reads the bytes in place."""
     pyarrow = _pyarrow()
     with pyarrow.ipc.open_stream(pyarrow.py_buffer(blob)) as reader:
-        return reader.read_all()
+        return _in_one_piece(reader.read_all())
+
+
+def settled_table(value: Any) -> Any:
+    """The table as a hit gives it: each column in one piece."""
+    _check_table(value)
+    is_whole = value.num_rows and all(one.num_chunks == 1 for one in value.columns)
+    return value if is_whole else _in_one_piece(value)
+
+
+def _in_one_piece(table: Any) -> Any:
+    return table.combine_chunks() if table.num_rows else table.schema.empty_table()
 
 
 def _pyarrow() -> ModuleType:

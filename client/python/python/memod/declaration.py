@@ -8,26 +8,28 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import enum
+import functools
 import inspect
-import logging
-import sys
+import types
 import typing
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from memod import state
 from memod._memod import Converter
 from memod.errors import DeclarationError, UnsupportedTypeError
 from memod.literals import Reader, Spec, hints_of, is_named_tuple, opaque_text
-
-logger = logging.getLogger("memod")
+from memod.names import is_importable, name_of_code
 
 _KINDS: dict[Any, str] = {
     inspect.Parameter.POSITIONAL_ONLY: "positional",
     inspect.Parameter.POSITIONAL_OR_KEYWORD: "either",
     inspect.Parameter.KEYWORD_ONLY: "keyword",
 }
+
+_FUNCTOOLS_CACHE = type(functools.lru_cache(lambda: None))
+# Attributes by which a function tells another signature than its own.
+_TOLD = frozenset(("__wrapped__", "__signature__"))
 
 
 class Declaration:
@@ -93,36 +95,81 @@ class Declaration:
         return first in ("self", "cls") and bool(around) and not around.endswith("<locals>")
 
     def _captured(self) -> list[Spec]:
-        """The variables that the function captures: their values count, too."""
-        found = []
-        code = getattr(self.function, "__code__", None)
-        cells = getattr(self.function, "__closure__", None) or ()
+        """What the function depends on besides its arguments: its value counts, too."""
+        function, found = self.function, []
+        # A cache of functools' own keeps nothing that the function does not give.
+        while isinstance(function, _FUNCTOOLS_CACHE):
+            function = function.__wrapped__
+        if isinstance(function, types.MethodType):
+            cell = types.CellType(function.__self__)
+            found.append(self._cell("__self__", cell, self._bound_spec(function.__self__)))
+            function = function.__func__
+        code = getattr(function, "__code__", None)
+        if code is None and not is_importable(function):
+            raise DeclarationError(
+                f"{self.where}: a {type(function).__qualname__} may depend on more than its "
+                "arguments; put @task upon the function, and what is around it above that"
+            )
+        own_name = getattr(code, "co_name", None)
+        cells = getattr(function, "__closure__", None) or ()
         for name, cell in zip(getattr(code, "co_freevars", ()), cells, strict=True):
-            if name in ("__class__", self.function.__name__):
-                continue
             where = f"{self.where}: the captured variable `{name}`"
             try:
                 value = cell.cell_contents
             except ValueError:
+                if name == own_name:
+                    continue
                 raise DeclarationError(
                     f"{where} has no value yet; declare it before the task, or pass it"
                 ) from None
-            if not state.is_code(value):
-                spec = spec_of_value(value, where)
-            elif state.has_state(value, where, self.function, spec_of_state):
-                spec = self._state_spec(where)
-            else:
-                continue
-            found.append((f"captured {name}", "cell", (cell,), None, spec))
+            is_itself = name == own_name and state.is_own(value, self.function)
+            if name != "__class__" and not is_itself:
+                found.append(self._cell(name, cell, self._captured_spec(value, where)))
+        return found + self._hidden_defaults(function)
+
+    def _hidden_defaults(self, function: Any) -> list[Spec]:
+        """Defaults of a wrapper whose signature is that of what it wraps."""
+        if not isinstance(function, types.FunctionType) or not vars(function).keys() & _TOLD:
+            return []
+        found = []
+        for name, parameter in _own_parameters(function).items():
+            if parameter.default is not inspect.Parameter.empty:
+                where = f"{self.where}: the default of `{name}`, which its decorator gives it"
+                spec = self._captured_spec(parameter.default, where)
+                found.append(self._cell(f"default {name}", types.CellType(parameter.default), spec))
         return found
 
-    def _state_spec(self, where: str) -> Spec:
-        """How captured code counts: by what stands behind it."""
+    def _cell(self, name: str, cell: Any, spec: Spec) -> Spec:
+        return (f"captured {name}", "cell", (cell,), None, spec)
 
-        def state_hash(code: Any) -> str:
-            return state.digest(code, where, self.function, spec_of_state)
+    def _captured_spec(self, value: Any, where: str) -> Spec:
+        """How a captured value counts: by what stands behind it, if that is not plain."""
+        if type(value) in _PLAIN:
+            return spec_of_value(value, where)
+        state.check(value, where, self.function, spec_of_state)
+
+        last: tuple[Any, str] | None = None
+
+        def state_hash(value: Any) -> str:
+            nonlocal last
+            known = last
+            if known is not None and known[0] is value and state.is_fixed(value):
+                return known[1]
+            found = state.digest(value, where, self.function, spec_of_state)
+            last = (value, found)
+            return found
 
         return ("hashed", state_hash, 'opaque("python state")', None)
+
+    def _bound_spec(self, receiver: Any) -> Spec:
+        """How the object of a bound method counts: as that of a method, in the form it has."""
+        where = f"{self.where}: the object of the method"
+        if not isinstance(receiver, type) and not _has_known_fields(type(receiver)):
+            raise DeclarationError(
+                f"{where} is {type(receiver).__qualname__}, which is no dataclass, so what the "
+                "method depends on is not known; pass it as an argument"
+            )
+        return self._captured_spec(receiver, where)
 
     def _outputs(self) -> Spec:
         where = f"{self.where}, the return value"
@@ -150,6 +197,15 @@ class Declaration:
         return name, spec
 
 
+def _own_parameters(function: types.FunctionType) -> Mapping[str, inspect.Parameter]:
+    """Those that stand in its code, whatever it says of itself."""
+    bare = types.FunctionType(
+        function.__code__, {}, None, function.__defaults__, function.__closure__
+    )
+    bare.__kwdefaults__ = function.__kwdefaults__
+    return inspect.signature(bare).parameters
+
+
 def where_of(function: Any) -> str:
     """The function's name, for messages."""
     return f"task `{getattr(function, '__qualname__', function)}`"
@@ -173,67 +229,13 @@ def check_function(function: Any) -> None:
         )
 
 
-def task_name(function: Callable[..., Any]) -> str:
-    """The module's and the function's names; of a program that is run, the module's is its own."""
-    module = getattr(function, "__module__", None) or ""
-    name = getattr(function, "__qualname__", type(function).__qualname__)
-    if module not in _PROGRAMS:
-        return f"{module}.{name}"
-    program = _program(function)
-    if program is None:
-        _warn_of_nameless_program(name)
-        return f"__main__.{name}"
-    return f"{program}.{name}"
-
-
-# What runs is called so, and what a process of a pool imports again of it.
-_PROGRAMS = ("__main__", "__mp_main__")
-
-
-def _program(function: Any) -> str | None:
-    """The name as a module of the program in which this stands, if it has a file."""
-    # A profiler or debugger that runs a program is `__main__` itself, so the function says more.
-    main = vars(sys.modules.get("__main__", sys))
-    for around in (getattr(function, "__globals__", {}), main):
-        spec, path = around.get("__spec__"), around.get("__file__")
-        # What comes through a pipe is in `<stdin>`.
-        file = None if path is None or path.startswith("<") else Path(path)
-        if spec is not None and (spec.name != "__main__" or file is None):
-            return None if spec.name == "__main__" else str(spec.name)
-        if file is not None:
-            return _folder(file) if file.stem == "__main__" else file.stem
-    return None
-
-
-def _folder(main: Path) -> str | None:
-    """What a folder or an archive is called that is run as a program."""
-    around = main.absolute().parent
-    return (around.name if around.is_dir() else around.stem) or None
-
-
-_warned_of_nameless_program = False
-
-
-def _warn_of_nameless_program(name: str) -> None:
-    global _warned_of_nameless_program
-    if not _warned_of_nameless_program:
-        _warned_of_nameless_program = True
-        logger.warning(
-            "task `__main__.%s` stands in a program without a file, so it shares its entries with "
-            "each function of this name, version and types in every such program; give it a name, "
-            "as in task(name=\"my_project.%s\")",
-            name,
-            name,
-        )
-
-
 def receiver_spec(name: str, function: Callable[..., Any]) -> Spec:
     """How `self` and `cls` count: a class by its name, an object by its fields as well."""
 
     def receiver_hash(receiver: Any) -> str:
         return hash_of_receiver(receiver, function)
 
-    return ("hashed", receiver_hash, f'opaque("python {name}")', None)
+    return ("hashed", receiver_hash, f'opaque("python {name}")', None, settled_receiver)
 
 
 _receivers: dict[type, Converter] = {}
@@ -242,24 +244,34 @@ _receivers: dict[type, Converter] = {}
 def hash_of_receiver(receiver: Any, function: Callable[..., Any]) -> str:
     """What stands for the object or class on which this method is called."""
     of = receiver if isinstance(receiver, type) else type(receiver)
-    module = of.__module__
-    if module in _PROGRAMS:
-        module = _program(function if function.__module__ in _PROGRAMS else of) or "__main__"
-    name = f"{module}.{of.__qualname__}"
-    if not state.is_importable(of):
+    name = name_of_code(of, function)
+    if not is_importable(of):
         name += f" {state.digest(of, name, function, spec_of_state)}"
-    if receiver is of:
-        return name
+    return name if receiver is of else f"{name} {_converter_of(of, name).digest(receiver)}"
+
+
+def settled_receiver(receiver: Any) -> Any:
+    """The object as any argument is handed to the function: in the one form that its key has."""
+    if isinstance(receiver, type):
+        return receiver
+    return _converter_of(type(receiver), type(receiver).__qualname__).settled(receiver)
+
+
+def _converter_of(of: type, name: str) -> Converter:
     converter = _receivers.get(of)
     if converter is None:
-        if not (dataclasses.is_dataclass(of) or is_named_tuple(of) or issubclass(of, enum.Enum)):
+        if not _has_known_fields(of):
             raise UnsupportedTypeError(
                 f"{name} is no dataclass, so what its methods depend on is not known; make it one, "
                 'or ignore it: cache_ignore_input_vars=("self",)'
             )
         converter = Converter(Reader(name, is_output=False).read(of))
         _receivers[of] = converter
-    return f"{name} {converter.digest(receiver)}"
+    return converter
+
+
+def _has_known_fields(of: type) -> bool:
+    return dataclasses.is_dataclass(of) or is_named_tuple(of) or issubclass(of, enum.Enum)
 
 
 _PLAIN: dict[type, Spec] = {
@@ -270,7 +282,8 @@ _PLAIN: dict[type, Spec] = {
     str: ("string",),
     bytes: ("bytes", "bytes"),
     datetime.datetime: ("datetime",),
-    datetime.date: ("date",),
+    # Not as a datetime at midnight does.
+    datetime.date: ("hashed", datetime.date.isoformat, 'opaque("python date")', None),
     datetime.timedelta: ("duration",),
 }
 
@@ -287,9 +300,6 @@ def spec_of_value(value: Any, where: str) -> Spec:
         return _PLAIN[of]
     if isinstance(value, enum.Enum):
         return Reader(where, is_output=False).read(of)
-    if of is tuple and value:
-        members = ((str(index), spec_of_value(item, where)) for index, item in enumerate(value))
-        return ("struct", "positions", None, tuple(members))
     raise DeclarationError(
         f"{where} is {of.__qualname__}, which is not part of the key; pass it as an argument"
     )
@@ -297,9 +307,6 @@ def spec_of_value(value: Any, where: str) -> Spec:
 
 def spec_of_state(value: Any, where: str) -> Spec:
     """The same of what stands behind captured code. An object counts as one of a method does."""
-    of = type(value)
-    if of is tuple and not value:
-        return ("opaque", "python empty tuple", lambda _: b"", bytes)
-    if dataclasses.is_dataclass(of) or is_named_tuple(of):
-        return Reader(where, is_output=False).read(of)
+    if _has_known_fields(type(value)) and not isinstance(value, enum.Enum):
+        return Reader(where, is_output=False).read(type(value))
     return spec_of_value(value, where)

@@ -53,6 +53,8 @@ _BARE: dict[Any, str] = {
 }
 _MAPS = (dict, collections.abc.Mapping)
 _PATHS = (pathlib.Path, pathlib.PosixPath)
+# Of a class that was not made by the interpreter itself; see `Py_TPFLAGS_HEAPTYPE`.
+_MADE_BY_A_PROGRAM = 1 << 9
 
 
 class Reader:
@@ -203,6 +205,14 @@ class Reader:
         fields = {field.name: field for field in dataclasses.fields(of)}
         if lost := sorted(set(of.__dataclass_fields__) - set(fields) - _class_variables(of)):
             raise self._unsupported(of, f"has an InitVar, {lost[0]}, which is not kept")
+        for base in of.__mro__:
+            hidden = sorted(set(_slots(base)) - set(fields))
+            if hidden:
+                raise self._unsupported(of, f"has a slot, {hidden[0]}, that is no field")
+            if base is not object and not base.__flags__ & _MADE_BY_A_PROGRAM:
+                if not issubclass(base, BaseException):
+                    because = f"derives from {base.__name__}, whose content would be lost"
+                    raise self._unsupported(of, because)
         # Those that the constructor does not take, too: they may have been changed since.
         return list(fields)
 
@@ -259,6 +269,12 @@ def _is_hashable(annotation: Any) -> bool:
 def _class_variables(of: Any) -> set[str]:
     hints = typing.get_type_hints(of)
     return {name for name, hint in hints.items() if typing.get_origin(hint) is typing.ClassVar}
+
+
+def _slots(of: type) -> tuple[str, ...]:
+    slots = vars(of).get("__slots__", ())
+    names = (slots,) if isinstance(slots, str) else tuple(slots)
+    return tuple(name for name in names if name not in ("__dict__", "__weakref__"))
 
 
 def _is_marked(annotation: Any) -> bool:

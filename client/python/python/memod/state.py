@@ -1,8 +1,9 @@
-"""What stands behind captured code: the values on which functions, methods and classes depend.
+"""What counts of captured code: which it is, and the values on which it depends.
 
-Code does not count, but the state that it carries does: what a function captures in its turn, its
-defaults and attributes, the object to which a method is bound, the attributes of a class that a
-function has made.
+What a module holds under its own name is known by that name, and a task by its own with the cache
+version, whatever they do; any other function, such as a lambda, by its code. The state that code
+carries counts, too: what a function captures in its turn, its defaults and attributes, the object
+to which a method is bound, the attributes of a class that a function has made.
 
 **Invariants.** What is one state has one digest in every process. What cannot be counted is an
 error, unless a module holds the code under its own name: then it is as fixed as a global variable.
@@ -16,15 +17,14 @@ import dataclasses
 import enum
 import functools
 import hashlib
-import inspect
-import sys
 import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from memod._memod import Converter
-from memod.errors import DeclarationError
-from memod.literals import Spec
+from memod.errors import DeclarationError, InvalidArgumentError
+from memod.literals import Spec, is_named_tuple
+from memod.names import is_importable, name_of_code, wrapped_by
 
 _CODE = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType, type)
 _WRAPPED = (staticmethod, classmethod)
@@ -38,67 +38,108 @@ _BY_THE_LANGUAGE = (
 # A variable that has no value yet.
 _ABSENT = object()
 
+
+@dataclasses.dataclass(frozen=True)
+class Known:
+    """What code is known by, as a leaf."""
+
+    by: str
+
+
 Leaf = tuple[str, Any]
 SpecOf = Callable[[Any, str], Spec]
 
 
 def is_code(value: Any) -> bool:
-    """Whether this is code, of which only the state counts."""
+    """Whether this is code."""
     return isinstance(value, _CODE) or hasattr(value, "__memod_task__")
 
 
-def has_state(value: Any, where: str, task: Any, spec_of: SpecOf) -> bool:
-    """Whether values that count stand behind this code, which the task captures.
-
-    Raises `DeclarationError` if one of them cannot be counted.
-    """
-    leaves = list(_Walk(task, spec_of).leaves(value, where))
-    for path, leaf in leaves:
-        if leaf is not _ABSENT:
+def check(value: Any, where: str, task: Any, spec_of: SpecOf) -> None:
+    """Raises `DeclarationError` if something cannot be counted behind what the task captures."""
+    for path, leaf in _Walk(task, spec_of).leaves(value, where):
+        if leaf is not _ABSENT and not isinstance(leaf, Known):
             spec_of(leaf, path)
-    return bool(leaves)
 
 
 def digest(value: Any, where: str, task: Any, spec_of: SpecOf) -> str:
-    """What stands for the state behind this code, as it is now."""
+    """What stands for the state behind this, as it is now."""
     found = hashlib.sha256()
     for path, leaf in _Walk(task, spec_of).leaves(value, where):
         if leaf is _ABSENT:
             raise DeclarationError(f"{path} has no value yet")
-        converter = Converter(spec_of(leaf, path))
-        part = f"{path.removeprefix(where)} {converter.type} {converter.digest(leaf)}\n"
-        found.update(part.encode("utf-8", "surrogatepass"))
+        told = f"is {leaf.by}" if isinstance(leaf, Known) else _told(leaf, path, spec_of)
+        part = f"{path.removeprefix(where)} {told}"
+        found.update(f"{len(part)}:{part}\n".encode("utf-8", "surrogatepass"))
     return found.hexdigest()
 
 
-def is_importable(value: Any) -> bool:
-    """Whether a module holds this under its own name, so that it is no state of any function."""
-    found: Any = sys.modules.get(getattr(value, "__module__", None) or "")
-    if found is None:
-        return False
-    for name in value.__qualname__.split("."):
-        found = inspect.getattr_static(found, name, None)
-        if isinstance(found, _WRAPPED):
-            found = found.__func__
-    return found is value
+def _told(leaf: Any, path: str, spec_of: SpecOf) -> str:
+    converter = Converter(spec_of(leaf, path))
+    told = f"{converter.type} {converter.digest(leaf)}"
+    if converter.settled(leaf) is not leaf:
+        raise InvalidArgumentError(
+            f"{path} has a form that does not count, and the function sees it; pass it as an "
+            "argument"
+        )
+    return told
+
+
+def is_fixed(value: Any) -> bool:
+    """Whether nothing can change of what counts of this."""
+    if isinstance(value, types.FunctionType):
+        has_state = value.__closure__ or value.__defaults__ or value.__kwdefaults__
+        return not has_state and not vars(value)
+    if isinstance(value, types.BuiltinFunctionType):
+        return isinstance(value.__self__, types.ModuleType)
+    return isinstance(value, types.ModuleType)
+
+
+def is_own(value: Any, function: Any) -> bool:
+    """Whether this is the task's function itself, or something that wraps it."""
+    return any(one is function for one in wrapped_by(value))
 
 
 class _Walk:
-    """Finds the values that count, each with the place where it stands."""
+    """Finds what counts, each with the place where it stands."""
 
     def __init__(self, task: Any, spec_of: SpecOf) -> None:
-        # By identity; each is kept, so that no other can have its own.
-        self._seen: dict[int, Any] = {id(task): task}
+        self._task = task
+        # By identity, with the number of the first visit; each is kept, so that no other can have
+        # its own.
+        self._seen: dict[int, tuple[Any, int]] = {id(task): (task, 0)}
+        self._wrapped = tuple(wrapped_by(task))
         self._spec_of = spec_of
 
     def leaves(self, value: Any, where: str) -> Iterator[Leaf]:
-        """The values that count behind this one."""
-        if not is_code(value):
+        """What counts of this, and behind it."""
+        if type(value) is tuple:
+            yield where, Known(f"a tuple of {len(value)}")
+            for index, item in enumerate(value):
+                yield from self.leaves(item, f"{where}, its member {index}")
+        elif not is_code(value):
             yield where, value
-        elif id(value) not in self._seen:
-            self._seen[id(value)] = value
+            if type(value).__module__ != "builtins":
+                yield from self.leaves(type(value), f"{where}, its class")
+        elif id(value) in self._seen:
+            yield where, Known(f"number {self._seen[id(value)][1]} of these")
+        else:
+            self._seen[id(value)] = (value, len(self._seen))
+            if (known := self._known_by(value)) is not None:
+                yield where, Known(known)
             found = self._of_code(value, where)
             yield from self._plain(value, found) if is_importable(value) else found
+
+    def _known_by(self, value: Any) -> str | None:
+        """What tells this code from other code; nothing if what it is made of does, or the task."""
+        if hasattr(value, "__memod_task__"):
+            return f"task {value.name} {value.options.version}"
+        if isinstance(value, types.MethodType) or any(one is value for one in self._wrapped):
+            return None
+        name = name_of_code(value, self._task)
+        if isinstance(value, types.FunctionType) and not is_importable(value):
+            return f"{name} {digest_of_code(value.__code__)}"
+        return name
 
     def _plain(self, value: Any, leaves: Iterator[Leaf]) -> Iterator[Leaf]:
         """Of what a module holds, that which can be counted."""
@@ -106,7 +147,8 @@ class _Walk:
             return
         for path, leaf in leaves:
             try:
-                self._spec_of(leaf, path)
+                if not isinstance(leaf, Known):
+                    self._spec_of(leaf, path)
             except DeclarationError:
                 continue
             yield path, leaf
@@ -125,13 +167,9 @@ class _Walk:
             yield from self.leaves(value.function, where)
 
     def _of_receiver(self, receiver: Any, where: str) -> Iterator[Leaf]:
-        where = f"{where}, the object of that method"
         # A function of a module says that it is the module's, and some say nothing.
-        if is_code(receiver):
-            yield from self.leaves(receiver, where)
-        elif receiver is not None:
-            yield where, receiver
-            yield from self.leaves(type(receiver), f"{where}, its class")
+        if receiver is not None:
+            yield from self.leaves(receiver, f"{where}, the object of that method")
 
     def _of_function(self, function: types.FunctionType, where: str) -> Iterator[Leaf]:
         code = function.__code__
@@ -174,9 +212,26 @@ class _Walk:
                     yield from self.leaves(part, f"{where}, its attribute `{name}`")
 
 
-def is_named_tuple(of: type) -> bool:
-    """Whether this class was made by `NamedTuple` or `namedtuple`."""
-    return issubclass(of, tuple) and "_field_defaults" in vars(of)
+@functools.lru_cache(maxsize=1024)
+def digest_of_code(code: types.CodeType) -> str:
+    """A digest of what the code does, wherever it stands."""
+    told = (
+        *(code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags),
+        *(code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars),
+        *(code.co_code.hex(), code.co_exceptiontable.hex()),
+        *(_constant(one) for one in code.co_consts),
+    )
+    return hashlib.sha256(repr(told).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _constant(value: Any) -> str:
+    if isinstance(value, types.CodeType):
+        return f"code {digest_of_code(value)}"
+    if isinstance(value, tuple):
+        return f"tuple {[_constant(one) for one in value]}"
+    if isinstance(value, frozenset):
+        return f"frozenset {sorted(_constant(one) for one in value)}"
+    return f"{type(value).__name__} {value!r}"
 
 
 def _parts(value: Any) -> tuple[Any, ...]:
@@ -191,7 +246,8 @@ def _is_of_the_language(of: type, name: str, value: Any) -> bool:
     """Whether this is in a class without standing in its body, or is told of otherwise."""
     if isinstance(value, types.FunctionType):
         made_by = value.__globals__.get("__name__", "")
-        return value.__code__.co_filename == "<string>" or made_by in _MAKERS
+        is_made = value.__code__.co_filename == "<string>" and _is_dunder(name)
+        return is_made or made_by in _MAKERS
     if is_code(value):
         return False
     if issubclass(of, enum.Enum) and (isinstance(value, of) or name.startswith("_")):

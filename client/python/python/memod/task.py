@@ -25,11 +25,12 @@ from typing import (
     overload,
 )
 
-from memod import troubles, waiting
+from memod import redeclared, troubles, waiting
 from memod._memod import Call, Caller, Plan, Recall
 from memod.client import Client, default_client
-from memod.declaration import Declaration, check_function, task_name
+from memod.declaration import Declaration, check_function
 from memod.errors import DeclarationError, InvalidArgumentError, UnavailableError
+from memod.names import task_name
 from memod.options import (
     Cache,
     Mode,
@@ -61,6 +62,8 @@ class Task(Caller, Generic[P, R]):
     ) -> None:
         if options.version is not None:
             check_function(function)
+        # First, as it may bring attributes of any name.
+        functools.update_wrapper(self, function)
         self.options = options
         """What was declared."""
         self.name = options.name or task_name(function)
@@ -70,7 +73,6 @@ class Task(Caller, Generic[P, R]):
         self._origin: Task[P, R] | None = None
         self._is_async = inspect.iscoroutinefunction(function)
         self._plan = None if options.version is None else self._planned(options.version)
-        functools.update_wrapper(self, function)
         if self._is_async:
             _mark_as_coroutine_function(self, function)
         elif self._plan is not None:
@@ -79,6 +81,7 @@ class Task(Caller, Generic[P, R]):
     def _planned(self, version: str) -> Plan:
         declaration = Declaration(self._function, self.options.ignored)
         options = self.options
+        redeclared.look(self.name, version, self._function)
         age = options.max_age
         try:
             return Plan(

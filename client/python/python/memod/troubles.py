@@ -9,6 +9,16 @@ from memod.errors import BreakerOpenError, LeaseLostError
 logger = logging.getLogger("memod")
 
 
+def warn_of_other_daemon(named: str, own: str) -> None:
+    """Tells that nobody answers at the socket that was named, and who is asked instead."""
+    logger.warning(
+        "no daemon answers at %s, which was named; the user's own is asked, at %s. "
+        "MEMOD_NO_START=1 forbids that",
+        named,
+        own,
+    )
+
+
 def warn(task: str, problem: BaseException) -> None:
     """Tells what went wrong with the cache in a call of this task."""
     if isinstance(problem, LeaseLostError):

@@ -26,6 +26,11 @@ def encoded(literal: Any, of: Any) -> bytes:
     return _literal(copy)
 
 
+def order_of(key: Any) -> bytes:
+    """By what keys are put in order."""
+    return _value(key)
+
+
 def _literal(literal: Any) -> bytes:
     if literal.hash:
         return _text(b"H", literal.hash)

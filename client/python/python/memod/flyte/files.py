@@ -131,7 +131,7 @@ def _rewrite_scalar(scalar: Any, of: Any, change: Change, hashed_too: bool) -> N
         rewrite(scalar.union.value, scalar.union.type, change, hashed_too=hashed_too)
     elif which == "binary" and scalar.binary.tag == "msgpack" and may_hold_files(of):
         value = _rewrite_value(unpacked(scalar.binary.value), of, change)
-        scalar.binary.value = _msgpack().packb(value)
+        scalar.binary.value = packed(value)
     elif which == "generic" and may_hold_files(of):
         raise InvalidArgumentError("holds files in Flyte's old form of dataclasses")
 
@@ -171,6 +171,12 @@ def _rewrite_reference(value: Any, change: Change) -> Any:
 def unpacked(packed: bytes) -> Any:
     """What is packed with msgpack."""
     return _msgpack().unpackb(packed, strict_map_key=False)
+
+
+def packed(value: Any) -> bytes:
+    """The value, packed with msgpack."""
+    made: bytes = _msgpack().packb(value)
+    return made
 
 
 def _msgpack() -> Any:

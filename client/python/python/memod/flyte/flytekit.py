@@ -3,18 +3,20 @@
 Imported by flytekit itself, by way of the entry point group `flytekit.plugins`.
 
 **Invariants.** flytekit decides as ever whether a call is looked up or overwritten, so its own
-variables are obeyed; only where it would ask its cache, memod is asked. With `MEMOD_FLYTE=off`, or
+variables are obeyed; only where it would ask its cache, memod is asked. A task that is run is given
+its inputs, and gives back its outputs, in the form that a hit has. With `MEMOD_FLYTE=off`, or
 outside of a task's local execution, its own cache answers. Importing this never fails.
 """
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import functools
 import logging
 import typing
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,9 @@ EXECUTION = "flytekit/local"
 """What is told of the execution with what is stored."""
 
 _PLACEHOLDER = "local"
+
+Settled = Callable[[Mapping[str, Any]], dict[str, Any]]
+"""Gives the literals that have to change."""
 
 
 class Call:
@@ -42,15 +47,14 @@ class Call:
 
     def get(self, inputs: Any) -> Any:
         """The outputs as flytekit has them, or nothing."""
-        from flytekit.models.literals import Literal, LiteralMap
+        from flytekit.models.literals import LiteralMap
 
         run = self._begun()
         given = self._given(inputs)
         found = None if run is None or given is None else run.look_up(given)
         if found is None:
             return None
-        literals = {name: Literal.from_flyte_idl(found[name]) for name in found}
-        return LiteralMap(literals=literals)
+        return LiteralMap(literals={name: _model(found[name]) for name in found})
 
     def set(self, inputs: Any, outputs: Any) -> None:
         """Stores the outputs."""
@@ -58,6 +62,25 @@ class Call:
         given, returned = self._given(inputs), self._protocol_buffers(outputs)
         if run is not None and given is not None and returned is not None:
             run.store(given, returned)
+
+    def settled(self, literals: Any, settle: Callable[[Memo], Settled]) -> Any:
+        """The literals with those in place that have another form than their key."""
+        from flytekit.models.literals import LiteralMap
+
+        if not isinstance(literals, LiteralMap):
+            return literals
+        given = {}
+        for name, one in literals.literals.items():
+            # What has no protocol buffer cannot be stored, and stays as it is.
+            with contextlib.suppress(Exception):
+                given[name] = one.to_flyte_idl()
+        try:
+            made = settle(memo_of(self.task))(given)
+            anew = {name: _model(made[name]) for name in made}
+        except Exception as error:
+            self._warn(error)
+            return literals
+        return LiteralMap(literals={**literals.literals, **anew}) if anew else literals
 
     def end(self) -> None:
         """Gives back what is held."""
@@ -95,6 +118,28 @@ class Call:
 
     def _warn(self, error: Exception) -> None:
         logger.warning("task %s is run, and not cached: %s", self.task.name, error)
+
+
+def _model(literal: Any) -> Any:
+    """A literal as flytekit has it, its maps in the order of their keys: they become dictionaries,
+    and protocol buffers have them in an order that differs from process to process."""
+    from flytekit.models.literals import Literal
+
+    return _in_order(Literal.from_flyte_idl(literal))
+
+
+def _in_order(literal: Any) -> Any:
+    if literal.map is not None:
+        members = literal.map.literals
+        ordered = {name: _in_order(members[name]) for name in sorted(members)}
+        members.clear()
+        members.update(ordered)
+    elif literal.collection is not None:
+        for one in literal.collection.literals:
+            _in_order(one)
+    elif literal.scalar is not None and literal.scalar.union is not None:
+        _in_order(literal.scalar.union.value)
+    return literal
 
 
 _current: contextvars.ContextVar[Call | None] = contextvars.ContextVar("memod_call", default=None)
@@ -198,6 +243,7 @@ def install() -> None:
     if hasattr(Task.local_execute, "__memod__"):
         return
     _install_execution(Task)
+    _install_form(Task)
     _install_cache(LocalTaskCache)
 
 
@@ -218,6 +264,22 @@ def _install_execution(task_class: Any) -> None:
 
     local_execute.__memod__ = True  # type: ignore[attr-defined]
     task_class.local_execute = local_execute
+
+
+def _install_form(task_class: Any) -> None:
+    original = task_class.sandbox_execute
+
+    # The names of the parameters are flytekit's: they may be given by name.
+    @functools.wraps(original)
+    def sandbox_execute(self: Any, ctx: Any, input_literal_map: Any) -> Any:
+        call = _current.get()
+        if call is None or call.task is not self:
+            return original(self, ctx, input_literal_map)
+        given = call.settled(input_literal_map, lambda memo: memo.settled_inputs)
+        returned = original(self, ctx, given)
+        return call.settled(returned, lambda memo: memo.settled_outputs)
+
+    task_class.sandbox_execute = sandbox_execute
 
 
 def _install_cache(cache: Any) -> None:

@@ -19,6 +19,7 @@ from memod.client import default_client
 from memod.errors import InvalidArgumentError, MemodError
 from memod.flyte import inputs
 from memod.flyte.archive import Packing, unpack
+from memod.flyte.settled import Settle, input_settling, output_settling, settled_or_given
 from memod.flyte.types import (
     input_spec,
     may_hold_files,
@@ -118,6 +119,15 @@ class Memo:
             Output(name, of, is_hashed=name in declared.hashed, sdk=sdk)
             for name, of in declared.outputs.items()
         ]
+        self._input_settling: dict[str, Settle] = {}
+        self._output_settling: dict[str, Settle] = {}
+        for name in self._specs:
+            if settle := input_settling(declared.inputs[name], sdk.literal):
+                self._input_settling[name] = settle
+        for name, of in declared.outputs.items():
+            is_hashed = name in declared.hashed
+            if settle := output_settling(of, sdk.literal, is_hashed=is_hashed):
+                self._output_settling[name] = settle
         fields = tuple(spec for output in self._outputs for spec in output.specs())
         age = declared.max_age
         self.plan = Plan(
@@ -133,6 +143,18 @@ class Memo:
             own_only=any(may_hold_pickles(of) for of in declared.outputs.values()),
             by_hand=True,
         )
+
+    def settled_inputs(self, given: Literals) -> dict[str, Any]:
+        """The inputs as a task is given them, whoever calls it; only those that change."""
+        return self._settled(given, self._input_settling)
+
+    def settled_outputs(self, returned: Literals) -> dict[str, Any]:
+        """The same of what it returns, as a hit gives it."""
+        return self._settled(returned, self._output_settling)
+
+    def _settled(self, literals: Literals, by: dict[str, Settle]) -> dict[str, Any]:
+        made = {n: settled_or_given(by[n], literals[n]) for n in by.keys() & literals.keys()}
+        return {name: made[name] for name in made if made[name] is not literals[name]}
 
     def values(self, given: Literals) -> dict[str, Any]:
         """The values of the inputs that count."""

@@ -49,6 +49,19 @@ class Call:
         self._key, self._interface = key, interface
         self._version, self._ignored = version, ignored
         self._inputs = {one.name: one.value for one in inputs.literals}
+        self._settle()
+
+    def _settle(self) -> None:
+        """Gives the inputs the form that the key has: the controller hands on these very ones."""
+        try:
+            from flyte._cache.cache import cache_from_request
+
+            if cache_from_request(self.task.cache).is_enabled():
+                made = _memo(self._declared()).settled_inputs(self._inputs)
+                for name in made:
+                    self._inputs[name].CopyFrom(made[name])
+        except Exception as error:
+            logger.warning("task %s is run with inputs as they are: %s", self.task.name, error)
 
     def is_of(self, key: str) -> bool:
         """Whether it is this call's outputs that the controller asks for."""
