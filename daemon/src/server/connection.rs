@@ -18,6 +18,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
+use tracing::field::display;
 
 use super::budget::{Pressure, Share, TransferError};
 use super::dispatch::{self, Desk, Done, Held, Job, Work};
@@ -140,7 +141,9 @@ impl Connection {
     async fn serve(&mut self) -> Result<(), ConnectionError> {
         let Some(agreement) = self.greet().await? else { return Ok(()) };
         self.takes_descriptors = agreement.capabilities & DESCRIPTORS != 0;
-        tracing::debug!(version = agreement.version, peer = ?self.peer, "connected");
+        let Peer { uid, pid, program, .. } = &*self.peer;
+        let program = program.as_ref().map(|program| display(program.escape_debug()));
+        tracing::debug!(version = agreement.version, uid, pid, program, "connected");
         // Made once, since every new one registers itself with a lock.
         let mut stopped = pin!(self.stop.clone().cancelled_owned());
         let user = Arc::clone(&self.user);
