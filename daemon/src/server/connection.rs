@@ -55,8 +55,8 @@ pub(crate) struct Connection {
     stop: CancellationToken,
     /// Nothing more will be read: the peer has left, or the daemon stops.
     ended: CancellationToken,
-    /// Whether the peer takes descriptors.
-    takes_descriptors: bool,
+    /// What was agreed on.
+    capabilities: u64,
 }
 
 /// Why a connection ended other than by its peer's wish.
@@ -109,13 +109,18 @@ impl Connection {
             jobs: TaskTracker::new(),
             stop,
             ended: CancellationToken::new(),
-            takes_descriptors: false,
+            capabilities: 0,
         })
     }
 
     /// Who is at the other end.
     pub(crate) fn peer(&self) -> &Arc<Peer> {
         &self.peer
+    }
+
+    /// Whether the peer takes descriptors.
+    const fn takes_descriptors(&self) -> bool {
+        self.capabilities & DESCRIPTORS != 0
     }
 
     /// Serves the peer until it leaves, misbehaves, or the daemon stops.
@@ -140,7 +145,7 @@ impl Connection {
 
     async fn serve(&mut self) -> Result<(), ConnectionError> {
         let Some(agreement) = self.greet().await? else { return Ok(()) };
-        self.takes_descriptors = agreement.capabilities & DESCRIPTORS != 0;
+        self.capabilities = agreement.capabilities;
         let Peer { uid, pid, program, .. } = &*self.peer;
         let program = program.as_ref().map(|program| display(program.escape_debug()));
         tracing::debug!(version = agreement.version, uid, pid, program, "connected");
@@ -199,7 +204,7 @@ impl Connection {
     /// Handles one request: at once if it needs no disk and no thread, else in a task of its own.
     async fn handle(&mut self, job: Job, request: Request) -> Result<(), ConnectionError> {
         let id = job.id;
-        if matches!(request, Request::Board { .. }) && !self.takes_descriptors {
+        if matches!(request, Request::Board { .. }) && !self.takes_descriptors() {
             return Ok(self.replies.send(id, Response::Board(None), Vec::new()).await?);
         }
         let account = Account::open(&request);
@@ -268,7 +273,8 @@ impl Connection {
     ) {
         let (service, peer) = (Arc::clone(&self.service), Arc::clone(&self.peer));
         let (replies, lessee) = (Arc::clone(&self.replies), Arc::clone(&self.lessee));
-        let (waits, takes_descriptors) = (Arc::clone(&self.waits), self.takes_descriptors);
+        let (waits, takes_descriptors) = (Arc::clone(&self.waits), self.takes_descriptors());
+        let capabilities = self.capabilities;
         let ended = self.ended.clone();
         let verb = account.as_ref().map(|account| account.verb().name());
         let (connection, uid, pid) = (self.number, peer.uid, peer.pid);
@@ -282,6 +288,7 @@ impl Connection {
                 waits: &waits,
                 ended: &ended,
                 id,
+                capabilities,
             };
             let Some(done) = dispatch::later(&desk, work, place).await else { return };
             // The request's memory is not kept for as long as its peer takes to read the reply.
