@@ -2,7 +2,7 @@
 //!
 //! **Invariants.** At most `REQUESTS_IN_FLIGHT_MAX` requests are at work; the peer is not read
 //! further until one is done, or until its user has a place for one more. Whoever sends without
-//! end lets others have their turn after [`TURN_REQUESTS`]. Bytes that are no message end the
+//! end lets others have their turn now and then (see [`super::turns`]). Bytes that are no message end the
 //! connection with an error that says so. When the daemon stops, requests that have begun are
 //! answered.
 
@@ -26,14 +26,13 @@ use super::frames::{FrameReader, ReadError, Received};
 use super::peer::Peer;
 use super::replies::{Replies, ReplyShare};
 use super::stream::PeerStream;
+use super::turns::Meter;
 use super::uploads::Uploads;
 use super::users::{Place, User};
 use crate::service::{Account, Allowance, Lessee, Reply, Service, within_threads};
 
 /// How long a peer may take to greet.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
-/// Requests that are handled one behind the other before other connections have their turn.
-const TURN_REQUESTS: u32 = 2;
 
 /// A connection at work.
 #[derive(Debug)]
@@ -57,6 +56,7 @@ pub(crate) struct Connection {
     ended: CancellationToken,
     /// What was agreed on.
     capabilities: u64,
+    meter: Arc<Meter>,
 }
 
 /// Why a connection ended other than by its peer's wish.
@@ -110,6 +110,7 @@ impl Connection {
             stop,
             ended: CancellationToken::new(),
             capabilities: 0,
+            meter: Arc::default(),
         })
     }
 
@@ -121,6 +122,11 @@ impl Connection {
     /// Whether the peer takes descriptors.
     const fn takes_descriptors(&self) -> bool {
         self.capabilities & DESCRIPTORS != 0
+    }
+
+    /// What it does in its turn.
+    pub(crate) fn meter(&self) -> Arc<Meter> {
+        Arc::clone(&self.meter)
     }
 
     /// Serves the peer until it leaves, misbehaves, or the daemon stops.
@@ -153,10 +159,8 @@ impl Connection {
         let mut stopped = pin!(self.stop.clone().cancelled_owned());
         let user = Arc::clone(&self.user);
         let pressure = user.budgets().pressure();
-        for turn in (0..TURN_REQUESTS).cycle() {
-            if turn == 0 {
-                tokio::task::yield_now().await;
-            }
+        loop {
+            self.meter.rest().await;
             if pressure.is_on() {
                 self.uploads.give_up_slow();
             }
@@ -181,9 +185,9 @@ impl Connection {
             let descriptors = self.reader.descriptors(request.descriptors())?;
             let payload = received.frame.into_payload();
             let job = Job { id, share: received.share, payload, descriptors };
+            self.meter.count();
             self.handle(job, request).await?;
         }
-        Ok(())
     }
 
     /// Reads the rest of a frame. Meanwhile uploads that are slow are given up: the frame may wait
