@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use harness::{Daemon, call, eventually, run, wait};
 use nix::sys::signal::{Signal, kill};
@@ -196,6 +197,23 @@ fn it_shows_what_changes_and_waits_for_a_daemon_that_is_gone() {
     view.types(b"q");
     view.ends(&daemon);
     daemon.signal(Signal::SIGCONT);
+}
+
+#[test]
+fn it_goes_on_at_once_when_a_daemon_answers_again() {
+    let daemon = daemon_with_a_hit();
+    let mut view = View::of(&daemon);
+    daemon.freeze();
+    // So often that a client would leave the daemon alone for half a minute.
+    for _ in 0..4 {
+        view.wait_for("no answer");
+    }
+    daemon.signal(Signal::SIGCONT);
+    let began = Instant::now();
+    view.wait_for_frame("an answer", |frame| frame.starts_with("memod "));
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    view.types(b"q");
+    view.ends(&daemon);
 }
 
 #[test]

@@ -58,7 +58,7 @@ fn wait_in<T: Send + 'static>(
     connected.wait();
     let observer = client(daemon);
     eventually("all wait", || {
-        observer.stats().expect("answered").whole.unwrap().waiters == waiters as u64
+        observer.stats().expect("answered").whole.expect("all is told").waiters == waiters as u64
     });
     threads
 }

@@ -44,6 +44,9 @@ struct Asker {
 
 impl Asker {
     fn ask(&mut self) -> Result<Sample, Failure> {
+        // Asked also while the daemon is left alone after it has failed; if it answers, it is not
+        // any more.
+        self.client.ping()?;
         let stats = self.client.stats()?;
         let budgets = self.client.budgets()?;
         let leases = self.leases()?;

@@ -1,5 +1,7 @@
 //! What takes leases or waits for them: `Claim`, `Await`, `Reserve`, `Release`.
 
+use std::slice;
+
 use bytes::Bytes;
 use harness::{CallBuilder, Raw, named};
 use memod_protocol::{Claim, MissReason, Release, Request, Reserve, Response};
@@ -77,9 +79,9 @@ fn leases_are_told_to_who_may_read_there() {
         raw.leases().into_iter().map(|row| (row.holder.uid, row.task)).collect()
     };
     let (hers, his) = ((ALICE, "absent".to_owned()), (BOB, "his".to_owned()));
-    assert_eq!(told(&mut two.alice), [hers.clone()]);
-    assert_eq!(told(&mut two.bob), [his.clone()]);
-    assert_eq!(told(&mut two.house.connect(KEEPER)), [hers.clone()]);
+    assert_eq!(told(&mut two.alice), slice::from_ref(&hers));
+    assert_eq!(told(&mut two.bob), slice::from_ref(&his));
+    assert_eq!(told(&mut two.house.connect(KEEPER)), slice::from_ref(&hers));
     assert_eq!(told(&mut two.house.daemon.connect()), [hers, his]);
 }
 

@@ -192,9 +192,9 @@ fn who_administers_a_scope_is_told_of_no_other() {
     let all = LogQuery { limit: 1000, ..LogQuery::default() };
     let Response::Logged(page) = ask(Request::Log(Box::new(all))) else { panic!("rows were due") };
     assert!(page.rows.iter().all(|row| row.uid == KEEPER), "{page:?}");
-    let Response::Status(status) = ask(Request::Status) else { panic!("a status was due") };
+    let Response::Status(said) = ask(Request::Status) else { panic!("a status was due") };
     for word in ["20001", "20002", &STRANGER.to_string(), "alpha", "beta"] {
-        assert!(!format!("{:?}", status.settings).contains(word), "{word}: {:?}", status.settings);
+        assert!(!format!("{:?}", said.settings).contains(word), "{word}: {:?}", said.settings);
     }
     for command in ["stats", "top", "log", "status", "doctor", "ls"] {
         let ran = run(&mut house.command(KEEPER, "alpha", &[command, "-v", "--format", "text"]));
