@@ -2,9 +2,9 @@
 //!
 //! **Invariants.** At most `REQUESTS_IN_FLIGHT_MAX` requests are at work; the peer is not read
 //! further until one is done, or until its user has a place for one more. Whoever sends without
-//! end lets others have their turn now and then (see [`super::turns`]). Bytes that are no message end the
-//! connection with an error that says so. When the daemon stops, requests that have begun are
-//! answered.
+//! end lets others have their turn now and then (see [`super::turns`]). Bytes that are no message
+//! end the connection with an error that says so. When the daemon stops, requests that have begun
+//! are answered.
 
 use std::pin::pin;
 use std::sync::Arc;

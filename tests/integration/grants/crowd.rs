@@ -28,12 +28,13 @@ const THREADS: usize = 4;
 const HITS: usize = 100;
 const WAVES: usize = 10;
 /// Requests of the crowd that are answered while one of the quiet client is on its way, at the
-/// lowest decile, since more of them are when the machine lets another program go first: fewer than one for each connection. If each connection had its turn of two requests first,
-/// it would be twice as many as there are connections.
+/// lowest decile, since more of them are when the machine lets another program go first: fewer
+/// than one for each connection. If each connection had its turn of two requests first, it would
+/// be twice as many as there are connections.
 const MEANWHILE_MAX: u64 = CONNECTIONS as u64;
-/// The same for each of as many as another user's one connection may have under way. Were it served
-/// as one connection of many, that would be as many as there are connections.
-const SHARE_MAX: u64 = CONNECTIONS as u64 / 2;
+/// The same for each of as many as another user's one connection may have under way. Were it
+/// served as one connection of many, that would be as many as there are connections.
+const SHARE_MAX: u64 = CONNECTIONS as u64 * 3 / 8;
 
 /// As many hits as may be under way at once, as bytes.
 fn wave(stored: &CallBuilder) -> Vec<u8> {
