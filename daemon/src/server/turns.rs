@@ -325,14 +325,14 @@ mod tests {
     fn who_has_more_to_do_than_fits_into_a_turn_waits_behind_others() {
         let (turns, meter) = (Arc::new(Turns::new(1)), Arc::new(Meter::default()));
         let counts = Arc::clone(&meter);
-        let (asks, mut asked) = tokio::sync::mpsc::unbounded_channel();
+        let (asks, mut asked) = tokio::sync::mpsc::channel(8);
         let work = async move {
             while asked.recv().await.is_some() {
                 counts.rest().await;
                 counts.count();
             }
         };
-        let ask = |requests: u32| (0..requests).for_each(|_| asks.send(()).expect("it is served"));
+        let ask = |requests: u32| (0..requests).for_each(|_| asks.try_send(()).expect("it fits"));
         let mut context = Context::from_waker(Waker::noop());
         let mut work = in_turns(Arc::clone(&turns), meter, work);
         ask(TURN_REQUESTS + 1);
