@@ -39,9 +39,10 @@ pub(crate) struct Ground {
     inherited: Inherited,
 }
 
-/// After so many steps of its tasks a thread looks who else has sent something. Tasks that go on
-/// and on, as those of connections with much under way, would keep it from that for long otherwise.
-const LOOKS_FOR_EVENTS: u32 = 4;
+/// After so many steps a thread looks who else has sent something: each is up to four turns, since
+/// who is handed a turn is polled next. Connections with much under way would keep it from that for
+/// long otherwise.
+const LOOKS_FOR_EVENTS: u32 = 1;
 
 /// Takes what systemd passed, and makes what the daemon runs on, which heeds the signals held.
 ///

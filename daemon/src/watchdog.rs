@@ -30,14 +30,19 @@ struct Beats {
 }
 
 impl Beats {
-    /// Whether both have been at work since `before`.
-    fn moved_since(self, before: Self) -> bool {
+    /// What has not been at work since `before`, in words; nothing if both have.
+    fn hanging_since(self, before: Self) -> Option<&'static str> {
         let accepts = match (self.accept, before.accept) {
             (Some(now), Some(before)) => now > before,
             (None, _) => true,
             (Some(_), None) => false,
         };
-        self.writer > before.writer && accepts
+        match (self.writer > before.writer, accepts) {
+            (true, true) => None,
+            (false, true) => Some("the writer"),
+            (true, false) => Some("the listener"),
+            (false, false) => Some("the writer and the listener"),
+        }
     }
 }
 
@@ -57,11 +62,12 @@ pub(crate) async fn run(store: Store, server: Arc<Server>, stop: CancellationTok
     loop {
         period.tick().await;
         let now = look();
-        if now.moved_since(before) {
+        if let Some(hanging) = now.hanging_since(before) {
+            let Beats { writer, accept } = now;
+            tracing::warn!(hanging, writer, accept, "no sign of life: {hanging} did not come by");
+        } else {
             systemd::notify(&[NotifyState::Watchdog]);
             before = now;
-        } else {
-            tracing::warn!(?before, ?now, "no sign of life: the writer or the listener hangs");
         }
     }
 }
@@ -74,10 +80,13 @@ mod tests {
     fn both_must_move() {
         let at = |writer, accept| Beats { writer, accept };
         let before = at(3, Some(3));
-        assert!(at(4, Some(4)).moved_since(before));
-        assert!(!at(3, Some(4)).moved_since(before), "the writer hangs");
-        assert!(!at(4, Some(3)).moved_since(before), "the listener hangs");
-        assert!(at(4, None).moved_since(before), "nobody is accepted while the daemon drains");
-        assert!(!at(3, None).moved_since(before));
+        assert_eq!(at(4, Some(4)).hanging_since(before), None);
+        assert_eq!(at(3, Some(4)).hanging_since(before), Some("the writer"));
+        assert_eq!(at(4, Some(3)).hanging_since(before), Some("the listener"));
+        let both = Some("the writer and the listener");
+        assert_eq!(before.hanging_since(before), both);
+        // Nobody is accepted while the daemon drains.
+        assert_eq!(at(4, None).hanging_since(before), None);
+        assert_eq!(at(3, None).hanging_since(before), Some("the writer"));
     }
 }

@@ -22,8 +22,11 @@ pub const ANNOUNCE: u64 = 2;
 /// Capability: many lookups may come in one frame.
 pub const BATCHES: u64 = 4;
 
+/// Capability: leases may be listed, and upkeep stands in the log under its own name.
+pub const OVERSIGHT: u64 = 8;
+
 /// The capabilities of this build.
-pub const CAPABILITIES: u64 = DESCRIPTORS | ANNOUNCE | BATCHES;
+pub const CAPABILITIES: u64 = DESCRIPTORS | ANNOUNCE | BATCHES | OVERSIGHT;
 
 /// What the client says first.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]

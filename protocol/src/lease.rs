@@ -1,6 +1,6 @@
 //! Leases: the exclusive right to compute a key (semantics 26 to 32).
 
-use crate::call::CallIdentity;
+use crate::call::{CallIdentity, Scope};
 use crate::error::InvalidArgument;
 use crate::key::Key;
 use crate::name;
@@ -98,6 +98,21 @@ pub struct Reservation {
     pub acquired: bool,
     /// Who holds it: the one who asked, or whoever was first.
     pub holder: Holder,
+}
+
+/// A lease in a list.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct LeaseRow {
+    /// Of this key.
+    pub key: Key,
+    /// Project and domain of the call.
+    pub scope: Scope,
+    /// The task's name.
+    pub task: String,
+    /// Who holds it now.
+    pub holder: Holder,
+    /// Requests that wait for it, or for an entry.
+    pub waiters: u64,
 }
 
 /// Who holds a lease.

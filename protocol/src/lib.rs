@@ -50,7 +50,9 @@ pub use error::{ErrorCode, InvalidArgument, WireError};
 pub use explain::{Difference, DifferenceKind, Explanation, Nearest, Why};
 pub use frame::Frame;
 pub use key::Key;
-pub use lease::{Claim, Holder, Leased, NamedOwner, Pending, Release, Reservation, Reserve};
+pub use lease::{
+    Claim, Holder, LeaseRow, Leased, NamedOwner, Pending, Release, Reservation, Reserve,
+};
 pub use literal::Literal;
 pub use literal_type::LiteralType;
 pub use log::{LogPage, LogQuery, LogRow, Outcome, Verb};

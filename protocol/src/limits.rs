@@ -38,6 +38,8 @@ pub const LIST_ROWS_MAX: u32 = 1000;
 pub const REQUESTS_IN_FLIGHT_MAX: u32 = 64;
 /// Most rows in one page of the request log.
 pub const LOG_ROWS_MAX: u32 = 1000;
+/// Most leases in one list.
+pub const LEASE_ROWS_MAX: usize = 100;
 /// Most entries that an explanation tells of.
 pub const NEAREST_MAX: u32 = 64;
 /// Most lookups in one frame.

@@ -2,6 +2,7 @@
 
 use crate::call::Scope;
 use crate::error::ErrorCode;
+use crate::handshake::OVERSIGHT;
 use crate::key::Key;
 use crate::response::MissReason;
 use crate::wire::{Decode, Encode};
@@ -95,11 +96,15 @@ pub enum Verb {
     Why,
     /// Counters or status.
     Stats,
+    /// A verification. Only with [`crate::handshake::OVERSIGHT`].
+    Verify,
+    /// A collection. Only with [`crate::handshake::OVERSIGHT`].
+    Collect,
 }
 
 impl Verb {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Lookup,
         Self::Put,
         Self::Read,
@@ -109,7 +114,24 @@ impl Verb {
         Self::Release,
         Self::Why,
         Self::Stats,
+        Self::Verify,
+        Self::Collect,
     ];
+
+    /// The capabilities without which nobody may be told of it, or ask for it.
+    #[must_use]
+    pub const fn capabilities(self) -> u64 {
+        match self {
+            Self::Verify | Self::Collect => OVERSIGHT,
+            _ => 0,
+        }
+    }
+
+    /// As it is told to who has these capabilities: under the nearest name that they know.
+    #[must_use]
+    pub const fn told_with(self, capabilities: u64) -> Self {
+        if self.capabilities() & !capabilities == 0 { self } else { Self::Stats }
+    }
 
     /// The stable name, as in JSON.
     #[must_use]
@@ -124,6 +146,8 @@ impl Verb {
             Self::Release => "release",
             Self::Why => "why",
             Self::Stats => "stats",
+            Self::Verify => "verify",
+            Self::Collect => "collect",
         }
     }
 }

@@ -5,10 +5,10 @@ use crate::call::{CallIdentity, Interface, Scope};
 use crate::digest::Digest;
 use crate::error::InvalidArgument;
 use crate::explain::Why;
-use crate::handshake::{ANNOUNCE, BATCHES, DESCRIPTORS};
+use crate::handshake::{ANNOUNCE, BATCHES, DESCRIPTORS, OVERSIGHT};
 use crate::key::Key;
 use crate::lease::{Claim, Release, Reserve};
-use crate::log::LogQuery;
+use crate::log::{LogQuery, Verb};
 use crate::name;
 use crate::upkeep::{Announcement, Import};
 use crate::wire::{Decode, Encode};
@@ -133,13 +133,18 @@ pub enum Request {
     /// At most `LOOKUPS_MAX` lookups. Answered by `LookedUp`. Only with
     /// [`crate::handshake::BATCHES`].
     LookupMany(Vec<Lookup>),
+    /// Who holds which leases now. Answered by `Leases`. Only with
+    /// [`crate::handshake::OVERSIGHT`].
+    Leases,
 }
 
 impl Request {
     /// The capabilities without which it may not be asked.
     #[must_use]
-    pub const fn capabilities(&self) -> u64 {
+    pub fn capabilities(&self) -> u64 {
         match self {
+            Self::Leases => OVERSIGHT,
+            Self::Log(query) => query.verb.map_or(0, Verb::capabilities),
             Self::LookupMany(_) => BATCHES,
             Self::Announce(_) => ANNOUNCE,
             Self::UploadFile { .. } => DESCRIPTORS,

@@ -7,7 +7,7 @@ use crate::digest::Digest;
 use crate::error::WireError;
 use crate::explain::Explanation;
 use crate::key::Key;
-use crate::lease::{Leased, Pending, Reservation};
+use crate::lease::{LeaseRow, Leased, Pending, Reservation};
 use crate::log::LogPage;
 use crate::request::{InterfaceText, RunClaim};
 use crate::savings::Savings;
@@ -106,6 +106,8 @@ pub enum Response {
     /// What each of many lookups came to, in their order. The hits' outputs stand in the payload,
     /// one behind the other.
     LookedUp(Vec<Looked>),
+    /// Leases that are held, those for which most wait first.
+    Leases(Vec<LeaseRow>),
 }
 
 impl Response {

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use memod_protocol::{
-    CallIdentity, Claim, Explanation, Hit, InterfaceText, Leased, LogPage, LogQuery, Lookup,
-    NamedOwner, Pending, Release, Request, Reservation, Reserve, Response, Savings, Why,
+    CallIdentity, Claim, Explanation, Hit, InterfaceText, LeaseRow, Leased, LogPage, LogQuery,
+    Lookup, NamedOwner, Pending, Release, Request, Reservation, Reserve, Response, Savings, Why,
 };
 
 use crate::calls::CallBuilder;
@@ -168,6 +168,18 @@ impl Raw {
         match self.ask(Request::Why(Box::new(why)), Bytes::new()).response {
             Response::Explained(explanation) => *explanation,
             other => panic!("an explanation was due, not {other:?}"),
+        }
+    }
+
+    /// The leases that are held, as far as this user may see them.
+    ///
+    /// # Panics
+    /// If the answer is anything else.
+    #[track_caller]
+    pub fn leases(&mut self) -> Vec<LeaseRow> {
+        match self.ask(Request::Leases, Bytes::new()).response {
+            Response::Leases(rows) => rows,
+            other => panic!("a list of leases was due, not {other:?}"),
         }
     }
 

@@ -30,7 +30,7 @@ pub use ran::{Ran, run};
 pub use random::Random;
 pub use raw::{Raw, RawReply};
 pub use relay::Relay;
-pub use users::{connected_as, connected_in_groups};
+pub use users::{connected_as, connected_in_groups, connected_many_as};
 
 /// The examples of the README, compiled with the documentation tests.
 #[cfg(doctest)]

@@ -8,7 +8,7 @@ use std::path::Path;
 use bytes::Bytes;
 use memod_descriptors::{Inbox, SealedFile};
 use memod_protocol::frame::{PREFIX_BYTES, Prefix};
-use memod_protocol::handshake::{ANNOUNCE, BATCHES, Hello, Welcome};
+use memod_protocol::handshake::{CAPABILITIES, DESCRIPTORS, Hello, Welcome};
 use memod_protocol::{
     Delivery, Digest, EntryRow, ErrorCode, Filter, Frame, Hit, Miss, Put, PutOutcome, Request,
     RequestHeader, Response, ResponseHeader, WireError, wire,
@@ -121,7 +121,7 @@ impl Raw {
     /// # Panics
     /// If the daemon has ended the connection.
     pub fn greet(&mut self) {
-        self.greet_with(ANNOUNCE | BATCHES);
+        self.greet_with(CAPABILITIES & !DESCRIPTORS);
     }
 
     /// Sends the greeting of a client with these capabilities.

@@ -33,6 +33,11 @@ fn s24_rm_forgets_by_every_selector_and_says_how_many() {
         (&["--writer", &own, "--task", "b"], 1),
         (&["--all", "--yes"], 4),
         (&["--all", "--task", "a", "--yes"], 3),
+        (&["--all", "--task", "a", "--cache-version", "1", "--writer", &own, "--yes"], 2),
+        (&["--all", "--writer", "12345", "--yes"], 0),
+        (&["--all", "--older-than", "1h", "--yes"], 0),
+        (&["--all", "--task", "stranger", "--yes"], 0),
+        (&["--scope", "--task", "a", "--yes"], 2),
         (&["--older-than", "1h"], 0),
         (&["--task", "stranger"], 0),
         (&["--task", "a", "--cache-version", "3"], 0),
@@ -61,6 +66,21 @@ fn s24_rm_forgets_by_every_selector_and_says_how_many() {
         assert_eq!(left, 4 - matched, "{flags:?}");
         let again = json_of(&daemon, 1, &[agreed, flags].concat());
         assert_eq!(again, json!({"matched": 0}), "{flags:?}");
+    }
+}
+
+/// `--all` would forget everything instead of what was meant, or be refused.
+#[test]
+fn s24_rm_that_finds_nothing_says_so_without_a_way_to_forget_more() {
+    let daemon = four_entries();
+    for (flags, goes_on) in [
+        (&["--task", "stranger"][..], true),
+        (&["--scope", "--domain", "staging", "--yes"], false),
+        (&["--task", "a", "--project", "stranger"], false),
+        (&["--all", "--task", "stranger", "--yes"], false),
+    ] {
+        let told = ends(&daemon, 1, &[&["rm"], flags].concat());
+        assert_eq!(told.text().contains("--all"), goes_on, "{flags:?}: {told:?}");
     }
 }
 

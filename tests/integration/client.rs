@@ -124,7 +124,11 @@ fn s18_s23_overwriting_replaces_unless_the_run_fails() {
     let hit = task.run(&client, &of, None, "three");
     assert_eq!((content(&hit).as_str(), task.runs.get()), ("two", 2));
     let stats = client.stats().unwrap();
-    assert_eq!((stats.hits, stats.misses, stats.puts), (1, 0, 2), "overwriting does not look up");
+    assert_eq!(
+        (stats.hits, stats.misses, stats.whole.unwrap().puts),
+        (1, 0, 2),
+        "overwriting does not look up"
+    );
 }
 
 #[test]
@@ -141,7 +145,7 @@ fn s20_a_task_that_fails_stores_nothing() {
         assert!(matches!(failed, Err(MemoizeError::Compute("broken"))), "{failed:?}");
         assert_eq!(runs.get(), run, "it runs each time");
     }
-    assert_eq!(client.stats().unwrap().entries, 0);
+    assert_eq!(client.stats().unwrap().whole.unwrap().entries, 0);
     assert_eq!(task.run(&client, &of, None, "mended").status, CacheStatus::Miss);
     assert_eq!(content(&task.run(&client, &of, None, "again")), "mended");
 }
@@ -167,7 +171,7 @@ fn s20_a_map_that_fails_in_part_stores_its_successes() {
     };
     let runs = Cell::new(0);
     assert_eq!(map(Some(3), &runs).len(), 5);
-    assert_eq!((runs.get(), client.stats().unwrap().entries), (6, 5));
+    assert_eq!((runs.get(), client.stats().unwrap().whole.unwrap().entries), (6, 5));
     let whole: Vec<_> = (0..6).map(|number| format!("item {number}")).collect();
     assert_eq!(map(None, &runs), whole);
     assert_eq!(runs.get(), 7, "only the one that failed runs again");
@@ -181,7 +185,7 @@ fn s23_modes_of_a_call() {
     let statuses = |of: &Memoized| (of.status, of.store);
     let requests = || {
         let stats = client.stats().unwrap();
-        (stats.hits, stats.misses, stats.puts)
+        (stats.hits, stats.misses, stats.whole.unwrap().puts)
     };
 
     assert_eq!(statuses(&run(Mode::Disabled, "a")), (CacheStatus::Disabled, CacheStatus::Disabled));
@@ -213,7 +217,7 @@ fn s23_modes_of_a_client() {
     assert_eq!(task.run(&disabled, &of, None, "b").status, CacheStatus::Disabled);
     let put = reading.put(&of, vec![output("c")], &PutOptions::default());
     assert!(put.is_err(), "a read-only client does not write");
-    assert_eq!(reading.stats().unwrap().entries, 0);
+    assert_eq!(reading.stats().unwrap().whole.unwrap().entries, 0);
     let by_call = task.run(&reading, &of, Some(Mode::Enabled), "d");
     assert_eq!(by_call.store, CacheStatus::Populated, "a call's mode goes before its client's");
     assert_eq!(content(&task.run(&reading, &of, None, "e")), "d");

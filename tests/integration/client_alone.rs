@@ -199,11 +199,18 @@ fn s34_a_daemon_that_hangs() {
     // One client has a connection already, the other has to make one.
     for client in [connected, client(daemon.socket())] {
         let (task, begun) = (Task::default(), Instant::now());
+        let mut told = Vec::new();
         for number in 1..=6 {
             let made = task.run(&client, &of, None, "computed");
             assert_eq!((content(&made).as_str(), task.runs.get()), ("computed", number));
             assert_eq!((made.status, made.store), FAILED);
+            let name = |error: Option<memod_client::Error>| error.map_or("", |error| error.name());
+            told.push((name(made.lookup_error), name(made.store_error)));
         }
+        // It is waited for twice by the first call, once by the second, and not any more then.
+        assert_eq!(told[0], ("timeout", "timeout"));
+        assert_eq!(told[1], ("timeout", "breaker_open"));
+        assert_eq!(told[2..], [("breaker_open", "breaker_open"); 4]);
         let delay = begun.elapsed();
         assert!(delay >= DEADLINE, "it was waited for: {delay:?}");
         assert!(delay < 3 * DEADLINE + SLACK, "{delay:?}");

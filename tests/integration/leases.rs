@@ -7,6 +7,7 @@ mod crowd;
 mod expired;
 mod hold;
 mod library;
+mod listed;
 mod named;
 mod restart;
 mod run;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use harness::{Daemon, Raw, Setup, call, eventually, named};
+use memod_protocol::handshake::{CAPABILITIES, OVERSIGHT};
 use memod_protocol::limits::LOG_ROWS_MAX;
 use memod_protocol::{
     Claim, ErrorCode, Filter, Key, LogPage, LogQuery, LogRow, MissReason, Outcome, Request,
@@ -13,6 +14,7 @@ use memod_protocol::{
 };
 use serde_json::{Value, json};
 
+use crate::grants::house::{GRANTS, House, KEEPER};
 use crate::memo::{ends, json_of, square, stored};
 
 fn from(sequence: u64) -> LogQuery {
@@ -121,6 +123,34 @@ fn they_say_of_what(rows: &[LogRow], key: Key) {
     assert_eq!((rows[11].key, rows[11].task.as_deref()), (Some(key), Some("logged")));
     assert_eq!(rows[16].task.as_deref(), Some("logged"), "what was forgotten");
     assert_eq!((rows[17].error, rows[17].key), (Some(ErrorCode::InvalidArgument), None));
+}
+
+/// Upkeep, refused or done, stands there under its name; older clients know no such names.
+#[test]
+fn upkeep_stands_in_the_log_under_its_own_name() {
+    let Some(house) = House::new(GRANTS) else { return };
+    for (uid, code) in [(0, 0), (KEEPER, 4)] {
+        house.ends(code, uid, "alpha", &["verify"]);
+        house.ends(code, uid, "alpha", &["gc"]);
+    }
+    house.ends(0, 0, "alpha", &["stats"]);
+    let wanted = [
+        (Verb::Verify, Outcome::Done),
+        (Verb::Collect, Outcome::Done),
+        (Verb::Verify, Outcome::Error),
+        (Verb::Collect, Outcome::Error),
+        (Verb::Stats, Outcome::Done),
+    ];
+    let socket = house.daemon.socket();
+    for (capabilities, knows) in [(CAPABILITIES, true), (CAPABILITIES & !OVERSIGHT, false)] {
+        let told = kinds(&Raw::capable(&socket, capabilities).log(from(0)));
+        let as_known = |(verb, outcome)| (if knows { verb } else { Verb::Stats }, outcome);
+        assert_eq!(told, wanted.map(as_known), "{capabilities}");
+    }
+    for verb in ["verify", "collect"] {
+        let rows = ends(&house.daemon, 0, &["log", "--verb", verb]);
+        assert_eq!(rows.text().matches(verb).count(), 2, "{rows:?}");
+    }
 }
 
 #[test]

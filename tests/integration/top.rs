@@ -4,10 +4,11 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use harness::{Daemon, call, eventually, run, wait};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, User, getuid};
 
 /// Begins what is shown, and ends it.
 const ENTER: &str = "\u{1b}[?1049h";
@@ -61,11 +62,29 @@ impl View {
     fn wait_for(&mut self, text: &str) {
         let from = self.shown.len();
         while !self.shown.get(from..).is_some_and(|new| new.contains(text)) {
-            let mut bytes = [0; 4096];
-            let count = self.screen.read(&mut bytes).unwrap();
-            assert!(count > 0, "it ended without `{text}`: {}", self.shown);
-            self.shown.push_str(&String::from_utf8_lossy(&bytes[..count]));
+            self.read(text);
         }
+    }
+
+    /// Waits until a whole frame is as it should be, from here on.
+    fn wait_for_frame(&mut self, what: &str, is_so: impl Fn(&str) -> bool) {
+        let from = self.shown.len();
+        loop {
+            let new = self.shown.get(from..).unwrap_or_default();
+            // Before the first and behind the last begins there is no whole one.
+            let whole = new.split("\u{1b}[H").skip(1).collect::<Vec<_>>();
+            if whole.split_last().is_some_and(|(_, whole)| whole.iter().any(|of| is_so(of))) {
+                return;
+            }
+            self.read(what);
+        }
+    }
+
+    fn read(&mut self, awaited: &str) {
+        let mut bytes = [0; 4096];
+        let count = self.screen.read(&mut bytes).unwrap();
+        assert!(count > 0, "it ended without `{awaited}`: {}", self.shown);
+        self.shown.push_str(&String::from_utf8_lossy(&bytes[..count]));
     }
 
     fn types(&mut self, keys: &[u8]) {
@@ -150,11 +169,25 @@ fn it_shows_what_changes_and_waits_for_a_daemon_that_is_gone() {
     let mut view = View::of(&daemon);
     assert!(daemon.connect().lookup(&call("later")).is_err());
     view.wait_for("flytesnacks/development later");
-    let by = ["lease", "acquire", "--owner", "by hand", "--heartbeat", "1h"];
-    let call = ["--task", "leased", "--cache-version", "1", "--output", "o:string"];
-    let acquired = run(daemon.memo().args(by).args(call));
-    assert_eq!(acquired.code, Some(0), "{acquired:?}");
-    view.wait_for("memo: leased");
+    let owner = ["--owner", "by hand"];
+    let of = ["--task", "leased", "--cache-version", "1", "--output", "o:string"];
+    let lease = |words: &[&str]| {
+        let done = run(daemon.memo().arg("lease").args(words).args(owner).args(of));
+        assert_eq!(done.code, Some(0), "{done:?}");
+    };
+    lease(&["acquire", "--heartbeat", "1h"]);
+    let name = User::from_uid(getuid()).unwrap().map_or_else(String::new, |user| user.name);
+    view.wait_for(&format!("leased to  `by hand` of {name} for "));
+    view.wait_for(" 0 waiting: default/development leased");
+    let mut raw = daemon.connect();
+    let leased = call("leased").scope("default", "development").version("1").bare();
+    raw.waits(leased.output("o", "string").claim());
+    view.wait_for(" 1 waiting: default/development leased");
+    // Its holder gives it back, and the next has it, until its connection ends.
+    lease(&["release"]);
+    view.wait_for(&format!(" {} of {name} for ", std::process::id()));
+    drop(raw);
+    view.wait_for_frame("without leases", |frame| !frame.contains("leased to"));
     daemon.kill();
     view.wait_for("no answer");
     daemon.start().unwrap();
@@ -164,6 +197,23 @@ fn it_shows_what_changes_and_waits_for_a_daemon_that_is_gone() {
     view.types(b"q");
     view.ends(&daemon);
     daemon.signal(Signal::SIGCONT);
+}
+
+#[test]
+fn it_goes_on_at_once_when_a_daemon_answers_again() {
+    let daemon = daemon_with_a_hit();
+    let mut view = View::of(&daemon);
+    daemon.freeze();
+    // So often that a client would leave the daemon alone for half a minute.
+    for _ in 0..4 {
+        view.wait_for("no answer");
+    }
+    daemon.signal(Signal::SIGCONT);
+    let began = Instant::now();
+    view.wait_for_frame("an answer", |frame| frame.starts_with("memod "));
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    view.types(b"q");
+    view.ends(&daemon);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use memod_protocol::handshake::PeerLimits;
 use memod_protocol::{
     Call, CallIdentity, EntryDetail, Explanation, Filter, InterfaceText, InvalidArgument, Key,
-    LogPage, LogQuery, PutOutcome, Savings, Scope, Selector, Stats, Status,
+    LogPage, LogQuery, PutOutcome, Savings, Scope, Selector, Status,
 };
 
 use crate::address::Address;
@@ -31,6 +31,7 @@ use crate::mode::Mode;
 use crate::options::{Found, Lookup, LookupOptions, OutputSink, PutOptions};
 use crate::outputs::{Prepared, PutOutput, prepare};
 use crate::pool::Pool;
+use crate::stats::Stats;
 
 /// A client: cheap to clone, and shared by threads.
 #[derive(Debug, Clone)]
@@ -244,13 +245,14 @@ impl Client {
         self.ask(&mut Invalidate { selector: selector.clone(), dry_run, progress })
     }
 
-    /// The daemon's counters.
+    /// The daemon's counters, as far as the user may see them.
     ///
     /// # Errors
     /// If the daemon could not be asked.
     pub fn stats(&self) -> Result<Stats, Error> {
         Boards::settle(self.settings());
-        self.ask(&mut AskStats)
+        let said = self.ask(&mut AskStats)?;
+        Ok(Stats::of(said, self.budgets()?.tells_all()))
     }
 
     /// Who the daemon is and how it is set up. Asks even a daemon that is left alone for a while.

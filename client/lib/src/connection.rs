@@ -146,11 +146,12 @@ impl Connection {
         ask: &mut A,
         patience: Patience,
     ) -> Result<A::Answer, Error> {
+        let request = exchange::agreed(ask.request(), &self.agreement)?;
         let id = self.begin();
         let mut patience =
             if ask.is_long() { Patience::Stall(self.bounds.stall) } else { patience };
         patience = patience.and(ask.waits());
-        self.send(&exchange::request(id, ask.request(), 0)?, &[], patience)?;
+        self.send(&exchange::request(id, request, 0)?, &[], patience)?;
         loop {
             let header = self.bare_header(patience)?;
             if let Some(answer) = ask.answer(exchange::response(id, &header)?)? {

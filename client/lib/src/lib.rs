@@ -63,6 +63,7 @@ mod pool;
 mod sealed;
 mod spool;
 pub mod start;
+mod stats;
 mod status;
 pub mod task;
 #[cfg(test)]
@@ -86,6 +87,7 @@ pub use options::{
     OutputSink, PutOptions, Wait,
 };
 pub use outputs::{PutOutput, Source};
+pub use stats::{Stats, WholeStats};
 pub use status::{CacheStatus, ReservationStatus};
 pub use task::{
     Doing, File, Format, FromLiteral, Opaque, Returned, TaskOptions, ToLiteral, Trouble, Typed,
@@ -100,8 +102,8 @@ pub use bytes::Bytes;
 pub use memod_protocol::{
     BudgetOf, BudgetReport, BudgetRow, Call, CallIdentity, CollectReport, Difference,
     DifferenceKind, Digest, EntryDetail, EntryRow, ErrorCode, Explanation, Filter, Holder,
-    Interface, InterfaceText, InvalidArgument, Key, KnownCall, Literal, LiteralType, LogPage,
-    LogQuery, LogRow, Miss, MissReason, NamedOwner, Nearest, Outcome, Pending, Problem, Provenance,
-    PutOutcome, Reservation, RunClaim, Savings, Scope, ScopeStats, Selector, Stats, Status,
+    Interface, InterfaceText, InvalidArgument, Key, KnownCall, LeaseRow, Literal, LiteralType,
+    LogPage, LogQuery, LogRow, Miss, MissReason, NamedOwner, Nearest, Outcome, Pending, Problem,
+    Provenance, PutOutcome, Reservation, RunClaim, Savings, Scope, ScopeStats, Selector, Status,
     TaskIdentity, TaskStats, UserStats, Verb, VerifyReport, WireError,
 };

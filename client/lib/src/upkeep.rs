@@ -3,7 +3,7 @@
 use memod_protocol::handshake::PeerLimits;
 use memod_protocol::{
     BudgetReport, CallIdentity, CollectReport, EntryDetail, ErrorCode, InterfaceText, Key,
-    Provenance, PutOutcome, VerifyReport,
+    LeaseRow, Miss, Provenance, PutOutcome, VerifyReport,
 };
 
 use crate::client::Client;
@@ -11,8 +11,9 @@ use crate::collect::Collector;
 use crate::connect::sink_error;
 use crate::content::{Content, HitOutput};
 use crate::error::Error;
+use crate::exchange::ask::AskUnserved;
 use crate::exchange::put::PutExchange;
-use crate::exchange::upkeep::{AskBudgets, AskMetrics, Collect, Verify};
+use crate::exchange::upkeep::{AskBudgets, AskLeases, AskMetrics, Collect, Verify};
 use crate::options::PutOptions;
 use crate::outputs::{Prepared, prepare_read};
 
@@ -79,6 +80,14 @@ impl Client {
         self.ask(&mut AskMetrics)
     }
 
+    /// The leases that are held now, of what the user may read: those for which most wait first.
+    ///
+    /// # Errors
+    /// If the daemon could not be asked, or is too old to be asked that.
+    pub fn leases(&self) -> Result<Vec<LeaseRow>, Error> {
+        self.ask(&mut AskLeases)
+    }
+
     /// Has the daemon read everything that is stored and, with `repair`, remove what is bad.
     /// `progress` is told how many entries and blobs have been read whenever the daemon says.
     ///
@@ -137,6 +146,15 @@ impl Client {
             }
         }
         Ok(None)
+    }
+
+    /// Why the daemon does not serve an entry that it has, such as that its writer is quarantined;
+    /// nothing if it would, however old that is. Nothing is counted.
+    ///
+    /// # Errors
+    /// If the daemon could not be asked.
+    pub fn unserved(&self, entry: &EntryDetail) -> Result<Option<Miss>, Error> {
+        self.ask(&mut AskUnserved(entry))
     }
 
     /// The outputs of an entry; none if they are others by now.

@@ -118,23 +118,28 @@ pub(crate) fn explanation<'py>(py: Python<'py>, of: &Explanation) -> PyResult<Di
     Ok(dict)
 }
 
-/// The daemon's counters.
+/// The daemon's counters; what the user is not told is not there.
 pub(crate) fn stats<'py>(py: Python<'py>, of: &Stats) -> PyResult<Dictionary<'py>> {
     let dict = PyDict::new(py);
     for (name, count) in [
         ("hits", of.hits),
         ("misses", of.misses),
-        ("puts", of.puts),
-        ("entries", of.entries),
-        ("blobs", of.blobs),
-        ("stored_bytes", of.stored_bytes),
-        ("logical_bytes", of.logical_bytes),
-        ("evicted_entries", of.evicted_entries),
-        ("leases", of.leases),
-        ("waiters", of.waiters),
-        ("connections", of.connections),
         ("time_saved_ns", of.time_saved_ns),
         ("uptime_ns", of.uptime_ns),
+    ] {
+        dict.set_item(name, count)?;
+    }
+    let Some(whole) = &of.whole else { return Ok(dict) };
+    for (name, count) in [
+        ("puts", whole.puts),
+        ("entries", whole.entries),
+        ("blobs", whole.blobs),
+        ("stored_bytes", whole.stored_bytes),
+        ("logical_bytes", whole.logical_bytes),
+        ("evicted_entries", whole.evicted_entries),
+        ("leases", whole.leases),
+        ("waiters", whole.waiters),
+        ("connections", whole.connections),
     ] {
         dict.set_item(name, count)?;
     }

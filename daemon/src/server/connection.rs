@@ -2,9 +2,9 @@
 //!
 //! **Invariants.** At most `REQUESTS_IN_FLIGHT_MAX` requests are at work; the peer is not read
 //! further until one is done, or until its user has a place for one more. Whoever sends without
-//! end lets others have their turn after [`TURN_REQUESTS`]. Bytes that are no message end the
-//! connection with an error that says so. When the daemon stops, requests that have begun are
-//! answered.
+//! end lets others have their turn now and then (see [`super::turns`]). Bytes that are no message
+//! end the connection with an error that says so. When the daemon stops, requests that have begun
+//! are answered.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
+use tracing::field::display;
 
 use super::budget::{Pressure, Share, TransferError};
 use super::dispatch::{self, Desk, Done, Held, Job, Work};
@@ -25,14 +26,13 @@ use super::frames::{FrameReader, ReadError, Received};
 use super::peer::Peer;
 use super::replies::{Replies, ReplyShare};
 use super::stream::PeerStream;
+use super::turns::Meter;
 use super::uploads::Uploads;
 use super::users::{Place, User};
 use crate::service::{Account, Allowance, Lessee, Reply, Service, within_threads};
 
 /// How long a peer may take to greet.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
-/// Requests that are handled one behind the other before other connections have their turn.
-const TURN_REQUESTS: u32 = 2;
 
 /// A connection at work.
 #[derive(Debug)]
@@ -54,8 +54,9 @@ pub(crate) struct Connection {
     stop: CancellationToken,
     /// Nothing more will be read: the peer has left, or the daemon stops.
     ended: CancellationToken,
-    /// Whether the peer takes descriptors.
-    takes_descriptors: bool,
+    /// What was agreed on.
+    capabilities: u64,
+    meter: Arc<Meter>,
 }
 
 /// Why a connection ended other than by its peer's wish.
@@ -108,13 +109,24 @@ impl Connection {
             jobs: TaskTracker::new(),
             stop,
             ended: CancellationToken::new(),
-            takes_descriptors: false,
+            capabilities: 0,
+            meter: Arc::default(),
         })
     }
 
     /// Who is at the other end.
     pub(crate) fn peer(&self) -> &Arc<Peer> {
         &self.peer
+    }
+
+    /// Whether the peer takes descriptors.
+    const fn takes_descriptors(&self) -> bool {
+        self.capabilities & DESCRIPTORS != 0
+    }
+
+    /// What it does in its turn.
+    pub(crate) fn meter(&self) -> Arc<Meter> {
+        Arc::clone(&self.meter)
     }
 
     /// Serves the peer until it leaves, misbehaves, or the daemon stops.
@@ -139,16 +151,16 @@ impl Connection {
 
     async fn serve(&mut self) -> Result<(), ConnectionError> {
         let Some(agreement) = self.greet().await? else { return Ok(()) };
-        self.takes_descriptors = agreement.capabilities & DESCRIPTORS != 0;
-        tracing::debug!(version = agreement.version, peer = ?self.peer, "connected");
+        self.capabilities = agreement.capabilities;
+        let Peer { uid, pid, program, .. } = &*self.peer;
+        let program = program.as_ref().map(|program| display(program.escape_debug()));
+        tracing::debug!(version = agreement.version, uid, pid, program, "connected");
         // Made once, since every new one registers itself with a lock.
         let mut stopped = pin!(self.stop.clone().cancelled_owned());
         let user = Arc::clone(&self.user);
         let pressure = user.budgets().pressure();
-        for turn in (0..TURN_REQUESTS).cycle() {
-            if turn == 0 {
-                tokio::task::yield_now().await;
-            }
+        loop {
+            self.meter.rest().await;
             if pressure.is_on() {
                 self.uploads.give_up_slow();
             }
@@ -173,9 +185,9 @@ impl Connection {
             let descriptors = self.reader.descriptors(request.descriptors())?;
             let payload = received.frame.into_payload();
             let job = Job { id, share: received.share, payload, descriptors };
+            self.meter.count();
             self.handle(job, request).await?;
         }
-        Ok(())
     }
 
     /// Reads the rest of a frame. Meanwhile uploads that are slow are given up: the frame may wait
@@ -196,7 +208,7 @@ impl Connection {
     /// Handles one request: at once if it needs no disk and no thread, else in a task of its own.
     async fn handle(&mut self, job: Job, request: Request) -> Result<(), ConnectionError> {
         let id = job.id;
-        if matches!(request, Request::Board { .. }) && !self.takes_descriptors {
+        if matches!(request, Request::Board { .. }) && !self.takes_descriptors() {
             return Ok(self.replies.send(id, Response::Board(None), Vec::new()).await?);
         }
         let account = Account::open(&request);
@@ -265,7 +277,8 @@ impl Connection {
     ) {
         let (service, peer) = (Arc::clone(&self.service), Arc::clone(&self.peer));
         let (replies, lessee) = (Arc::clone(&self.replies), Arc::clone(&self.lessee));
-        let (waits, takes_descriptors) = (Arc::clone(&self.waits), self.takes_descriptors);
+        let (waits, takes_descriptors) = (Arc::clone(&self.waits), self.takes_descriptors());
+        let capabilities = self.capabilities;
         let ended = self.ended.clone();
         let verb = account.as_ref().map(|account| account.verb().name());
         let (connection, uid, pid) = (self.number, peer.uid, peer.pid);
@@ -279,6 +292,7 @@ impl Connection {
                 waits: &waits,
                 ended: &ended,
                 id,
+                capabilities,
             };
             let Some(done) = dispatch::later(&desk, work, place).await else { return };
             // The request's memory is not kept for as long as its peer takes to read the reply.

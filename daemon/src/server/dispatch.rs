@@ -271,6 +271,8 @@ pub(crate) struct Desk<'a> {
     pub(crate) ended: &'a CancellationToken,
     /// The request's number.
     pub(crate) id: u64,
+    /// What was agreed on.
+    pub(crate) capabilities: u64,
 }
 
 /// What has been done of a request.
@@ -312,6 +314,7 @@ pub(crate) async fn later(desk: &Desk<'_>, work: Work, place: Held) -> Option<Do
             | Request::Show { .. }
             | Request::Stats
             | Request::Savings
+            | Request::Leases
             | Request::Budgets
             | Request::Metrics
             | Request::Why(_),
@@ -381,12 +384,16 @@ async fn wait(desk: &Desk<'_>, claiming: Claiming, mut place: Held) -> Option<Do
 
 /// Answers from the log. Who waits for its next row does so for as long as the connection is there.
 async fn log(desk: &Desk<'_>, query: LogQuery) -> Reply {
-    let Desk { service, peer, ended, .. } = desk;
+    let Desk { service, peer, ended, capabilities, .. } = desk;
     let at_once = LogQuery { wait_ms: 0, ..query.clone() };
-    tokio::select! {
-        reply = service.log(peer, query) => reply,
+    let mut page = tokio::select! {
+        page = service.log(peer, query) => page,
         () = ended.cancelled() => service.log(peer, at_once).await,
+    };
+    for row in &mut page.rows {
+        row.verb = row.verb.told_with(*capabilities);
     }
+    Response::Logged(page).into()
 }
 
 async fn other(desk: &Desk<'_>, request: Request) -> Result<Reply, WireError> {
@@ -398,6 +405,7 @@ async fn other(desk: &Desk<'_>, request: Request) -> Result<Reply, WireError> {
         Request::Invalidate { selector, dry_run } => invalidate(desk, selector, dry_run).await,
         Request::Stats => Ok(service.stats(peer)),
         Request::Savings => Ok(service.savings(peer)),
+        Request::Leases => service.list_leases(peer).await,
         Request::Status => Ok(service.status(peer)),
         Request::Reserve(reserve) => service.reserve(peer, lessee, &reserve),
         Request::Release(release) => service.release(peer, lessee, &release),

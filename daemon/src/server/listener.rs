@@ -159,13 +159,13 @@ impl Server {
         };
         let open = OpenConnection::new(Arc::clone(self));
         let peer = Arc::clone(connection.peer());
-        let (uid, pid) = (peer.uid, peer.pid);
+        let (uid, pid, meter) = (peer.uid, peer.pid, connection.meter());
         // Entering a span at each step would cost every hit a twentieth: events without a request
         // that are to be told say it themselves.
         let span = tracing::debug_span!("connection", number, uid, pid);
         self.connections.spawn(
             async move {
-                let served = in_turns(turns, within_threads(threads, connection.run()));
+                let served = in_turns(turns, meter, within_threads(threads, connection.run()));
                 if let Err(error) = served.await {
                     open.server.tell_end((number, uid, pid), &error);
                 }

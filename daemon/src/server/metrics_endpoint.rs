@@ -17,6 +17,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::accept::{self, Format};
 use super::{BoundSocket, Peer};
 use crate::metrics_address::MetricsAddress;
 use crate::service::{Service, classic_metrics};
@@ -36,7 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const BACKOFF: Duration = Duration::from_millis(500);
 /// The format of the page.
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-/// The older format, for who asks for that alone.
+/// The older format, for who would rather have that.
 const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// What else is said.
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -100,8 +101,9 @@ impl MetricsSocket {
             let service = Arc::clone(&service);
             tokio::spawn(async move {
                 let answered = tokio::time::timeout(PATIENCE, answer(stream, peer, &service)).await;
-                if !matches!(answered, Ok(Ok(()))) {
-                    tracing::debug!(?answered, "metrics were not taken");
+                let late = |_| std::io::ErrorKind::TimedOut.into();
+                if let Err(error) = answered.map_err(late).and_then(|answered| answered) {
+                    tracing::debug!("metrics were not taken: {error}");
                 }
                 drop(permit);
             });
@@ -161,8 +163,10 @@ async fn answer(
     };
     let (status, kind, body) = match asks_for_metrics(&head) {
         Asked::Metrics => match service.metrics_page(peer.as_ref()).await {
-            Ok(page) if takes_only_classic(&head) => ("200 OK", CLASSIC, classic_metrics(&page)),
-            Ok(page) => ("200 OK", CONTENT_TYPE, page),
+            Ok(page) => match accept::wanted(&head) {
+                Format::OpenMetrics => ("200 OK", CONTENT_TYPE, page),
+                Format::Classic => ("200 OK", CLASSIC, classic_metrics(&page)),
+            },
             Err(error) => ("500 Internal Server Error", TEXT, format!("{}\n", error.message)),
         },
         Asked::Elsewhere => ("404 Not Found", TEXT, "the metrics are at /metrics\n".to_owned()),
@@ -216,15 +220,6 @@ enum Asked {
     Metrics,
     Elsewhere,
     Otherwise,
-}
-
-/// Whether who asks takes the older format and does not name the newer one.
-fn takes_only_classic(head: &[u8]) -> bool {
-    let head = String::from_utf8_lossy(head).to_ascii_lowercase();
-    let mut accepted = head.lines().filter_map(|line| line.strip_prefix("accept:"));
-    let names = |kind: &str| accepted.clone().any(|kinds| kinds.contains(kind));
-    let is_newer = names("application/openmetrics-text");
-    !is_newer && accepted.any(|kinds| kinds.contains("text/plain"))
 }
 
 fn asks_for_metrics(head: &[u8]) -> Asked {

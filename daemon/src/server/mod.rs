@@ -5,6 +5,7 @@
 //!
 //! **Does not** know how anything is stored or why a lookup hits.
 
+mod accept;
 mod budget;
 mod connection;
 mod dispatch;

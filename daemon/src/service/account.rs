@@ -58,11 +58,12 @@ impl Account {
                 (Verb::Invalidate, None, only(keys))
             }
             Request::Invalidate { .. } => (Verb::Invalidate, None, None),
-            Request::Stats | Request::Status | Request::Verify { .. } | Request::Collect => {
-                (Verb::Stats, None, None)
-            }
+            Request::Stats | Request::Status => (Verb::Stats, None, None),
+            Request::Verify { .. } => (Verb::Verify, None, None),
+            Request::Collect => (Verb::Collect, None, None),
             // Asked beside `Stats`, these would make more rows of one question.
             Request::Savings
+            | Request::Leases
             | Request::Budgets
             | Request::Metrics
             | Request::UploadData { .. }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use memod_protocol::limits::LIST_ROWS_MAX;
-use memod_protocol::{Filter, Key, LogQuery, Response, Scope, Status, WireError};
+use memod_protocol::limits::{LEASE_ROWS_MAX, LIST_ROWS_MAX};
+use memod_protocol::{Filter, Key, LogPage, LogQuery, Response, Scope, Status, WireError};
 
 use super::lookup::no_entry;
 use super::reply::{Reply, store_error};
@@ -83,7 +83,7 @@ impl Service {
     }
 
     /// Recent requests: all for who may administer everything, else one's own.
-    pub(crate) async fn log(&self, peer: &Peer, query: LogQuery) -> Reply {
+    pub(crate) async fn log(&self, peer: &Peer, query: LogQuery) -> LogPage {
         let all = self.access.standing(peer).may_everywhere(Right::Administer);
         let view = match peer.uid {
             _ if all => View::All,
@@ -91,7 +91,18 @@ impl Service {
             OVERFLOW_ID => View::Nothing,
             uid => View::Of(uid),
         };
-        Response::Logged(self.log.page(query, view).await).into()
+        self.log.page(query, view).await
+    }
+
+    /// The leases of scopes that the peer may read: who holds them, and how many wait.
+    ///
+    /// # Errors
+    /// If the daemon stops.
+    pub(crate) async fn list_leases(self: &Arc<Self>, peer: &Peer) -> Result<Reply, WireError> {
+        let (service, standing) = (Arc::clone(self), self.access.standing(peer));
+        let tells = move |scope: &Scope| standing.may(Right::Read, scope);
+        let rows = pool::run(move || service.leases.list(LEASE_ROWS_MAX, &tells)).await?;
+        Ok(Response::Leases(rows).into())
     }
 
     /// Counters by scope and by user: all for who may read everything, else those of scopes that
@@ -105,17 +116,13 @@ impl Service {
     }
 
     /// Who the daemon is and how it is set up. What is set for scopes and users by name is for who
-    /// may administer everything; who is quarantined also for who may administer a scope.
+    /// may administer everything: who administers some scopes is told of an entry in these that its
+    /// writer is quarantined when it asks why that is not served.
     pub(crate) fn status(&self, peer: &Peer) -> Reply {
         let settings = self.settings();
         let mut table = settings.table();
-        let standing = self.access.standing(peer);
-        if !standing.may_everywhere(Right::Administer) {
-            // Who administers a scope is served what is quarantined there, and so is told.
-            let judges = standing.may_somewhere(Right::Administer);
-            let is_told =
-                |name: &str| !BY_NAME.contains(&name) || (judges && name == "quarantined_users");
-            table.retain(|(name, ..)| is_told(name));
+        if !self.access.standing(peer).may_everywhere(Right::Administer) {
+            table.retain(|(name, ..)| !BY_NAME.contains(&name.as_str()));
         }
         let status = Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),

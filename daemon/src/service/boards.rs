@@ -116,7 +116,9 @@ impl Boards {
     /// Empties a board for good. Until that is done it stands among the open ones, so that whoever
     /// changes an entry meanwhile waits for it.
     fn give_up(&self, board: &Arc<Board>) {
-        tracing::debug!(scope = ?board.scope, "a board is given up");
+        let Scope { project, domain } = &board.scope;
+        let (project, domain) = (project.escape_debug(), domain.escape_debug());
+        tracing::debug!(%project, %domain, "a board is given up");
         board.close();
         let mut open = self.lock();
         open.retain(|other| !Arc::ptr_eq(other, board));

@@ -199,7 +199,7 @@ impl Service {
         let came_to = self.leases.ask(
             &asker.peer,
             &asker.lessee,
-            asker.wanted.key,
+            (&asker.claim.lookup.call, asker.wanted.key),
             asker.claim.owner.as_ref(),
             take,
             wait,
@@ -291,7 +291,8 @@ impl Service {
         let key = checked_key(&reserve.call)?;
         self.access.standing(peer).check(Right::Lease, &reserve.call.scope)?;
         let now = Some(Duration::ZERO);
-        let asked = self.leases.ask(peer, lessee, key, Some(&reserve.owner), true, now);
+        let owner = Some(&reserve.owner);
+        let asked = self.leases.ask(peer, lessee, (&reserve.call, key), owner, true, now);
         let (grant, turn) = match asked {
             Asked::Answered(grant, turn) => (grant, turn),
             Asked::Waits(holder, turn) => (Grant::Held(holder), turn),

@@ -76,6 +76,14 @@ impl<W: Clone> LeaseTable<W> {
         lease.expires.is_none_or(|expires| expires > now).then(|| lease.holder())
     }
 
+    /// Every lease that has not expired by now: its key, who has it, since when, and how many wait.
+    pub(crate) fn held(&self, now: Time) -> impl Iterator<Item = (&Key, &W, Time, usize)> {
+        let now = self.now.max(now);
+        let is_held = move |slot: &Slot<W>| slot.lease.expires.is_none_or(|due| due > now);
+        let held = self.slots.iter().filter(move |(_, slot)| is_held(slot));
+        held.map(|(key, slot)| (key, &slot.lease.who, slot.lease.since, slot.waiting()))
+    }
+
     /// Something happens now.
     pub(crate) fn apply(&mut self, event: Event<W>, now: Time) -> Vec<Effect<W>> {
         self.now = self.now.max(now);

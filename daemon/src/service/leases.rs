@@ -6,12 +6,15 @@
 //!
 //! **Does not** look entries up.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use memod_protocol::{ErrorCode, Holder, Key, NamedOwner, WireError};
+use memod_protocol::{
+    CallIdentity, ErrorCode, Holder, Key, LeaseRow, NamedOwner, Scope, WireError,
+};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
@@ -32,11 +35,19 @@ const WAITERS_PER_CONNECTION_SHARE: usize = 2;
 /// nobody else waits.
 const WAITERS_PER_USER_SHARE: usize = 3;
 
-/// Who asks: what others are told of an owner.
+/// Who asks, and for what: what others are told of an owner.
 #[derive(Debug, Clone)]
 struct Who {
     name: Option<Arc<str>>,
     peer: Arc<Peer>,
+    of: Arc<Of>,
+}
+
+/// Where a lease is, and of which task.
+#[derive(Debug)]
+struct Of {
+    scope: Scope,
+    task: String,
 }
 
 /// A connection as the lease table knows it.
@@ -192,19 +203,20 @@ impl Leases {
         self.happen_in(&mut inner, Event::Gone { connection: lessee.id });
     }
 
-    /// Somebody asks for the lease of a key. `wait`: absent as long as it takes.
+    /// Somebody asks for the lease of a call of this key. `wait`: absent as long as it takes.
     pub(crate) fn ask(
         self: &Arc<Self>,
         peer: &Arc<Peer>,
         lessee: &Lessee,
-        key: Key,
+        (call, key): (&CallIdentity, Key),
         owner: Option<&NamedOwner>,
         take: bool,
         wait: Option<Duration>,
     ) -> Asked {
         let ticket = Ticket(self.next_ticket.fetch_add(1, Ordering::Relaxed));
         let name = owner.map(|owner| Arc::from(owner.name.as_str()));
-        let who = Who { name, peer: Arc::clone(peer) };
+        let of = Arc::new(Of { scope: call.scope.clone(), task: call.task.clone() });
+        let who = Who { name, peer: Arc::clone(peer), of };
         let now = self.now();
         let ask = Ask {
             ticket,
@@ -252,6 +264,31 @@ impl Leases {
     pub(crate) fn holder(&self, key: &Key) -> Option<Holder> {
         let holder = self.locked().table.holder(key, self.now());
         holder.map(|holder| self.told(&holder))
+    }
+
+    /// At most so many leases, of scopes that are told: those for which most wait first, of these
+    /// the oldest.
+    pub(crate) fn list(&self, most: usize, tells: &dyn Fn(&Scope) -> bool) -> Vec<LeaseRow> {
+        let now = self.now();
+        let held = |(key, who, since, waiting): (&Key, &Who, Time, usize)| {
+            (Reverse(waiting), since, *key, Arc::clone(&who.of))
+        };
+        // Whether they are told is asked when others can have the table.
+        let mut held: Vec<_> = self.locked().table.held(now).map(held).collect();
+        held.retain(|(.., of)| tells(&of.scope));
+        held.sort_unstable_by_key(|(waiting, since, key, _)| (*waiting, *since, *key));
+        held.truncate(most);
+        let row = |(Reverse(waiting), _, key, of): (Reverse<usize>, Time, Key, Arc<Of>)| {
+            Some(LeaseRow {
+                key,
+                scope: of.scope.clone(),
+                task: of.task.clone(),
+                // None if it has ended meanwhile.
+                holder: self.holder(&key)?,
+                waiters: u64::try_from(waiting).unwrap_or(u64::MAX),
+            })
+        };
+        held.into_iter().filter_map(row).collect()
     }
 
     /// The daemon stops: whoever waits is told, instead of being handed the leases of connections

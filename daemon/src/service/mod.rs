@@ -163,7 +163,8 @@ impl Service {
                 return tracing::warn!("whether grants match anything cannot be read");
             };
             for glob in idle {
-                tracing::warn!("grants: {glob:?} matches no scope in which anything is stored");
+                let glob = glob.escape_debug();
+                tracing::warn!("grants: \"{glob}\" matches no scope in which anything is stored");
             }
         });
     }

@@ -78,17 +78,28 @@ mod tests {
             let (greedy, quiet) = (Arc::new(Semaphore::new(2)), Arc::new(Semaphore::new(2)));
             let mut ends = Vec::new();
             let mut slow = Vec::new();
+            let (begins, mut begun) = tokio::sync::mpsc::channel(10);
             for _ in 0..10 {
                 let (end, ended) = mpsc::sync_channel::<()>(1);
                 ends.push(end);
-                let read = || run(move || ended.recv().is_err());
+                let begins = begins.clone();
+                let read = || {
+                    run(move || {
+                        begins.blocking_send(()).expect("it is waited for");
+                        ended.recv().is_err()
+                    })
+                };
                 // As reads of a connection, and as a task that one of them begins.
                 slow.push(tokio::spawn(within(Arc::clone(&greedy), async move {
                     tokio::spawn(carried(read())).await.expect("it does not panic")
                 })));
             }
+            for _ in 0..2 {
+                begun.recv().await.expect("its part is at work");
+            }
             assert_eq!(within(quiet, run(|| 7)).await, Ok(7), "a thread is left");
             assert_eq!(greedy.available_permits(), 0);
+            assert!(begun.try_recv().is_err(), "no more than its part");
             drop(ends);
             for slow in slow {
                 assert_eq!(slow.await.expect("it does not panic"), Ok(true));

@@ -71,10 +71,13 @@ impl Verification {
     pub(crate) fn reply(self) -> Reply {
         let report = self.work.map(|work| work.report().clone()).unwrap_or_default();
         if report.problems > 0 {
+            let first = report.named.first();
             tracing::error!(
                 problems = report.problems,
                 buried = report.buried,
-                first = ?report.named.first(),
+                key = first.and_then(|first| first.key).map(display),
+                digest = first.and_then(|first| first.digest).map(display),
+                first = first.map(|first| display(first.what.escape_debug())),
                 "the store is damaged"
             );
         }

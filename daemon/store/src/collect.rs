@@ -188,7 +188,8 @@ fn compact_now(shared: &Shared, column: Column, share: &str) -> Result<(), Rocks
         shared.db.compact(column);
     }
     reach(Failpoint::Collected);
-    tracing::debug!(column = column.name(), took = ?began.elapsed(), "collected garbage");
+    let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    tracing::debug!(column = column.name(), took_ms, "collected garbage");
     Ok(())
 }
 

@@ -144,6 +144,19 @@ pub enum GraveCause {
     BlobMissing,
 }
 
+impl GraveCause {
+    /// In a word, for the log.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Evicted => "evicted",
+            Self::Expired => "expired",
+            Self::Invalidated => "invalidated",
+            Self::Corrupt => "corrupt",
+            Self::BlobMissing => "blob_missing",
+        }
+    }
+}
+
 /// What the store holds. Exact: changed in the same batch as what is counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
 pub struct Counters {

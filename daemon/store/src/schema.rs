@@ -3,6 +3,8 @@
 //! **Invariants.** Numbers in keys are big-endian, so that they sort. Each text of a `tasks` key
 //! stands behind its length, so that a prefix of whole texts selects exactly what has those texts.
 
+use std::fmt;
+
 use memod_protocol::{Digest, Filter, Key, Scope};
 
 /// The format that this crate writes, and the newest that it reads. Format 1 had no `near`, no
@@ -95,6 +97,17 @@ pub(crate) enum Account {
     Scope(Scope),
     /// A user, for all entries that this user wrote.
     User(u32),
+}
+
+impl fmt::Display for Account {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Scope(Scope { project, domain }) => {
+                write!(formatter, "scope {}/{}", project.escape_debug(), domain.escape_debug())
+            }
+            Self::User(uid) => write!(formatter, "user {uid}"),
+        }
+    }
 }
 
 /// `meta`: the row of what is charged to an account.

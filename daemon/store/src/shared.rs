@@ -92,7 +92,7 @@ impl Shared {
     /// Has a damaged entry removed, some time. If the writer has too much to do, the next reader
     /// will ask again.
     pub(crate) fn bury(&self, burial: Burial) {
-        tracing::debug!(key = %burial.key, cause = ?burial.cause, "removing a damaged entry");
+        tracing::debug!(key = %burial.key, cause = burial.cause.name(), "removing a damaged entry");
         if !self.queue.offer(Mutation::Bury(burial)) {
             tracing::debug!("the writer is busy: the damaged entry stays for now");
         }

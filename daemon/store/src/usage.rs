@@ -85,7 +85,7 @@ impl Charges {
         let settle = |(account, change): (Account, Change)| match books.load(db, &account) {
             Ok(usage) => Some((account, usage.with(&change))),
             Err(error) => {
-                tracing::error!(?account, %error, "what is charged to it cannot be read");
+                tracing::error!(%account, %error, "what is charged to it cannot be read");
                 None
             }
         };

@@ -73,6 +73,7 @@ fn limits_are_those_of_the_code() {
         LIST_ROWS_MAX,
         REQUESTS_IN_FLIGHT_MAX,
         LOG_ROWS_MAX,
+        LEASE_ROWS_MAX,
         NEAREST_MAX,
         LOOKUPS_MAX,
         BOARD_HITS_MAX,

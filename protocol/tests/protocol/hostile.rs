@@ -114,6 +114,9 @@ fn claims_in_reports_are_refused() {
         refuses::<ResponseHeader>("a row's program", &[1, 18, 1, 0, 0, 0, 0, 1], behind);
         refuses::<ResponseHeader>("counters by scope", &[1, 19], behind);
         refuses::<ResponseHeader>("counters by user", &[1, 19, 0], behind);
+        refuses::<ResponseHeader>("the leases", &[1, 27], behind);
+        let row = [&[1, 27, 1][..], &[7; 32], &[1, b'p', 1, b'd']].concat();
+        refuses::<ResponseHeader>("a lease's task", &row, behind);
     }
 }
 
@@ -180,6 +183,9 @@ fn what_is_refused_is_the_claim_alone() {
     decodes(&[&[1, 26, 2, 3, 1][..], &[7; 32], &[0, 0, 0, 1, 1, b'd']].concat());
     decodes(&[&[1, 26, 1, 0][..], &[7; 32], &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]].concat());
     decodes(&[1, 26, 1, 2, 0, 1, b'm', 0]);
+    decodes(
+        &[&[1, 27, 1][..], &[7; 32], &[1, b'p', 1, b'd', 1, b't', 0, 0, 0, 0, 0, 0, 0]].concat(),
+    );
 }
 
 /// A number that no variant has, where a kind of something is expected.
@@ -189,16 +195,16 @@ fn unknown_kinds_are_refused() {
         let error = decode::<ResponseHeader>(bytes).unwrap_err();
         assert!(error.to_string().contains("no kind of message"), "{error}");
     };
-    let verb = [1, 18, 1, 0, 0, 0, 0, 0, 9];
+    let verb = [1, 18, 1, 0, 0, 0, 0, 0, 11];
     refuses(&verb);
     refuses(&[1, 18, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 10]);
     refuses(&[&[1, 17][..], &[7; 32], &[0, 1], &[7; 32], &[0, 1, 4]].concat());
     refuses(&[1, 20, 1, 3]);
     refuses(&[1, 26, 1, 5]);
-    refuses(&[1, 27]);
-    assert!(decode::<RequestHeader>(&[1, 29]).is_err());
+    refuses(&[1, 28]);
+    assert!(decode::<RequestHeader>(&[1, 30]).is_err());
     assert!(decode::<RequestHeader>(&[1, 19, 2]).is_err());
-    assert!(decode::<RequestHeader>(&[1, 16, 0, 0, 1, 9, 0, 0, 0, 0, 0]).is_err());
+    assert!(decode::<RequestHeader>(&[1, 16, 0, 0, 1, 11, 0, 0, 0, 0, 0]).is_err());
     // A boolean of a reservation, and of a release.
     assert!(decode::<ResponseHeader>(&[1, 16, 2]).is_err());
     assert!(decode::<ResponseHeader>(&[&[1, 15][..], &[7; 32], &[2]].concat()).is_err());

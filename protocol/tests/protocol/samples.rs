@@ -2,7 +2,7 @@
 //! leases and those that report stand in modules of their own.
 
 use memod_protocol::handshake::{
-    ANNOUNCE, CAPABILITIES, DESCRIPTORS, Hello, MAGIC, VERSIONS, Welcome, agree,
+    ANNOUNCE, BATCHES, CAPABILITIES, DESCRIPTORS, Hello, MAGIC, VERSIONS, Welcome, agree,
 };
 use memod_protocol::{
     CallIdentity, Delivery, Digest, EntryDetail, EntryRow, ErrorCode, Filter, Hit, InterfaceText,
@@ -346,7 +346,8 @@ pub(crate) fn welcomes() -> Vec<(&'static str, Welcome)> {
     vec![
         ("Agreed", agreed),
         ("Agreed.capable", able(DESCRIPTORS | ANNOUNCE)),
-        ("Agreed.batches", able(CAPABILITIES)),
+        ("Agreed.batches", able(DESCRIPTORS | ANNOUNCE | BATCHES)),
+        ("Agreed.oversight", able(CAPABILITIES)),
         ("Refused", refused),
     ]
 }

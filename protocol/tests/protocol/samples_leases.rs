@@ -1,11 +1,11 @@
 //! Messages about leases, with every optional part once there and once absent.
 
 use memod_protocol::{
-    CallIdentity, Claim, Holder, Leased, Lookup, MissReason, NamedOwner, Pending, Release, Request,
-    Reservation, Reserve, Response,
+    CallIdentity, Claim, Holder, LeaseRow, Leased, Lookup, MissReason, NamedOwner, Pending,
+    Release, Request, Reservation, Reserve, Response,
 };
 
-use crate::samples::{identity, key, miss};
+use crate::samples::{identity, key, miss, scope};
 
 fn owner(heartbeat_ms: i64) -> NamedOwner {
     NamedOwner { name: "nightly".into(), heartbeat_ms }
@@ -49,6 +49,7 @@ pub(crate) fn requests() -> Vec<(&'static str, Request)> {
         ("Reserve.most_negative", reserve(i64::MIN)),
         ("Release", release(identity(), Some("nightly"))),
         ("Release.connection", release(least, None)),
+        ("Leases", Request::Leases),
     ]
 }
 
@@ -86,6 +87,10 @@ fn reservation(holder: Holder, acquired: bool) -> Response {
     Response::Reservation(Box::new(Reservation { key: key(0x4b), acquired, holder }))
 }
 
+fn row(holder: Holder, waiters: u64) -> LeaseRow {
+    LeaseRow { key: key(0x4b), scope: scope(), task: "square".into(), holder, waiters }
+}
+
 /// Responses by name; the part in front of the first full stop is the variant.
 pub(crate) fn responses() -> Vec<(&'static str, Response)> {
     vec![
@@ -98,5 +103,7 @@ pub(crate) fn responses() -> Vec<(&'static str, Response)> {
         ("Reservation.not_acquired", reservation(connection(), false)),
         ("Released", Response::Released { released: true }),
         ("Released.nothing", Response::Released { released: false }),
+        ("Leases", Response::Leases(vec![row(connection(), 251), row(named(), 0)])),
+        ("Leases.none", Response::Leases(Vec::new())),
     ]
 }

@@ -1,11 +1,13 @@
 //! Arbitrary messages about leases.
 
 use memod_protocol::{
-    Claim, Holder, Leased, NamedOwner, Pending, Release, Request, Reservation, Reserve, Response,
+    Claim, Holder, LeaseRow, Leased, NamedOwner, Pending, Release, Request, Reservation, Reserve,
+    Response,
 };
+use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::strategies::{name, perhaps};
+use crate::strategies::{name, perhaps, scope};
 use crate::strategies_messages::{identity, key, lookup, miss};
 
 fn owner() -> impl Strategy<Value = NamedOwner> {
@@ -24,6 +26,7 @@ pub(crate) fn request() -> impl Strategy<Value = Request> {
             .prop_map(|(call, owner)| Request::Reserve(Box::new(Reserve { call, owner }))),
         (identity(), perhaps(name()))
             .prop_map(|(call, owner)| Request::Release(Box::new(Release { call, owner }))),
+        Just(Request::Leases),
     ]
 }
 
@@ -46,6 +49,12 @@ fn holder() -> impl Strategy<Value = Holder> {
         })
 }
 
+fn row() -> impl Strategy<Value = LeaseRow> {
+    (key(), scope(), name(), holder(), any::<u64>()).prop_map(
+        |(key, scope, task, holder, waiters)| LeaseRow { key, scope, task, holder, waiters },
+    )
+}
+
 pub(crate) fn response() -> impl Strategy<Value = Response> {
     let pending = (key(), holder(), any::<bool>()).prop_map(|(key, holder, waiting)| Pending {
         key,
@@ -60,5 +69,6 @@ pub(crate) fn response() -> impl Strategy<Value = Response> {
         pending.prop_map(|pending| Response::Pending(Box::new(pending))),
         reservation.prop_map(|told| Response::Reservation(Box::new(told))),
         any::<bool>().prop_map(|released| Response::Released { released }),
+        vec(row(), 0..3).prop_map(Response::Leases),
     ]
 }

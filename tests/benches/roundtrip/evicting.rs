@@ -41,7 +41,7 @@ impl Side {
     }
 
     fn evicted(&self) -> u64 {
-        self.client.stats().expect("answered").evicted_entries
+        self.client.stats().expect("answered").whole.expect("all is told").evicted_entries
     }
 
     /// Has eight clients put while another asks for an entry again and again.

@@ -38,7 +38,7 @@ pub(crate) fn explanations(report: &mut Report) {
         }
     });
     let client = client(&daemon);
-    assert_eq!(client.stats().expect("answered").entries, ENTRIES);
+    assert_eq!(client.stats().expect("answered").whole.expect("all is told").entries, ENTRIES);
     for (what, call, differences_max) in [
         ("why, 10^6 entries, one input differs", numbered(7, 7, 1), 1),
         // What differs in several is found by sampling: it need not be the very nearest.

@@ -57,7 +57,9 @@ fn wait_in<T: Send + 'static>(
     let threads = threads.collect();
     connected.wait();
     let observer = client(daemon);
-    eventually("all wait", || observer.stats().expect("answered").waiters == waiters as u64);
+    eventually("all wait", || {
+        observer.stats().expect("answered").whole.expect("all is told").waiters == waiters as u64
+    });
     threads
 }
 

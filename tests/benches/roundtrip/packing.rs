@@ -43,12 +43,17 @@ fn packings() -> Vec<(&'static str, Packing)> {
     ]
 }
 
-/// Half of a content is noise, half is hexadecimal digits, of which each takes half its byte.
+/// Half of a content is noise, half is records as a table in JSON has them.
 fn content(number: u64) -> Bytes {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let half = noise(CONTENT_BYTES / 2, number << 8);
-    let digits = half.iter().map(|byte| DIGITS[usize::from(byte & 15)]);
-    digits.chain(half.iter().copied()).collect()
+    let noise = noise(CONTENT_BYTES / 2, number << 8);
+    let mut content = Vec::with_capacity(CONTENT_BYTES);
+    for (step, value) in noise.chunks(4).enumerate() {
+        let loss = value.iter().fold(0_u32, |sum, byte| sum << 8 | u32::from(*byte));
+        content.extend_from_slice(format!("{{\"step\": {step}, \"loss\": 0.{loss}}}\n").as_bytes());
+    }
+    content.truncate(CONTENT_BYTES - noise.len());
+    content.extend_from_slice(&noise);
+    content.into()
 }
 
 fn round(folder: &Path, packing: Packing, into: &mut Measured) {

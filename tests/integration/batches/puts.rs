@@ -27,7 +27,7 @@ fn s17_a_thousand_runs_are_stored_and_then_there_already() {
         assert_eq!(winner.run.compute_ns, Some(2_000_000_000));
     }
     assert!(client.put_many(Vec::new()).is_empty());
-    assert_eq!(client.stats().unwrap().puts, 1000);
+    assert_eq!(client.stats().unwrap().whole.unwrap().puts, 1000);
 }
 
 #[tokio::test]
@@ -58,7 +58,7 @@ fn s21_a_wrong_run_does_not_spoil_the_others() {
         let is_wrong = [40, 50, 60, 70, 80].contains(&number);
         assert_eq!(populated(outcome), !is_wrong, "run {number}: {outcome:?}");
     }
-    assert_eq!(client.stats().unwrap().entries, 95);
+    assert_eq!(client.stats().unwrap().whole.unwrap().entries, 95);
     let client = Client::builder().socket(daemon.socket()).mode(Mode::ReadOnly).build();
     let outcomes = client.put_many(calls.iter().map(|call| run(call, b"y")).collect());
     assert!(outcomes.iter().all(|outcome| matches!(outcome, Err(Error::Invalid(_)))));

@@ -198,6 +198,11 @@ fn what_a_quarantined_user_wrote_is_not_served_until_it_is_let_out() {
     house.ends(0, 0, "alpha", &["cat", key, "o0"]);
     // So does who administers the scope.
     assert_eq!(house.json(0, KEEPER, "alpha", &["show", key])["quarantined"], true);
+    assert!(house.json(0, KEEPER, "alpha", &["show", &other]).get("quarantined").is_none());
+    // And not who else is quarantined.
+    let settings = |uid| house.json(0, uid, "alpha", &["status"])["settings"].clone();
+    assert!(settings(KEEPER).get("quarantined_users").is_none(), "{}", settings(KEEPER));
+    assert_eq!(settings(0)["quarantined_users"]["value"], "20001");
     // An export by who may not look into it goes on without it.
     let ran = house.ends(0, READER, "alpha", &["export", "-"]);
     let said = String::from_utf8_lossy(&ran.stderr);

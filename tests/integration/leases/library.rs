@@ -102,7 +102,7 @@ async fn compute_slowly(
     let observer = client.clone();
     let compute = || async move {
         runs.fetch_add(1, Ordering::Relaxed);
-        while observer.stats().await.is_ok_and(|stats| stats.waiters < 299) {}
+        while observer.stats().await.is_ok_and(|stats| stats.whole.unwrap().waiters < 299) {}
         Ok::<_, Infallible>(vec![output("made")])
     };
     let made = client.memoize(&of, &serialized(Mode::Enabled), compute).await.unwrap();

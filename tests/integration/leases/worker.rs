@@ -104,6 +104,6 @@ fn s28_an_owner_that_is_killed_is_followed_by_exactly_one() {
             assert!(raw.ping(), "that was the last answer");
         }
         all_is_quiet(&daemon);
-        assert_eq!(to_daemon(&daemon).stats().unwrap().puts, 1);
+        assert_eq!(to_daemon(&daemon).stats().unwrap().whole.unwrap().puts, 1);
     }
 }

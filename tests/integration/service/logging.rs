@@ -116,6 +116,16 @@ fn nobody_forges_an_object_of_json() {
     assert_eq!(ended["span"]["name"], "connection", "{ended}");
     assert_eq!(ended["span"]["uid"], Uid::effective().as_raw(), "{ended}");
     assert!(ended.get("spans").is_none(), "the span is told twice: {ended}");
+    for event in &events {
+        let fields = event.as_object().unwrap().iter().filter(|(name, _)| *name != "message");
+        for (name, text) in fields.filter_map(|(name, value)| Some((name, value.as_str()?))) {
+            let is_plain = ["Some(", "Ok(", "Err(", " { "].iter().all(|of| !text.contains(of));
+            assert!(is_plain, "{name} is for programmers: {event}");
+        }
+    }
+    let connected = events.iter().find(|event| event["message"] == "connected").unwrap();
+    assert_eq!(connected["uid"], Uid::effective().as_raw(), "{connected}");
+    assert_eq!(connected["pid"], std::process::id(), "{connected}");
     // Numbers are numbers, and texts are themselves.
     assert_eq!(ended["uid"], Uid::effective().as_raw(), "{ended}");
     let ready = events.iter().find(|event| event["pid"] == daemon.pid()).expect("it is ready");

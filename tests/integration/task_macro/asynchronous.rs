@@ -47,7 +47,7 @@ async fn s15_s20_what_succeeds_is_stored_and_what_fails_is_not() {
         assert_eq!(failed, Err("nothing after 3 tries".to_owned()));
     }
     assert_eq!(RUNS.load(Ordering::SeqCst), 3);
-    assert_eq!(to_daemon(&daemon).stats().unwrap().entries, 1);
+    assert_eq!(to_daemon(&daemon).stats().unwrap().whole.unwrap().entries, 1);
 }
 
 #[memod::task(cache_version = "1", name = "lines")]
@@ -88,7 +88,7 @@ static SLOW_RUNS: AtomicU32 = AtomicU32::new(0);
 async fn slow(n: i64, daemon: &Watcher) -> i64 {
     SLOW_RUNS.fetch_add(1, Ordering::SeqCst);
     let begun = Instant::now();
-    while daemon.0.stats().await.is_ok_and(|stats| stats.waiters < 7) {
+    while daemon.0.stats().await.is_ok_and(|stats| stats.whole.unwrap().waiters < 7) {
         assert!(begun.elapsed() < PATIENCE, "waited in vain until all others wait");
         tokio::task::yield_now().await;
     }

@@ -130,7 +130,7 @@ fn s18_s20_an_error_is_passed_on_and_never_stored() {
         assert_eq!(failing::with(&to(&daemon), n, &runs), Err(Broken(wanted)));
     }
     assert_eq!(runs.runs(), 3);
-    assert_eq!(to_daemon(&daemon).stats().unwrap().entries, 0);
+    assert_eq!(to_daemon(&daemon).stats().unwrap().whole.unwrap().entries, 0);
     assert_eq!(failing::with(&to(&daemon), 1, &runs), Ok("1".to_owned()));
     let overwrite = to(&daemon).mode(Mode::Overwrite);
     assert_eq!(failing::with(&overwrite, -1, &runs), Err(Broken("negative")));

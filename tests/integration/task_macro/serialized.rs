@@ -32,7 +32,7 @@ fn slow(n: i64, folder: &Place, socket: &Place) -> String {
         // A client of its own: the breaker of another may be open.
         let stats = Client::builder().socket(&socket.0).build().stats();
         let Ok(stats) = stats else { return true };
-        let all_wait = stats.waiters == WORKERS - 1;
+        let all_wait = stats.whole.unwrap().waiters == WORKERS - 1;
         if all_wait && doomed {
             fs::write(folder.join("all wait"), "").unwrap();
         }
@@ -69,7 +69,7 @@ fn s26_s27_eight_threads_run_it_once() {
     assert_eq!(count(ReservationStatus::Released), 1, "one owned");
     assert_eq!(count(ReservationStatus::Exists), 7, "the others waited");
     assert_eq!(reports.iter().filter(|report| report.status == CacheStatus::Hit).count(), 7);
-    assert_eq!(to_daemon(&daemon).stats().unwrap().puts, 1);
+    assert_eq!(to_daemon(&daemon).stats().unwrap().whole.unwrap().puts, 1);
 }
 
 /// Starts this very test in a process of its own, as one of eight.
@@ -149,6 +149,6 @@ fn s28_an_error_gives_the_lease_back() {
     let options: TaskOptions = to(&daemon);
     for _ in 0..2 {
         assert_eq!(failing::with(&options, 0), Err("zero".to_owned()));
-        assert_eq!(to_daemon(&daemon).stats().unwrap().leases, 0);
+        assert_eq!(to_daemon(&daemon).stats().unwrap().whole.unwrap().leases, 0);
     }
 }

@@ -61,14 +61,9 @@ fn in_seconds(milliseconds: u64) -> f64 {
     Duration::from_millis(milliseconds).as_secs_f64()
 }
 
-/// A number that only who is told all is told, as text.
-pub(crate) fn told(of: &BudgetReport, number: String) -> String {
-    if of.tells_all() { number } else { NOT_TOLD.to_owned() }
-}
-
 /// Its numbers, as lines of a name and a value.
 pub(crate) fn fields(of: &BudgetReport) -> Vec<(&'static str, String)> {
-    let told = |number: String| told(of, number);
+    let told = |number: String| if of.tells_all() { number } else { NOT_TOLD.to_owned() };
     let mark = |bytes: Option<u64>| bytes.map_or_else(|| "never".to_owned(), units::bytes);
     let mut fields = vec![
         ("on disk", told(units::bytes(of.disk_used_bytes))),

@@ -11,11 +11,11 @@ use std::path::Path;
 use memod_client::archive::{ArchiveError, ArchiveReader, Archived};
 use memod_client::{Client, Error, ImportedRun, WholeEntry};
 use memod_protocol::{ErrorCode, Key, PutOutcome};
-use serde_json::json;
 
 use crate::args::{ImportArgs, Screen, Settings};
 use crate::connect;
 use crate::exit::{self, Failure, Outcome};
+use crate::output::json::Object;
 use crate::output::progress::Progress;
 use crate::output::units;
 
@@ -28,8 +28,8 @@ struct Tally {
     imported: u64,
     existing: u64,
     damaged: u64,
-    /// Entries of the store that were evicted meanwhile.
-    evicted: u64,
+    /// Entries of the store that were evicted meanwhile, if that is told.
+    evicted: Option<u64>,
     /// Those among them that had just been imported.
     evicted_again: u64,
 }
@@ -106,7 +106,8 @@ impl<'a> Import<'a> {
         let cannot = |error| unreadable(path, &error);
         let buffered = BufReader::with_capacity(BUFFER_BYTES, from);
         let mut archive = ArchiveReader::new(buffered).map_err(cannot)?;
-        self.evicted_before = Some(self.client.stats()?.evicted_entries);
+        self.evicted_before = self.client.stats()?.whole.map(|whole| whole.evicted_entries);
+        self.tally.evicted = self.evicted_before.map(|_| 0);
         let mut progress = Progress::new(self.screen);
         loop {
             match archive.next_entry() {
@@ -155,13 +156,16 @@ impl<'a> Import<'a> {
         }
     }
 
-    /// Counts what was evicted since the import began.
+    /// Counts what was evicted since the import began. Who is not told how much that is looks
+    /// whether what it has imported is there.
     fn count_evicted(&mut self) -> Result<(), Failure> {
-        let Some(before) = self.evicted_before.filter(|_| !self.keys.is_empty()) else {
+        if self.keys.is_empty() {
             return Ok(());
-        };
-        self.tally.evicted = self.client.stats()?.evicted_entries.saturating_sub(before);
-        if self.tally.evicted > 0 {
+        }
+        let now = self.client.stats()?.whole.map(|whole| whole.evicted_entries);
+        let evicted = now.zip(self.evicted_before);
+        self.tally.evicted = evicted.map(|(now, before)| now.saturating_sub(before));
+        if self.tally.evicted != Some(0) {
             for key in &self.keys {
                 self.tally.evicted_again += u64::from(!self.has(key)?);
             }
@@ -188,13 +192,13 @@ fn unreadable(path: &Path, error: &ArchiveError) -> Failure {
 fn tell(tally: Tally, screen: Screen) -> io::Result<()> {
     let Tally { imported, existing, damaged, evicted, evicted_again } = tally;
     if screen.is_json() {
-        return Screen::json(&json!({
-            "imported": imported,
-            "existing": existing,
-            "damaged": damaged,
-            "evicted": evicted,
-            "evicted_again": evicted_again,
-        }));
+        let told = Object::default()
+            .with("imported", imported)
+            .with("existing", existing)
+            .with("damaged", damaged)
+            .with_known("evicted", evicted)
+            .with("evicted_again", evicted_again);
+        return Screen::json(&told.into());
     }
     let some = |number: u64, what: &str| match number {
         0 => String::new(),
@@ -203,7 +207,7 @@ fn tell(tally: Tally, screen: Screen) -> io::Result<()> {
     let line = [
         format!("{} imported, {existing} were there already", units::entries(imported)),
         some(damaged, "damaged"),
-        some(evicted, "evicted meanwhile"),
+        some(evicted.unwrap_or(0), "evicted meanwhile"),
     ];
     let mut out = Screen::out();
     writeln!(out, "{}", line.concat())?;
@@ -216,7 +220,7 @@ mod tests {
 
     #[test]
     fn the_exit_code_tells_whether_all_of_it_is_stored() {
-        let tally = Tally { imported: 3, evicted: 2, ..Tally::default() };
+        let tally = Tally { imported: 3, evicted: Some(2), ..Tally::default() };
         assert_eq!(verdict(tally), Ok(exit::DONE), "others were evicted for them");
         let small = verdict(Tally { evicted_again: 1, ..tally }).expect_err("one is gone");
         assert_eq!((small.exit, small.code), (exit::FORBIDDEN, "over_budget"));

@@ -25,13 +25,18 @@ use crate::output::{shown, tell};
 pub(crate) fn run(args: RemoveArgs, settings: &Settings) -> Outcome {
     let is_broad = args.keys.is_empty() && (args.task.is_none() || args.all);
     let (is_agreed, is_dry) = (args.yes, args.dry_run);
+    // With `--scope` or a project, `--all` is an error or forgets everything.
+    let may_be_elsewhere = !args.scope && settings.scope_from != ScopeFrom::Flags;
+    let told = |matched, is_dry, selector: &Selector| {
+        answer(matched, is_dry, (selector, may_be_elsewhere), settings.screen)
+    };
     let selector = select(args, settings)?;
     let client = connect::asking(settings);
     let can_ask = io::stdin().is_terminal() && settings.screen.err_is_terminal;
     if !is_agreed && !is_dry {
         if can_ask {
             match count(&client, &selector, true, settings.screen)? {
-                0 => return answer(0, false, &selector, settings.screen),
+                0 => return told(0, false, &selector),
                 found if is_confirmed(found, &selector)? => {}
                 _ => {
                     tell("nothing removed");
@@ -46,7 +51,7 @@ pub(crate) fn run(args: RemoveArgs, settings: &Settings) -> Outcome {
         }
     }
     let matched = count(&client, &selector, is_dry, settings.screen)?;
-    answer(matched, is_dry, &selector, settings.screen)
+    told(matched, is_dry, &selector)
 }
 
 /// What the flags select.
@@ -115,12 +120,17 @@ fn described(selector: &Selector) -> String {
     [task, version, writer, age, scope].concat()
 }
 
-fn answer(matched: u64, is_dry: bool, selector: &Selector, screen: Screen) -> Outcome {
+fn answer(
+    matched: u64,
+    is_dry: bool,
+    (selector, may_be_elsewhere): (&Selector, bool),
+    screen: Screen,
+) -> Outcome {
     if screen.is_json() {
         Screen::json(&json!({ "matched": matched }))?;
     } else {
         let line = match (matched, is_dry) {
-            (0, _) => unmatched(selector),
+            (0, _) => unmatched(selector, may_be_elsewhere),
             (_, true) => format!("{} would be removed", entries(matched)),
             (_, false) => format!("{} removed", entries(matched)),
         };
@@ -131,13 +141,15 @@ fn answer(matched: u64, is_dry: bool, selector: &Selector, screen: Screen) -> Ou
     Ok(if matched == 0 { exit::NOTHING } else { exit::DONE })
 }
 
-/// Where it was looked in vain, and how to look elsewhere.
-fn unmatched(selector: &Selector) -> String {
+/// Where it was looked in vain, and how to look elsewhere if that is what is left to be done.
+fn unmatched(selector: &Selector, may_be_elsewhere: bool) -> String {
     match selector {
         Selector::Keys(_) => "nothing matched: there is no entry of these keys".to_owned(),
         Selector::Matching(filter) => {
-            let elsewhere =
-                filter.scope.as_ref().map_or("", |_| "; with --all it is looked in all");
+            let elsewhere = match &filter.scope {
+                Some(_) if may_be_elsewhere => "; with --all it is looked in all",
+                _ => "",
+            };
             format!("nothing matched: there is no entry{}{elsewhere}", described(selector))
         }
     }
@@ -237,8 +249,12 @@ mod tests {
         let selector = Selector::Matching(filter(args, None));
         let text = described(&selector);
         assert_eq!(
-            unmatched(&selector),
+            unmatched(&selector, true),
             format!("nothing matched: there is no entry{text}; with --all it is looked in all")
+        );
+        assert_eq!(
+            unmatched(&selector, false),
+            format!("nothing matched: there is no entry{text}")
         );
         assert_eq!(text, " of task `t\\n` in project `default`, domain `development`");
         let args = RemoveArgs {

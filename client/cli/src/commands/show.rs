@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use memod_protocol::{EntryDetail, Status};
+use memod_protocol::{EntryDetail, MissReason};
 use serde_json::Value;
 
 use super::lookup::{provenance_fields, tell_fields};
@@ -19,7 +19,9 @@ use crate::output::units;
 pub(crate) fn run(args: &ShowArgs, settings: &Settings) -> Outcome {
     let client = connect::asking(settings);
     let entry = client.show(&args.key)?;
-    let is_quarantined = quarantines(&client.status()?, entry.provenance.writer_uid);
+    // Who may see an entry, and is forbidden to have it, is so for its writer's sake.
+    let unserved = client.unserved(&entry)?;
+    let is_quarantined = unserved.is_some_and(|miss| miss.reason == MissReason::Forbidden);
     if settings.screen.is_json() {
         let quarantined = is_quarantined.then_some(true);
         Screen::json(&as_json(&entry).with_known("quarantined", quarantined).into())?;
@@ -32,14 +34,6 @@ pub(crate) fn run(args: &ShowArgs, settings: &Settings) -> Outcome {
         tell_fields(&fields, settings.screen)?;
     }
     Ok(exit::DONE)
-}
-
-/// Whether the daemon says that it serves nothing of this user's: it does so only to who may
-/// administer everything or a scope.
-fn quarantines(status: &Status, writer_uid: u32) -> bool {
-    let mut settings = status.settings.iter();
-    let users = settings.find(|(name, ..)| name == "quarantined_users");
-    users.is_some_and(|(_, users, _)| users.split(' ').any(|uid| uid == writer_uid.to_string()))
 }
 
 fn as_json(entry: &EntryDetail) -> Object {

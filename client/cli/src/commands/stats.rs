@@ -6,13 +6,15 @@
 use std::io::{self, Write as _};
 use std::time::Duration;
 
-use memod_protocol::{BudgetReport, Savings, Scope, ScopeStats, Stats, TaskStats, UserStats};
+use memod_client::{Stats, WholeStats};
+use memod_protocol::{BudgetReport, Savings, Scope, ScopeStats, TaskStats, UserStats};
 use serde_json::Value;
 
 use crate::args::{Format, Screen, Settings};
 use crate::commands::budgets;
 use crate::connect;
 use crate::exit::{self, Outcome};
+use crate::output::NOT_TOLD;
 use crate::output::json::{Object, seconds};
 use crate::output::table::{self, Align, Column};
 use crate::output::units;
@@ -122,22 +124,24 @@ fn as_json(stats: &Stats, savings: &Savings, budgets: &BudgetReport) -> Value {
     };
     let scope = |of: &ScopeStats| Counted::of_scope(of).add_to(named(&of.scope));
     let user = |of: &UserStats| Counted::of_user(of).add_to(Object::default().with("uid", of.uid));
-    let told = |count: u64| budgets.tells_all().then_some(count);
-    let reasons = stats.misses_by_reason.iter();
-    let reasons = reasons.map(|(reason, count)| (reason.name().to_owned(), (*count).into()));
-    let reasons = budgets.tells_all().then(|| Value::Object(reasons.collect()));
+    let told = |count: fn(&WholeStats) -> u64| stats.whole.as_ref().map(count);
+    let reasons = stats.whole.as_ref().map(|whole| {
+        let reasons = whole.misses_by_reason.iter();
+        let reasons = reasons.map(|(reason, count)| (reason.name().to_owned(), (*count).into()));
+        Value::Object(reasons.collect())
+    });
     Object::default()
         .with("hits", stats.hits)
         .with("misses", stats.misses)
-        .with_known("puts", told(stats.puts))
-        .with_known("entries", told(stats.entries))
-        .with_known("blobs", told(stats.blobs))
-        .with_known("stored_bytes", told(stats.stored_bytes))
-        .with_known("logical_bytes", told(stats.logical_bytes))
-        .with_known("evicted_entries", told(stats.evicted_entries))
-        .with_known("leases", told(stats.leases))
-        .with_known("waiters", told(stats.waiters))
-        .with_known("connections", told(stats.connections))
+        .with_known("puts", told(|of| of.puts))
+        .with_known("entries", told(|of| of.entries))
+        .with_known("blobs", told(|of| of.blobs))
+        .with_known("stored_bytes", told(|of| of.stored_bytes))
+        .with_known("logical_bytes", told(|of| of.logical_bytes))
+        .with_known("evicted_entries", told(|of| of.evicted_entries))
+        .with_known("leases", told(|of| of.leases))
+        .with_known("waiters", told(|of| of.waiters))
+        .with_known("connections", told(|of| of.connections))
         .with("time_saved_seconds", seconds(stats.time_saved_ns))
         .with("uptime_seconds", seconds(stats.uptime_ns))
         .with("by_task", stats.by_task.iter().map(task).collect::<Vec<_>>())
@@ -149,26 +153,30 @@ fn as_json(stats: &Stats, savings: &Savings, budgets: &BudgetReport) -> Value {
 }
 
 fn tell(stats: &Stats, budgets: &BudgetReport, screen: Screen) -> io::Result<()> {
-    let told = |number: String| budgets::told(budgets, number);
+    let told = |text: fn(&WholeStats) -> String| {
+        stats.whole.as_ref().map_or_else(|| NOT_TOLD.to_owned(), text)
+    };
     let mut fields = vec![
         ("hits", stats.hits.to_string()),
         ("misses", stats.misses.to_string()),
         ("hit rate", rate(stats.hits, stats.misses)),
         ("time saved", saved(stats.time_saved_ns)),
-        ("puts", told(stats.puts.to_string())),
-        ("entries", told(stats.entries.to_string())),
-        ("blobs", told(stats.blobs.to_string())),
-        ("stored", told(units::bytes(stats.stored_bytes))),
-        ("logical", told(units::bytes(stats.logical_bytes))),
-        ("evicted entries", told(stats.evicted_entries.to_string())),
-        ("leases", told(stats.leases.to_string())),
-        ("waiters", told(stats.waiters.to_string())),
-        ("connections", told(stats.connections.to_string())),
+        ("puts", told(|of| of.puts.to_string())),
+        ("entries", told(|of| of.entries.to_string())),
+        ("blobs", told(|of| of.blobs.to_string())),
+        ("stored", told(|of| units::bytes(of.stored_bytes))),
+        ("logical", told(|of| units::bytes(of.logical_bytes))),
+        ("evicted entries", told(|of| of.evicted_entries.to_string())),
+        ("leases", told(|of| of.leases.to_string())),
+        ("waiters", told(|of| of.waiters.to_string())),
+        ("connections", told(|of| of.connections.to_string())),
         ("uptime", saved(stats.uptime_ns)),
     ];
     fields.extend(budgets::fields(budgets));
-    if screen.verbose {
-        let reasons = stats.misses_by_reason.iter();
+    if screen.verbose
+        && let Some(whole) = &stats.whole
+    {
+        let reasons = whole.misses_by_reason.iter();
         fields.extend(reasons.map(|(reason, count)| (reason.name(), count.to_string())));
     }
     screen.fields(&fields)
@@ -234,7 +242,10 @@ mod tests {
                 misses: 1,
                 time_saved_ns: 0,
             }],
-            misses_by_reason: vec![(MissReason::NeverSeen, 1)],
+            whole: Some(WholeStats {
+                misses_by_reason: vec![(MissReason::NeverSeen, 1)],
+                ..WholeStats::default()
+            }),
             ..Stats::default()
         };
         let savings = Savings {

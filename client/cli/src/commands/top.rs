@@ -3,28 +3,30 @@
 //! **Invariants.** A thread of its own asks the daemon, so that a key ends the view even if the
 //! daemon hangs. A daemon that goes is asked again until it is back.
 //!
-//! **Does not** ask for more than the counters, the budgets and the log, of which everybody is told
-//! what it may see.
+//! **Does not** ask for more than the counters, the budgets, the leases and the log, of which
+//! everybody is told what it may see.
 
 mod frame;
 mod sample;
 mod terminal;
 
+use std::collections::HashMap;
 use std::io::{self, IsTerminal, Write as _};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use memod_client::Client;
-use memod_protocol::LogQuery;
+use memod_client::{Client, Error};
 use memod_protocol::limits::LOG_ROWS_MAX;
+use memod_protocol::{ErrorCode, LogQuery};
+use nix::unistd::{Uid, User};
 
 use crate::args::{Screen, Settings, TopArgs};
 use crate::connect;
 use crate::exit::{self, Failure, Outcome};
 use frame::{Size, TEXT_COLUMNS, TEXT_ROWS, lines};
-use sample::{History, Sample};
+use sample::{History, Lease, Sample};
 use terminal::{Event, Terminal, hold_signals};
 
 /// What the daemon has said and is not shown yet; the thread waits beyond that.
@@ -36,19 +38,45 @@ struct Asker {
     began: Instant,
     /// The next request of the log.
     from: Option<u64>,
+    /// The names of users, which may be slow to find.
+    users: HashMap<u32, String>,
 }
 
 impl Asker {
     fn ask(&mut self) -> Result<Sample, Failure> {
+        // Asked also while the daemon is left alone after it has failed; if it answers, it is not
+        // any more.
+        self.client.ping()?;
         let stats = self.client.stats()?;
         let budgets = self.client.budgets()?;
+        let leases = self.leases()?;
         let query = LogQuery { from: self.from, limit: LOG_ROWS_MAX, ..LogQuery::default() };
         let page = self.client.log(&query)?;
         // A daemon that was started anew counts from zero.
         let is_anew = self.from.is_some_and(|from| page.next < from);
         self.from = (!is_anew).then_some(page.next);
-        Ok(Sample { at: self.began.elapsed(), stats, budgets, rows: page.rows })
+        Ok(Sample { at: self.began.elapsed(), stats, budgets, leases, rows: page.rows })
     }
+
+    /// The leases that are held; none of a daemon that is too old to tell.
+    fn leases(&mut self) -> Result<Vec<Lease>, Failure> {
+        let rows = match self.client.leases() {
+            Err(Error::Daemon(error)) if error.code == ErrorCode::VersionMismatch => Vec::new(),
+            rows => rows?,
+        };
+        let leases = rows.into_iter().map(|row| {
+            let uid = row.holder.uid;
+            let user = self.users.entry(uid).or_insert_with(|| user_name(uid)).clone();
+            Lease { row, user }
+        });
+        Ok(leases.collect())
+    }
+}
+
+/// The user's name, or its number if it has none.
+fn user_name(uid: u32) -> String {
+    let found = User::from_uid(Uid::from_raw(uid)).ok().flatten();
+    found.map_or_else(|| format!("user {uid}"), |user| user.name)
 }
 
 /// Shows what happens until it is told to end; or one frame, where there is no terminal.
@@ -61,7 +89,7 @@ pub(crate) fn run(args: TopArgs, settings: &Settings) -> Outcome {
         return Err(failure.with_hint("ask `memo stats --format json`"));
     }
     let client = connect::asking(settings);
-    let mut asker = Asker { client, began: Instant::now(), from: None };
+    let mut asker = Asker { client, began: Instant::now(), from: None, users: HashMap::new() };
     let first = asker.ask()?;
     let mut history = History::default();
     history.add(first);

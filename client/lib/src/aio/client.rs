@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use memod_protocol::{
     Call, CallIdentity, EntryDetail, Filter, Key, LogPage, LogQuery, PutOutcome, Savings, Selector,
-    Stats,
 };
 
 use super::connection::Connection;
@@ -27,6 +26,7 @@ use crate::mode::Mode;
 use crate::options::{Found, Lookup, LookupOptions, OutputSink, PutOptions};
 use crate::outputs::{Prepared, PutOutput, prepare};
 use crate::pool::Pool;
+use crate::stats::Stats;
 
 /// A client for async programs: cheap to clone, and shared by tasks.
 ///
@@ -312,7 +312,8 @@ impl Client {
     /// As [`crate::Client::stats`].
     pub async fn stats(&self) -> Result<Stats, Error> {
         self.settle().await;
-        self.ask(&mut AskStats).await
+        let said = self.ask(&mut AskStats).await?;
+        Ok(Stats::of(said, self.budgets().await?.tells_all()))
     }
 
     /// As [`crate::Client::log`].

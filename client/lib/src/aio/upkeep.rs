@@ -1,7 +1,8 @@
 //! Upkeep for async programs, and looking at the daemon.
 
 use memod_protocol::{
-    BudgetReport, Call, CollectReport, Explanation, Interface, PutOutcome, Status, VerifyReport,
+    BudgetReport, Call, CollectReport, Explanation, Interface, LeaseRow, PutOutcome, Status,
+    VerifyReport,
 };
 
 use super::client::{AskWork, Client, Work};
@@ -10,7 +11,7 @@ use crate::connect::Patience;
 use crate::content::HitOutput;
 use crate::error::Error;
 use crate::exchange::ask::{Ask, AskStatus, AskWhy, Ping};
-use crate::exchange::upkeep::{AskBudgets, AskMetrics, Collect, Verify};
+use crate::exchange::upkeep::{AskBudgets, AskLeases, AskMetrics, Collect, Verify};
 use crate::options::LookupOptions;
 use crate::outputs::prepare_read;
 use crate::upkeep::{ImportedRun, plan_import};
@@ -89,6 +90,14 @@ impl Client {
     /// As [`crate::Client::metrics`].
     pub async fn metrics(&self) -> Result<String, Error> {
         self.ask(&mut AskMetrics).await
+    }
+
+    /// As [`crate::Client::leases`].
+    ///
+    /// # Errors
+    /// As [`crate::Client::leases`].
+    pub async fn leases(&self) -> Result<Vec<LeaseRow>, Error> {
+        self.ask(&mut AskLeases).await
     }
 
     /// As [`crate::Client::verify`].

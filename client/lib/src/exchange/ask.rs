@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use memod_protocol::{
     Call, CallIdentity, EntryDetail, EntryRow, Explanation, Filter, InterfaceText, Key, LogPage,
-    LogQuery, Lookup, NamedOwner, Release, Request, Reservation, Reserve, Response, Savings,
+    LogQuery, Lookup, Miss, NamedOwner, Release, Request, Reservation, Reserve, Response, Savings,
     Selector, Stats, Status, Why,
 };
 
@@ -246,6 +246,32 @@ impl Ask for AskWhy<'_> {
     fn answer(&mut self, response: Response) -> Result<Option<Explanation>, Error> {
         match response {
             Response::Explained(said) if said.key == self.identity.key() => Ok(Some(*said)),
+            other => Err(unexpected("a question for the reason of a miss", &other)),
+        }
+    }
+}
+
+/// Why is an entry not served, however old it may be?
+pub(crate) struct AskUnserved<'a>(pub(crate) &'a EntryDetail);
+
+impl Ask for AskUnserved<'_> {
+    type Answer = Option<Miss>;
+
+    fn request(&self) -> Request {
+        let EntryDetail { scope, task, cache_version, signature, interface, inputs, .. } =
+            self.0.clone();
+        let call = CallIdentity { scope, task, cache_version, signature, inputs };
+        let lookup = Lookup { call, max_age_ms: Some(0) };
+        Request::Why(Box::new(Why { lookup, interface, nearest_max: 0 }))
+    }
+
+    fn is_long(&self) -> bool {
+        true
+    }
+
+    fn answer(&mut self, response: Response) -> Result<Option<Option<Miss>>, Error> {
+        match response {
+            Response::Explained(said) if said.key == self.0.key => Ok(Some(said.miss)),
             other => Err(unexpected("a question for the reason of a miss", &other)),
         }
     }

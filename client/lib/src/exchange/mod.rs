@@ -19,7 +19,7 @@ use memod_protocol::frame::{FrameError, PREFIX_BYTES, Prefix};
 use memod_protocol::handshake::{Agreement, CAPABILITIES, Hello, MAGIC, VERSIONS, Welcome};
 use memod_protocol::wire::{self, Encode};
 use memod_protocol::{
-    ErrorCode, InvalidArgument, Request, RequestHeader, Response, ResponseHeader,
+    ErrorCode, InvalidArgument, Request, RequestHeader, Response, ResponseHeader, WireError,
 };
 
 use crate::error::Error;
@@ -97,6 +97,19 @@ pub(crate) fn bare((header, payload_bytes): (Vec<u8>, usize)) -> Result<Vec<u8>,
     Err(Error::Protocol(format!("{payload_bytes} bytes that belong to nothing")))
 }
 
+/// The request, if it may be asked.
+///
+/// # Errors
+/// If the daemon does not know it.
+pub(crate) fn agreed(request: Request, agreement: &Agreement) -> Result<Request, Error> {
+    if request.capabilities() & !agreement.capabilities == 0 {
+        return Ok(request);
+    }
+    let text = format!("the daemon is too old to be asked that: it is {}", agreement.server);
+    let error = WireError::new(ErrorCode::VersionMismatch, text);
+    Err(Error::Daemon(error.with_hint("restart it with this release")))
+}
+
 /// The error for an answer that does not belong to the question.
 fn unexpected(asked: &str, response: &Response) -> Error {
     let answer = match response {
@@ -127,6 +140,7 @@ fn unexpected(asked: &str, response: &Response) -> Error {
         Response::Awaited => "that it awaits a put",
         Response::Metrics(_) => "its metrics",
         Response::LookedUp(_) => "what many lookups came to",
+        Response::Leases(_) => "a list of leases",
     };
     Error::Protocol(format!("it answered {asked} with {answer}"))
 }
@@ -135,13 +149,25 @@ fn unexpected(asked: &str, response: &Response) -> Error {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
 
-    use memod_protocol::WireError;
-    use memod_protocol::handshake;
+    use memod_protocol::{LogQuery, Verb, handshake};
 
     use super::*;
 
     fn agreement() -> Agreement {
         handshake::agree(&Hello::new("test"), "memod test").unwrap()
+    }
+
+    #[test]
+    fn an_older_daemon_is_not_asked_what_it_does_not_know() {
+        let able = Agreement { capabilities: CAPABILITIES, ..agreement() };
+        let verify = LogQuery { verb: Some(Verb::Verify), ..LogQuery::default() };
+        for request in [Request::Leases, Request::Log(Box::new(verify))] {
+            assert_eq!(agreed(request.clone(), &able).unwrap(), request);
+            let error = agreed(request, &agreement()).unwrap_err();
+            assert_eq!(error.name(), "version_mismatch");
+            assert!(error.to_string().contains("it is memod test"), "{error}");
+        }
+        assert!(agreed(Request::Stats, &agreement()).is_ok());
     }
 
     #[test]

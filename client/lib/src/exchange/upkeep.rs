@@ -1,6 +1,6 @@
 //! Exchanges about upkeep: budgets, verification, collection.
 
-use memod_protocol::{BudgetReport, CollectReport, Request, Response, VerifyReport};
+use memod_protocol::{BudgetReport, CollectReport, LeaseRow, Request, Response, VerifyReport};
 
 use super::ask::Ask;
 use super::unexpected;
@@ -38,6 +38,24 @@ impl Ask for AskMetrics {
         match response {
             Response::Metrics(page) => Ok(Some(page)),
             other => Err(unexpected("a question for its metrics", &other)),
+        }
+    }
+}
+
+/// Who holds which leases.
+pub(crate) struct AskLeases;
+
+impl Ask for AskLeases {
+    type Answer = Vec<LeaseRow>;
+
+    fn request(&self) -> Request {
+        Request::Leases
+    }
+
+    fn answer(&mut self, response: Response) -> Result<Option<Vec<LeaseRow>>, Error> {
+        match response {
+            Response::Leases(rows) => Ok(Some(rows)),
+            other => Err(unexpected("a question for its leases", &other)),
         }
     }
 }

@@ -217,7 +217,11 @@ class Client:
         )
 
     def stats(self) -> dict[str, int]:
-        """The daemon's counters."""
+        """The daemon's counters.
+
+        Who may not read everything is told `hits`, `misses` and `time_saved_ns` of what it may
+        read, and `uptime_ns`; the others are not there.
+        """
         return self.raw.stats()
 
     def status(self) -> dict[str, Any]:

@@ -1,10 +1,13 @@
 //! What takes leases or waits for them: `Claim`, `Await`, `Reserve`, `Release`.
 
+use std::slice;
+
 use bytes::Bytes;
-use harness::{CallBuilder, named};
+use harness::{CallBuilder, Raw, named};
 use memod_protocol::{Claim, MissReason, Release, Request, Reserve, Response};
 
-use super::{Two, elsewhere};
+use super::{ALICE, BOB, Two, elsewhere};
+use crate::grants::house::KEEPER;
 
 /// All ways to claim: to own, to wait, as a named owner.
 fn claims(call: &CallBuilder) -> [Claim; 3] {
@@ -62,6 +65,24 @@ fn reserve_is_refused_alike() {
     two.forbidden("lease alpha/development", reserve);
     assert!(two.alice.release(&two.absent, Some("a")), "it is still hers");
     two.nothing_has_changed();
+}
+
+#[test]
+fn leases_are_told_to_who_may_read_there() {
+    let Some(mut two) = Two::meet() else { return };
+    two.alice.owns(two.absent.claim());
+    for raw in [&mut two.bob, &mut two.stranger] {
+        assert_eq!(raw.ask(Request::Leases, Bytes::new()).response, Response::Leases(Vec::new()));
+    }
+    two.bob.owns(elsewhere("his").claim());
+    let told = |raw: &mut Raw| -> Vec<(u32, String)> {
+        raw.leases().into_iter().map(|row| (row.holder.uid, row.task)).collect()
+    };
+    let (hers, his) = ((ALICE, "absent".to_owned()), (BOB, "his".to_owned()));
+    assert_eq!(told(&mut two.alice), slice::from_ref(&hers));
+    assert_eq!(told(&mut two.bob), slice::from_ref(&his));
+    assert_eq!(told(&mut two.house.connect(KEEPER)), slice::from_ref(&hers));
+    assert_eq!(told(&mut two.house.daemon.connect()), [hers, his]);
 }
 
 #[test]

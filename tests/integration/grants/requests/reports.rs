@@ -2,13 +2,14 @@
 //! `Ping`, `BoardHits`.
 
 use bytes::Bytes;
-use harness::{Raw, named};
+use harness::{Raw, named, run};
 use memod_protocol::{
-    BoardHit, BoardHits, BudgetOf, BudgetReport, LogQuery, Outcome, Request, Response, Scope,
-    Stats, Verb,
+    BoardHit, BoardHits, BudgetOf, BudgetReport, Filter, LogQuery, Outcome, Request, Response,
+    Scope, Stats, Verb,
 };
 
-use super::{ALICE, BOB, Two, elsewhere, key};
+use super::{ALICE, BOB, GRANTS, House, STRANGER, Two, elsewhere, key};
+use crate::grants::house::KEEPER;
 
 /// Alice does something of each kind.
 fn busy(two: &mut Two) {
@@ -166,4 +167,39 @@ fn board_hits_of_what_is_not_ones_own_count_nothing() {
     assert!(had.is_none(), "{had:?}");
     let puts = rows.iter().filter(|row| (row.uid, row.verb) == (ALICE, Verb::Put));
     assert_eq!(puts.count(), 1, "the log tells what there was");
+}
+
+/// Who administers `alpha` is told nothing of what Bob does in `beta`, nor who is quarantined.
+#[test]
+fn who_administers_a_scope_is_told_of_no_other() {
+    let apart = format!("quarantined_users = [{STRANGER}]\n{GRANTS}");
+    let Some(house) = House::new(&apart) else { return };
+    let (mut bob, mut keeper) = (house.connect(BOB), house.connect(KEEPER));
+    let before = metrics(&mut keeper);
+    bob.put(elsewhere("hidden").put(&[("o0", b"x")]));
+    bob.lookup(&elsewhere("hidden")).expect("it is his");
+    bob.owns(elsewhere("hidden-lease").claim());
+    assert_eq!(metrics(&mut keeper), before, "what Bob did shows");
+    let mut ask = |request| keeper.ask(request, Bytes::new()).response;
+    let Response::Stats(stats) = ask(Request::Stats) else { panic!("counters were due") };
+    assert_eq!(*stats, Stats { uptime_ns: stats.uptime_ns, ..Stats::default() });
+    assert_eq!(ask(Request::Savings), Response::Savings(Box::default()));
+    let Response::Budgets(budgets) = ask(Request::Budgets) else { panic!("budgets were due") };
+    assert_eq!(budgets.budgets, []);
+    assert_eq!(ask(Request::Leases), Response::Leases(Vec::new()));
+    let list = Request::List { filter: Filter::default(), limit: 10, cursor: None };
+    assert_eq!(ask(list), Response::Listed { rows: Vec::new(), cursor: None });
+    let all = LogQuery { limit: 1000, ..LogQuery::default() };
+    let Response::Logged(page) = ask(Request::Log(Box::new(all))) else { panic!("rows were due") };
+    assert!(page.rows.iter().all(|row| row.uid == KEEPER), "{page:?}");
+    let Response::Status(said) = ask(Request::Status) else { panic!("a status was due") };
+    for word in ["20001", "20002", &STRANGER.to_string(), "alpha", "beta"] {
+        assert!(!format!("{:?}", said.settings).contains(word), "{word}: {:?}", said.settings);
+    }
+    for command in ["stats", "top", "log", "status", "doctor", "ls"] {
+        let ran = run(&mut house.command(KEEPER, "alpha", &[command, "-v", "--format", "text"]));
+        for text in [ran.text(), ran.errors()] {
+            assert!(!text.contains("beta") && !text.contains("hidden"), "{command}: {text}");
+        }
+    }
 }

@@ -6,13 +6,15 @@
 
 use std::time::Duration;
 
-use memod_protocol::{BudgetOf, LogRow, TaskStats};
+use memod_protocol::{BudgetOf, TaskStats};
 
-use super::sample::{History, Sample};
+use super::sample::{History, Lease, Sample};
 use crate::output::{NOT_TOLD, shown, units};
 
 /// The heights of a sparkline's bars.
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+/// Leases that are shown, of which the most wait.
+const LEASES_MAX: usize = 4;
 /// Tasks in a frame that is printed as text.
 pub(super) const TEXT_ROWS: usize = 24;
 /// Columns of a frame that is printed as text.
@@ -30,7 +32,7 @@ pub(super) fn lines(history: &History, trouble: Option<&str>, size: Size) -> Vec
     let mut lines = Vec::new();
     if let Some(sample) = history.last() {
         lines.extend(head(history, sample));
-        lines.extend(history.leases().map(lease));
+        lines.extend(leases(&sample.leases));
         lines.push(String::new());
         let room = size.rows.saturating_sub(lines.len() + 2);
         lines.extend(tasks(&sample.stats.by_task, size.columns, room));
@@ -58,23 +60,23 @@ fn head(history: &History, sample: &Sample) -> Vec<String> {
     let budget = budgets.budgets.iter().find(|row| row.of == BudgetOf::Store);
     let limit = budget.and_then(|row| row.limit_bytes);
     let limit = limit.map_or_else(String::new, |most| format!(" of {}", units::bytes(most)));
-    let used = budget.map_or(stats.stored_bytes, |row| row.bytes);
-    let [first, stored, evicted] = if budgets.tells_all() {
+    let [first, stored, evicted] = if let Some(whole) = &stats.whole {
+        let used = budget.map_or(whole.stored_bytes, |row| row.bytes);
         [
             format!(
                 "{} connections   {} leases   {} waiting",
-                stats.connections, stats.leases, stats.waiters
+                whole.connections, whole.leases, whole.waiters
             ),
             format!(
                 "{:>10}{limit}   {} entries   {} puts",
                 units::bytes(used),
-                stats.entries,
+                whole.entries,
                 rate(now.map(|now| now.puts))
             ),
             format!(
                 "{:>10}  {} in all   {} asked for again, {} to compute",
                 rate(now.map(|now| now.evicted)),
-                stats.evicted_entries,
+                whole.evicted_entries,
                 budgets.regretted_entries,
                 time(budgets.regret_ns)
             ),
@@ -111,16 +113,26 @@ fn untold() -> String {
     format!("{NOT_TOLD:>10}")
 }
 
-/// Who took a lease, and of which task.
-fn lease(row: &LogRow) -> String {
-    let pid = row.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
-    let program = row.program.as_deref().map(|program| format!(" {}", shown(program)));
-    format!(
-        "leased to  uid {}, process {pid}{}: {}",
-        row.uid,
-        program.unwrap_or_default(),
-        row.task.as_deref().map_or_else(|| "-".into(), shown)
-    )
+/// Who holds the leases for which the most wait.
+fn leases(held: &[Lease]) -> impl Iterator<Item = String> {
+    let more = held.len().saturating_sub(LEASES_MAX);
+    let more = (more > 0).then(|| format!("{:>10}{more} leases more", ""));
+    held.iter().take(LEASES_MAX).map(lease).chain(more)
+}
+
+/// Who holds a lease and since when, how many wait for it, and of which task it is.
+fn lease(Lease { row, user }: &Lease) -> String {
+    let (holder, user) = (&row.holder, shown(user));
+    let who = match (&holder.name, holder.pid, &holder.program) {
+        (Some(name), ..) => format!("`{}` of {user}", shown(name)),
+        (None, Some(pid), Some(program)) => format!("{} {pid} of {user}", shown(program)),
+        (None, Some(pid), None) => format!("process {pid} of {user}"),
+        (None, None, _) => format!("a process of {user}"),
+    };
+    let held = units::rough(Duration::from_millis(holder.held_ms));
+    let (project, domain) = (shown(&row.scope.project), shown(&row.scope.domain));
+    let (waiters, task) = (row.waiters, shown(&row.task));
+    format!("leased to  {who} for {held}, {waiters} waiting: {project}/{domain} {task}")
 }
 
 /// A bar for each value; the highest stands for `most`, or for the largest of them.
@@ -166,7 +178,8 @@ fn tasks(tasks: &[TaskStats], columns: usize, room: usize) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use memod_protocol::{Scope, Stats};
+    use memod_client::Stats;
+    use memod_protocol::{Holder, Key, LeaseRow, Scope};
 
     use super::*;
 
@@ -208,6 +221,39 @@ mod tests {
         assert!(whole[1].contains("hit rate") && whole[1].contains('%'), "{whole:?}");
         assert!(whole.iter().any(|line| line.starts_with("TASK")), "{whole:?}");
         assert!(whole.iter().any(|line| line.contains("99.9 %")), "{whole:?}");
+    }
+
+    #[test]
+    fn leases_are_told_with_who_holds_them_and_how_many_wait() {
+        let held = |name: Option<&str>, pid, waiters| Lease {
+            row: LeaseRow {
+                key: Key::from_bytes([1; 32]),
+                scope: Scope::new("p", "d"),
+                task: "t\u{1b}[2J".into(),
+                holder: Holder {
+                    name: name.map(str::to_owned),
+                    uid: 7,
+                    pid,
+                    program: Some("make\n".into()),
+                    held_ms: 3200,
+                    expires_in_ms: None,
+                },
+                waiters,
+            },
+            user: "alice".into(),
+        };
+        let all = [held(None, Some(42), 3), held(Some("nightly"), None, 0), held(None, None, 0)];
+        let told: Vec<String> = leases(&all).collect();
+        let wanted = [
+            r"leased to  make\n 42 of alice for 3 s, 3 waiting: p/d t\u{1b}[2J",
+            r"leased to  `nightly` of alice for 3 s, 0 waiting: p/d t\u{1b}[2J",
+            r"leased to  a process of alice for 3 s, 0 waiting: p/d t\u{1b}[2J",
+        ];
+        assert_eq!(told, wanted);
+        let many: Vec<Lease> = (0..7).map(|_| held(None, Some(1), 0)).collect();
+        let told: Vec<String> = leases(&many).collect();
+        assert_eq!((told.len(), told[4].as_str()), (5, "          3 leases more"));
+        assert_eq!(leases(&[]).count(), 0);
     }
 
     #[test]

@@ -6,14 +6,13 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use memod_protocol::{BudgetReport, LogRow, Outcome, Stats, Verb};
+use memod_client::{Stats, WholeStats};
+use memod_protocol::{BudgetReport, LeaseRow, LogRow, Verb};
 
 /// Moments that are remembered: the width of a sparkline.
 pub(super) const MOMENTS_MAX: usize = 30;
 /// Latencies that are remembered.
 const LATENCIES_MAX: usize = 2000;
-/// Leases that are remembered.
-pub(super) const LEASES_MAX: usize = 4;
 
 /// What the daemon says.
 #[derive(Debug, Clone, Default)]
@@ -22,8 +21,16 @@ pub(super) struct Sample {
     pub(super) at: Duration,
     pub(super) stats: Stats,
     pub(super) budgets: BudgetReport,
+    pub(super) leases: Vec<Lease>,
     /// Requests since the last time, as far as we are told of them.
     pub(super) rows: Vec<LogRow>,
+}
+
+/// A lease, and the name of its holder's user.
+#[derive(Debug, Clone)]
+pub(super) struct Lease {
+    pub(super) row: LeaseRow,
+    pub(super) user: String,
 }
 
 /// How much has happened between two moments.
@@ -55,8 +62,6 @@ pub(super) struct History {
     rates: VecDeque<Rates>,
     /// Of lookups, in microseconds.
     latencies: VecDeque<u64>,
-    /// The requests that took the last leases, the newest first.
-    leases: VecDeque<LogRow>,
 }
 
 impl History {
@@ -74,18 +79,7 @@ impl History {
         while self.latencies.len() > LATENCIES_MAX {
             self.latencies.pop_front();
         }
-        for row in sample.rows.iter().filter(|row| row.outcome == Outcome::Leased) {
-            self.leases.push_front(row.clone());
-        }
-        // Nobody tells which have ended; no more are shown than are held.
-        let held = usize::try_from(sample.stats.leases).unwrap_or(LEASES_MAX);
-        self.leases.truncate(LEASES_MAX.min(held));
         self.last = Some(sample);
-    }
-
-    /// The requests that took the last leases, as far as we are told of them, the newest first.
-    pub(super) fn leases(&self) -> impl Iterator<Item = &LogRow> {
-        self.leases.iter()
     }
 
     /// The last moment.
@@ -116,11 +110,15 @@ impl History {
 fn rates(before: &Sample, now: &Sample) -> Rates {
     let seconds = now.at.saturating_sub(before.at).as_secs_f64().max(0.001);
     let per_second = |now: u64, before: u64| now.saturating_sub(before) as f64 / seconds;
+    let of_whole = |count: fn(&WholeStats) -> u64| {
+        let [now, before] = [now, before].map(|of| of.stats.whole.as_ref().map_or(0, count));
+        per_second(now, before)
+    };
     Rates {
         hits: per_second(now.stats.hits, before.stats.hits),
         misses: per_second(now.stats.misses, before.stats.misses),
-        puts: per_second(now.stats.puts, before.stats.puts),
-        evicted: per_second(now.stats.evicted_entries, before.stats.evicted_entries),
+        puts: of_whole(|of| of.puts),
+        evicted: of_whole(|of| of.evicted_entries),
         saved: per_second(now.stats.time_saved_ns, before.stats.time_saved_ns) / 1e9,
     }
 }
