@@ -27,8 +27,9 @@ pub(crate) struct Arguments {
     /// Directory of the store.
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
-    /// What to do about a store that is damaged: end, or move it aside and begin a new one.
-    #[arg(long, global = true, value_name = "refuse|set_aside")]
+    /// What to do about a store that is damaged: end; or go on without the files that cannot be
+    /// opened; or the same, and if that cannot be done move it aside and begin a new one.
+    #[arg(long, global = true, value_name = "refuse|repair|set_aside")]
     pub(crate) on_damage: Option<String>,
     /// What an acknowledged put survives: the death of the process, or of the machine.
     #[arg(long, global = true, value_name = "process|power")]

@@ -30,8 +30,8 @@ use serde_json::json;
 use settings::Settings;
 use shutdown::Held;
 
-/// Of what `make bench`, part `allocators`, has tried the one with which the daemon takes least time.
-/// It serves `RocksDB`, too.
+/// Of what `make bench`, part `allocators`, has tried, the one with which the daemon takes least
+/// time. It serves `RocksDB`, too.
 #[cfg(not(feature = "libc-allocator"))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

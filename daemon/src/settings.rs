@@ -260,6 +260,7 @@ pub(crate) fn parse_durability(name: &str) -> Result<Durability, String> {
 pub(crate) const fn on_damage_name(on_damage: OnDamage) -> &'static str {
     match on_damage {
         OnDamage::Refuse => "refuse",
+        OnDamage::Repair => "repair",
         OnDamage::SetAside => "set_aside",
     }
 }
@@ -271,7 +272,8 @@ pub(crate) const fn on_damage_name(on_damage: OnDamage) -> &'static str {
 pub(crate) fn parse_on_damage(name: &str) -> Result<OnDamage, String> {
     match name {
         "refuse" => Ok(OnDamage::Refuse),
+        "repair" => Ok(OnDamage::Repair),
         "set_aside" => Ok(OnDamage::SetAside),
-        other => Err(format!("`{other}` is neither `refuse` nor `set_aside`")),
+        other => Err(format!("`{other}` is none of `refuse`, `repair` and `set_aside`")),
     }
 }

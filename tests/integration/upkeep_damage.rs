@@ -202,6 +202,49 @@ fn aside(data: &Path) -> Vec<PathBuf> {
     paths.filter(|path| path.file_name().unwrap().to_string_lossy().contains("damaged-")).collect()
 }
 
+/// The list of files of the database in a data directory.
+fn list_of_files(data: &Path) -> PathBuf {
+    let name = fs::read_to_string(data.join("rocksdb/CURRENT")).unwrap();
+    data.join("rocksdb").join(name.trim())
+}
+
+/// The files of rows of the database in a data directory.
+fn tables(data: &Path) -> Vec<PathBuf> {
+    let paths = fs::read_dir(data.join("rocksdb")).unwrap().map(|entry| entry.unwrap().path());
+    paths.filter(|path| path.extension().is_some_and(|of| of == "sst")).collect()
+}
+
+/// Each of its files in turn, cut short: what the others have is served, and it is told what is
+/// lost.
+#[test]
+fn a_store_that_lacks_the_end_of_a_file_is_repaired_if_that_is_wanted() {
+    let mut daemon = Setup::new().argument("--on-damage").argument("repair").start();
+    let stored = call("one");
+    assert_eq!(daemon.connect().put(stored.put(&[("o0", b"x")])), PutOutcome::Populated);
+    assert!(daemon.stop().success());
+    let (mut repaired, mut served) = (0, 0);
+    for _ in 0..10 {
+        for table in tables(&daemon.data()) {
+            let name = table.file_name().unwrap().to_str().unwrap().to_owned();
+            let Ok(bytes) = fs::read(&table) else { continue };
+            fs::write(&table, &bytes[..bytes.len() - 20]).unwrap();
+            daemon.start().expect("a cache must come up");
+            assert!(!table.exists());
+            let log = daemon.log();
+            assert!(log.contains("WAS DAMAGED") && log.contains(&name), "{log}");
+            repaired += 1;
+            served += usize::from(daemon.connect().lookup(&stored).is_ok());
+            daemon.connect().put(stored.put(&[("o0", b"x")]));
+            assert!(daemon.connect().lookup(&stored).is_ok());
+            assert!(daemon.stop().success());
+        }
+        if repaired >= 8 {
+            break;
+        }
+    }
+    assert!(repaired >= 8 && served >= 3 && served < repaired, "{served} of {repaired}");
+}
+
 #[test]
 fn a_store_that_cannot_be_opened_is_set_aside_if_that_is_wanted() {
     for setup in [
@@ -212,13 +255,13 @@ fn a_store_that_cannot_be_opened_is_set_aside_if_that_is_wanted() {
         let stored = call("one");
         assert_eq!(daemon.connect().put(stored.put(&[("o0", b"x")])), PutOutcome::Populated);
         assert!(daemon.stop().success());
-        fs::write(daemon.data().join("rocksdb/CURRENT"), "nonsense").unwrap();
+        fs::write(list_of_files(&daemon.data()), "nonsense").unwrap();
         daemon.start().expect("a cache must come up");
         assert!(daemon.connect().lookup(&stored).is_err());
         assert_eq!(daemon.connect().put(stored.put(&[("o0", b"x")])), PutOutcome::Populated);
         let moved = aside(&daemon.data());
         assert_eq!(moved.len(), 1);
-        assert_eq!(fs::read(moved[0].join("rocksdb/CURRENT")).unwrap(), b"nonsense");
+        assert_eq!(fs::read(list_of_files(&moved[0])).unwrap(), b"nonsense");
         let (log, data) = (daemon.log(), daemon.data());
         for part in ["WAS DAMAGED", &data.display().to_string(), &moved[0].display().to_string()] {
             assert!(log.contains(part), "{part} is not in {log}");

@@ -61,6 +61,12 @@ fn a_store_that_will_not_open_is_told_where_no_daemon_runs() {
     assert_eq!(damage(), [] as [&str; 0]);
     fs::remove_file(&current).unwrap();
     assert!(damage()[0].contains("CURRENT is missing"));
+    // Which list of files it named is seen as long as there is one.
+    daemon.start().expect("a daemon writes it anew");
+    assert!(daemon.stop().success());
+    let list = fs::read_to_string(&current).unwrap();
+    fs::remove_file(&current).unwrap();
+    fs::remove_file(current.with_file_name(list.trim())).unwrap();
     assert!(daemon.start().is_err(), "nor does a daemon open it");
 }
 

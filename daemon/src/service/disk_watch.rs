@@ -1,6 +1,7 @@
 //! Watches a store that takes no changes because its disk failed it, or because of damage.
 //!
-//! **Invariants.** As long as nothing fails, nothing is asked of the disk.
+//! **Invariants.** As long as nothing fails, nothing is asked of the disk, but for one look at all
+//! files when it begins: opening looks at some of them only.
 
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,10 @@ impl Service {
     /// Waits until the store has to be opened again, because it takes no changes although the disk
     /// does.
     pub(crate) async fn until_stuck(&self) {
+        let store = self.store.clone();
+        if let Err(error) = pool::run(move || store.examine()).await {
+            tracing::warn!(?error, "the files of the store have not been looked at");
+        }
         let mut stuck_since = None;
         loop {
             tokio::time::sleep(LOOK_INTERVAL).await;

@@ -1,8 +1,8 @@
 //! The rows of puts without the store around them: what they cost any daemon that writes such
 //! rows, to compare benchmarks with.
 //!
-//! **Does not** check or hash anything, nor keep what a store has to keep: a folder with such rows is
-//! no store.
+//! **Does not** check or hash anything, nor keep what a store has to keep: a folder with such rows
+//! is no store.
 
 use std::path::Path;
 use std::time::Duration;

@@ -97,9 +97,10 @@ pub enum OpenError {
 pub(crate) fn ways_out(store: &Path) -> String {
     let (aside, database) = (quoted(&store.join("damaged-1")), quoted(&store.join("rocksdb")));
     format!(
-        "move the directory away (`mkdir {aside} && mv {database} {aside}`) and start anew, or \
-         start with `--on-damage set_aside` (in the configuration: on_damage = \"set_aside\"), \
-         which does that by itself"
+        "start with `--on-damage repair` (in the configuration: on_damage = \"repair\"), which \
+         keeps what can be read, or, if that does not do, move the directory away (`mkdir {aside} \
+         && mv {database} {aside}`) and start anew, or start with `--on-damage set_aside`, which \
+         does both by itself"
     )
 }
 

@@ -2,7 +2,8 @@
 //!
 //! **Invariants.** It is held by the open file, so the kernel gives it back however the process
 //! ends. The number in the file is only there to be shown; if it is there when the lock is taken,
-//! the process before has not ended in order, and copies of its entries may still be read. A lock
+//! the process before has not ended in order, and copies of its entries may still be read. In its
+//! place stands at last that all is flushed, if it is. A lock
 //! that another has is waited for only as long as a process that was killed may need to end.
 
 use std::fs::{self, File, OpenOptions};
@@ -25,11 +26,17 @@ const ENDING_MAX: Duration = Duration::from_secs(3);
 /// How often to look meanwhile.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
+/// What the file says when the process that had it has ended in order, and has left nothing that
+/// stands in a log only.
+const FLUSHED: &str = "flushed\n";
+
 /// A store's lock; given back when dropped.
 pub(crate) struct Lock {
     file: Flock<File>,
     /// Until when nothing may be changed, if the process before has not ended in order.
     not_before: Option<Instant>,
+    /// Whether it is known that the process before left nothing that stood in a log only.
+    was_flushed: bool,
 }
 
 /// Shows that the store may be changed.
@@ -60,13 +67,27 @@ impl Lock {
             Err((_, error)) => return Err(cannot(error.into())),
         };
         let had = Instant::now();
-        let was_left = file.metadata().map_err(cannot)?.len() > 0;
+        let mut left = String::new();
+        file.rewind().and_then(|()| file.read_to_string(&mut left)).map_err(cannot)?;
+        let was_flushed = left == FLUSHED;
+        let was_left = !left.is_empty() && !was_flushed;
         file.set_len(0)
             .and_then(|()| file.rewind())
             .and_then(|()| writeln!(file, "{}", std::process::id()))
             .map_err(cannot)?;
         let not_before = was_left.then_some(had + SUCCESSION);
-        Ok(Self { file, not_before })
+        Ok(Self { file, not_before, was_flushed })
+    }
+
+    /// Says that nothing stands in a log only.
+    pub(crate) fn note_flushed(&self) {
+        // If it fails, who finds no log thinks that something is lost.
+        let _ = (&*self.file).rewind().and_then(|()| (&*self.file).write_all(FLUSHED.as_bytes()));
+    }
+
+    /// Whether it is known that nothing stood in a log only when the process before ended.
+    pub(crate) const fn was_flushed(&self) -> bool {
+        self.was_flushed
     }
 
     /// There is no copy of any entry any more: whoever comes next need not wait.

@@ -7,7 +7,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder};
-use std::io::{self, Read as _};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
@@ -21,6 +21,7 @@ use nix::unistd::Uid;
 use crate::collect::Collector;
 use crate::disk::{self, Disk};
 use crate::error::{OpenError, advice, ways_out};
+use crate::extent::Extent;
 use crate::failpoint::{Failpoint, is_armed, reach};
 use crate::halt::{self, Halt};
 use crate::heat::Touches;
@@ -28,6 +29,7 @@ use crate::hot::Hot;
 use crate::hot_entries::HotEntries;
 use crate::limits::HOT_ENTRIES_SHARE;
 use crate::lock::Lock;
+use crate::mend_meta::{mend_meta, new_id};
 use crate::mutation::Mutation;
 use crate::open_errors::{cannot_open, damaged};
 use crate::options::{OnDamage, Options};
@@ -36,6 +38,7 @@ use crate::queue::Queue;
 use crate::rebuild::rebuild;
 use crate::record::{Counters, CountersOfFormat1};
 use crate::renew;
+use crate::repair;
 use crate::rocks::{Batch, Database, Read, Reads, RocksError, Tier, lacks_log, left_out};
 use crate::schema::{
     Column, FORMAT, META_COUNTERS, META_DOUBT, META_FORMAT, META_ID, META_LOOSE, META_NEXT_STORAGE,
@@ -48,8 +51,8 @@ use crate::usage::Books;
 use crate::writer::Writer;
 
 /// What may stand in a folder that is to become a store.
-const HARMLESS: [&str; 7] =
-    ["damaged", "lock", "lost+found", "memod.log", halt::PROBE, "rocksdb", "run"];
+const HARMLESS: [&str; 8] =
+    ["damaged", "lock", "lost+found", "memod.log", halt::PROBE, repair::SCRATCH, "rocksdb", "run"];
 
 /// Opens the store and starts its writer.
 pub(crate) fn open(options: &Options) -> Result<(Arc<Shared>, JoinHandle<()>), OpenError> {
@@ -64,7 +67,7 @@ pub(crate) fn open(options: &Options) -> Result<(Arc<Shared>, JoinHandle<()>), O
         Err(error) => return Err(error),
     }
     let lock = Lock::take(path)?;
-    let (db, meta) = open_or_set_aside(options, &database)?;
+    let (db, meta) = open_or_set_aside(options, &database, lock.was_flushed())?;
     let halt = Halt::default();
     if set_aside::marked(path).is_some() {
         halt.bear_damage();
@@ -90,6 +93,7 @@ pub(crate) fn open(options: &Options) -> Result<(Arc<Shared>, JoinHandle<()>), O
         path: path.to_owned(),
         id: meta.id,
         left_out: meta.left_out,
+        examining: Mutex::default(),
         db,
         lock,
     });
@@ -110,18 +114,24 @@ pub(crate) fn open(options: &Options) -> Result<(Arc<Shared>, JoinHandle<()>), O
     Ok((shared, thread))
 }
 
-/// Opens the database. If it is damaged, that is the end of it, or it is set aside.
-fn open_or_set_aside(options: &Options, database: &Path) -> Result<(Database, Meta), OpenError> {
+/// Opens the database. If it is damaged, it is repaired, or set aside, or that is the end of it.
+/// `was_flushed`: it is known that nothing stood in a log only.
+fn open_or_set_aside(
+    options: &Options,
+    database: &Path,
+    was_flushed: bool,
+) -> Result<(Database, Meta), OpenError> {
     let path = options.path.as_path();
     set_aside::follow(path, database).map_err(|source| OpenError::Io {
         path: path.to_owned(),
         advice: "move its file `damaged` away by hand",
         source,
     })?;
-    let opened = open_database(options, database);
+    repair::name_list(path, database)?;
+    let opened = open_or_repair(options, database, was_flushed);
     let reason = match (opened, set_aside::marked(path)) {
         (Ok(opened), None) => return Ok(opened),
-        (Ok(opened), Some(reason)) if options.on_damage == OnDamage::Refuse => {
+        (Ok(opened), Some(reason)) if options.on_damage != OnDamage::SetAside => {
             tracing::error!(
                 "the store {} could not be written when it was open last: {reason}. It will not \
                  be for long now. Save what is good with `memo export`, then {}",
@@ -141,13 +151,38 @@ fn open_or_set_aside(options: &Options, database: &Path) -> Result<(Database, Me
         advice: "move its folder `rocksdb` away by hand",
         source,
     })?;
-    open_database(options, database)
+    open_database(options, database, true)
 }
 
-fn open_database(options: &Options, database: &Path) -> Result<(Database, Meta), OpenError> {
+/// Opens the database, if need be without files that cannot be opened.
+fn open_or_repair(
+    options: &Options,
+    database: &Path,
+    was_flushed: bool,
+) -> Result<(Database, Meta), OpenError> {
+    let repair = |why: &str| repair::repair(&options.path, database, options.on_damage, why);
+    // What is found bad only when it is read would hide what is older.
+    if let Some(why) = set_aside::marked(&options.path)
+        && let Err(error) = repair(&why)
+    {
+        tracing::error!("{error}");
+    }
+    match open_database(options, database, was_flushed) {
+        Err(OpenError::Damaged { detail, .. }) if repair(&detail)? => {
+            open_database(options, database, was_flushed)
+        }
+        opened => opened,
+    }
+}
+
+fn open_database(
+    options: &Options,
+    database: &Path,
+    was_flushed: bool,
+) -> Result<(Database, Meta), OpenError> {
     let path = options.path.as_path();
     let is_there = check_folder(path, database)?;
-    let lacks_log = is_there && lacks_log(database);
+    let lacks_log = is_there && !was_flushed && lacks_log(database);
     if is_there {
         check_format_before_opening(path, database)?;
         halt::give_back(path);
@@ -159,6 +194,9 @@ fn open_database(options: &Options, database: &Path) -> Result<(Database, Meta),
     let (is_quiet, cache_bytes) = (marked.is_some(), options.block_cache_bytes);
     let db = Database::open(database, is_quiet, cache_bytes, options.grave_age_max)
         .map_err(|error| cannot_open(path, &error))?;
+    if let Some(what) = db.misfit(database).map_err(|error| cannot_open(path, &error))? {
+        return Err(damaged(path, &what));
+    }
     let mut left_out = left_out(database);
     // A power cut while a store is made may leave none, too: nothing has been acknowledged then.
     if lacks_log {
@@ -170,6 +208,9 @@ fn open_database(options: &Options, database: &Path) -> Result<(Database, Meta),
              stood behind that place, it is a miss now; after a full disk it may be nothing but \
              puts that were refused"
         );
+    }
+    if marked.as_deref().is_some_and(|why| Extent::named(why).0.lacks(Column::Meta)) {
+        mend_meta(&db).map_err(|error| cannot_open(path, &error))?;
     }
     let mut meta = load_meta(path, &db)?;
     if let Some(reason) = marked {
@@ -410,7 +451,7 @@ fn create_meta(path: &Path, db: &Database) -> Result<Meta, OpenError> {
     if entries.row().map_err(|error| cannot_open(path, &error))?.is_some() {
         return Err(damaged(path, "its format is not recorded"));
     }
-    let id = random_id().map_err(|source| OpenError::Io {
+    let id = new_id().map_err(|source| OpenError::Io {
         path: path.to_owned(),
         advice: "make /dev/urandom readable",
         source,
@@ -429,12 +470,6 @@ fn create_meta(path: &Path, db: &Database) -> Result<Meta, OpenError> {
     reach(Failpoint::CreateDatabase);
     db.write(batch, true).map_err(|error| cannot_open(path, &error))?;
     Ok(meta)
-}
-
-fn random_id() -> io::Result<String> {
-    let mut bytes = [0; 16];
-    fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
 }
 
 fn queue_loose(shared: &Shared) -> Result<(), RocksError> {

@@ -11,22 +11,31 @@ pub(crate) fn damaged(path: &Path, detail: &str) -> OpenError {
     OpenError::Damaged { path: path.to_owned(), detail: detail.to_owned() }
 }
 
-/// A store that the database does not open, or not let be read, for this reason.
-pub(crate) fn cannot_open(path: &Path, error: &RocksError) -> OpenError {
-    let detail = error.as_ref();
+/// What an error says of the machine, if it does not say that what is stored is bad.
+fn kind(detail: &str) -> Option<io::ErrorKind> {
     let kinds = [
         ("Permission denied", io::ErrorKind::PermissionDenied),
         ("Read-only file system", io::ErrorKind::ReadOnlyFilesystem),
         ("No space left", io::ErrorKind::StorageFull),
         ("Disk quota exceeded", io::ErrorKind::QuotaExceeded),
-        // None of these says that what is stored is bad.
         ("While lock file", io::ErrorKind::ResourceBusy),
         ("Too many open files", io::ErrorKind::Other),
         ("Cannot allocate memory", io::ErrorKind::OutOfMemory),
         ("Input/output error", io::ErrorKind::Other),
     ];
-    match kinds.into_iter().find(|(text, _)| detail.contains(text)) {
-        Some((_, kind)) => {
+    kinds.into_iter().find(|(text, _)| detail.contains(text)).map(|(_, kind)| kind)
+}
+
+/// Whether an error says that what is stored is bad.
+pub(crate) fn is_damage(error: &RocksError) -> bool {
+    kind(error.as_ref()).is_none()
+}
+
+/// A store that the database does not open, or not let be read, for this reason.
+pub(crate) fn cannot_open(path: &Path, error: &RocksError) -> OpenError {
+    let detail = error.as_ref();
+    match kind(detail) {
+        Some(kind) => {
             let source = io::Error::new(kind, detail.to_owned());
             OpenError::Io { path: path.to_owned(), advice: advice(&source), source }
         }

@@ -21,11 +21,15 @@ pub enum Durability {
 /// What to do about a database that cannot be opened because it is damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnDamage {
-    /// Refuse to open the store.
+    /// Refuse to open the store, unless it can be mended and nothing be lost.
     #[default]
     Refuse,
-    /// Move the database into a folder `damaged-<date>` of the store, and begin a new one. One
-    /// that could not be written because of damage when it was open last is moved too.
+    /// Open it without the files that are damaged, and write what they belong to anew; refuse if
+    /// that cannot be done.
+    Repair,
+    /// The same, but if that cannot be done move the database into a folder `damaged-<date>` of the
+    /// store, and begin a new one. One that could not be written because of damage when it was open
+    /// last, and cannot be mended, is moved too.
     SetAside,
 }
 

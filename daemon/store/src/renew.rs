@@ -10,7 +10,7 @@
 //! again by the next opening. Nobody changes anything meanwhile; reading goes on. Memory does
 //! not grow with the store, but for the number of large contents.
 //!
-//! **Does not** mend `meta`.
+//! **Does not** mend `meta`: see [`crate::mend_meta`].
 
 use std::collections::HashSet;
 use std::sync::PoisonError;
@@ -19,6 +19,7 @@ use memod_protocol::{Key, wire};
 
 use crate::derived::Derived;
 use crate::error::StoreError;
+use crate::extent::Extent;
 use crate::failpoint::{Failpoint, reach};
 use crate::rebuild::rebuild;
 use crate::record::{
@@ -32,14 +33,13 @@ use crate::schema::{
 use crate::set_aside;
 use crate::shared::now_ms;
 use crate::skip::{self, readable};
+use crate::witness::is_borne_out;
 use crate::writer::Writer;
 
 /// Columns that follow from entries, the last ones written.
 const INDEXES: [Column; 3] = [Column::Tasks, Column::Refs, Column::Near];
 /// Rows of which something is lost if they cannot be read.
 const CONTENT: [Column; 3] = [Column::Entries, Column::Blobs, Column::Chunks];
-/// What a mark that names columns begins with.
-const NAMED: &str = "columns to be written anew:";
 /// After so many rows somebody hears that it goes on.
 const ROWS_PER_BEAT: u64 = 1000;
 
@@ -51,44 +51,18 @@ pub(crate) struct Renewed {
     pub(crate) lost: Vec<Key>,
 }
 
-/// What a mark says for these columns.
-pub(crate) fn reason(columns: &[Column]) -> String {
-    columns.iter().fold(NAMED.to_owned(), |text, column| format!("{text} {}", column.name()))
-}
-
-/// The columns that a mark is about; none if it does not say. They may be none, if what was damaged
-/// is gone.
-fn marked_columns(db: &Database, reason: &str) -> Result<Option<Vec<Column>>, RocksError> {
-    if let Some(names) = reason.strip_prefix(NAMED) {
-        let named = |column: &Column| names.split_whitespace().any(|name| name == column.name());
-        return Ok(Some(Column::ALL.into_iter().filter(named).collect()));
-    }
-    if reason.contains(".sst") {
-        return db.columns_of_files(reason).map(Some);
-    }
-    if !reason.contains(".blob") {
-        return Ok(None);
-    }
-    let mut columns = Vec::new();
-    for column in [Column::Blobs, Column::Chunks] {
-        let nothing = |_: &[u8], _: &[u8]| Ok::<(), RocksError>(());
-        if skip::each_readable(db.rows(column, &[], None), nothing)? {
-            columns.push(column);
-        }
-    }
-    Ok(Some(columns))
-}
-
 /// Writes the columns anew that a mark is about. None if it does not say, or they cannot be.
 pub(crate) fn heal(
     db: &Database,
     reason: &str,
     counters: Counters,
 ) -> Result<Option<Counters>, RocksError> {
-    match marked_columns(db, reason)? {
-        Some(columns) if columns.contains(&Column::Meta) => Ok(None),
-        Some(columns) if columns.is_empty() => Ok(Some(counters)),
-        Some(columns) => Ok(Some(renew(db, &columns, counters, &|| ())?.counters)),
+    match Extent::marked(db, reason)? {
+        Some(extent) if extent.columns.contains(&Column::Meta) && !extent.lacks(Column::Meta) => {
+            Ok(None)
+        }
+        Some(extent) if extent.columns.is_empty() => Ok(Some(counters)),
+        Some(extent) => Ok(Some(renew(db, &extent, counters, &|| ())?.counters)),
         None => Ok(None),
     }
 }
@@ -96,11 +70,12 @@ pub(crate) fn heal(
 /// Writes columns anew, and what is counted and charged. `beat` is called now and then.
 pub(crate) fn renew(
     db: &Database,
-    columns: &[Column],
+    extent: &Extent,
     counters: Counters,
     beat: &dyn Fn(),
 ) -> Result<Renewed, RocksError> {
-    let mut work = Work { db, counters, lost: Vec::new(), dropped: 0, rows: 0, beat };
+    let columns = extent.columns.as_slice();
+    let mut work = Work { db, extent, counters, lost: Vec::new(), dropped: 0, rows: 0, beat };
     let mut batch = Batch::new(0);
     batch.put(db, Column::Meta, META_DOUBT, &[]);
     db.write(batch, true)?;
@@ -127,7 +102,9 @@ pub(crate) fn renew(
         reach(Failpoint::Renewed);
         db.drop_retired();
     }
-    if is_lost || columns.iter().any(|column| CONTENT.contains(column)) {
+    // Without `meta` it is not known what nobody owns.
+    let has_content = |column: &Column| CONTENT.contains(column) || *column == Column::Meta;
+    if is_lost || columns.iter().any(has_content) {
         work.sweep()?;
     }
     let (batch, counters) = rebuild(db, work.counters)?;
@@ -146,6 +123,7 @@ type Done = Result<(), RocksError>;
 
 struct Work<'a> {
     db: &'a Database,
+    extent: &'a Extent,
     counters: Counters,
     lost: Vec<Key>,
     /// Contents of which nothing is known any more.
@@ -196,9 +174,9 @@ impl Work<'_> {
     fn copy(&mut self, column: Column) -> Result<(), RocksError> {
         let db = self.db;
         let mut renewal = db.renew(column)?;
+        let extent = self.extent;
         let is_damaged = self.each(db.rows(column, &[], None), |_, key, value| {
-            // Nobody uses what is lost.
-            let is_wanted = column != Column::Heat || find(db, Column::Entries, key)?.is_some();
+            let is_wanted = is_wanted(db, extent, column, key, value)?;
             if is_wanted { renewal.put(key, value) } else { Ok(()) }
         })?;
         if is_damaged {
@@ -214,10 +192,10 @@ impl Work<'_> {
         column: Column,
         renewal: &mut Renewal<'_>,
     ) -> Result<(), RocksError> {
-        let db = self.db;
+        let (db, extent) = (self.db, self.extent);
         let mut add = |key: &[u8]| match find(db, column, key)? {
-            Some(row) => renewal.put(key, &row),
-            None => Ok(()),
+            Some(row) if is_wanted(db, extent, column, key, &row)? => renewal.put(key, &row),
+            _ => Ok(()),
         };
         match column {
             Column::Entries => {
@@ -248,11 +226,11 @@ impl Work<'_> {
 
     /// Writes a column anew that follows from the entries.
     fn derive(&mut self, column: Column) -> Result<(), RocksError> {
-        let db = self.db;
+        let (db, extent) = (self.db, self.extent);
         let mut renewal = db.renew(column)?;
         self.each_entry(|_, key, entry, derived, apart| match column {
             Column::Tasks => renewal.put(&derived.task_key, &derived.task),
-            Column::Refs => put_refs(db, &mut renewal, &key, entry, apart),
+            Column::Refs => put_refs(db, extent, &mut renewal, &key, entry, apart),
             _ => derived.near.iter().try_for_each(|row| renewal.put(row, &[])),
         })?;
         renewal.finish()
@@ -351,8 +329,39 @@ impl Work<'_> {
     }
 }
 
+/// Whether a row belongs into a column that is written anew.
+fn is_wanted(
+    db: &Database,
+    extent: &Extent,
+    column: Column,
+    key: &[u8],
+    value: &[u8],
+) -> Result<bool, RocksError> {
+    let is_there = || Ok(find(db, Column::Entries, key)?.is_some());
+    match column {
+        // Nobody uses what is lost.
+        Column::Heat => is_there(),
+        _ if !extent.lacks(column) => Ok(true),
+        // It may be what was removed or replaced since.
+        Column::Entries => is_borne_out(db, key, value),
+        Column::Graves => is_there().map(|is_there| !is_there),
+        Column::Blobs => Ok(has_chunks(db, value)),
+        _ => Ok(true),
+    }
+}
+
+/// Whether a row of `blobs` that has its content in chunks has the first of them. Chunks of a row
+/// that was replaced are gone.
+fn has_chunks(db: &Database, row: &[u8]) -> bool {
+    let Ok(BlobRecord::Chunked(record)) = BlobRecord::decode(row) else { return true };
+    let first = db.read(Column::Chunks, &chunk_key(record.storage, 0), Tier::Disk, |_| ());
+    // One that is damaged is found when it is looked up.
+    first.map_or_else(|error| is_damage(&error), |found| found == Read::Row(()))
+}
+
 fn put_refs(
     db: &Database,
+    extent: &Extent,
     renewal: &mut Renewal<'_>,
     key: &Key,
     entry: &EntryRecord,
@@ -360,8 +369,12 @@ fn put_refs(
 ) -> Result<(), RocksError> {
     for OutputRecord { digest, .. } in &entry.outputs {
         let row = ref_key(digest, key);
-        // Who pays goes on to; who is put apart pays in any case.
-        let paid = readable(db.read(Column::Refs, &row, Tier::Disk, ref_pays))?;
+        // Who pays goes on to, if that is known; who is put apart pays in any case.
+        let paid = if extent.lacks(Column::Refs) {
+            None
+        } else {
+            readable(db.read(Column::Refs, &row, Tier::Disk, ref_pays))?
+        };
         renewal.put(&row, &ref_value(paid.unwrap_or(apart)))?;
     }
     Ok(())
@@ -394,8 +407,9 @@ impl Writer {
     pub(crate) fn renew(&mut self, columns: &[Column]) -> Result<(), StoreError> {
         let shared = self.share();
         let is_marked = set_aside::marked(&shared.path).is_some();
-        set_aside::mark(&shared.path, &reason(columns));
-        let renewed = renew(&shared.db, columns, shared.counters(), &|| shared.beat());
+        let extent = Extent::of(columns);
+        set_aside::mark(&shared.path, &extent.text(None));
+        let renewed = renew(&shared.db, &extent, shared.counters(), &|| shared.beat());
         shared.db.drop_retired();
         // What was charged before is nothing to go by, even if it has been made anew in part only.
         shared.books.forget();
@@ -420,4 +434,4 @@ impl Writer {
 
 #[cfg(test)]
 #[path = "renew_tests.rs"]
-mod tests;
+pub(crate) mod tests;

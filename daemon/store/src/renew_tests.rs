@@ -19,7 +19,7 @@ use crate::options::{OnDamage, Options};
 use crate::rocks::{compact, family_names, files_of, leave_unfinished};
 use crate::store::Store;
 
-const ENTRIES: u64 = 60;
+pub(crate) const ENTRIES: u64 = 60;
 /// One of them is removed, and has a grave.
 const REMOVED: u64 = 7;
 /// Other places of a file are damaged in steps of this: a block has 4 KiB.
@@ -27,7 +27,7 @@ const STEP: usize = 2500;
 /// What stands behind the blocks of rows: without it, a file cannot be opened at all.
 const TAIL: usize = 2500;
 
-fn identity(number: u64) -> CallIdentity {
+pub(crate) fn identity(number: u64) -> CallIdentity {
     CallIdentity {
         scope: Scope::new("project", "domain"),
         task: format!("task {}", number % 3),
@@ -40,7 +40,7 @@ fn identity(number: u64) -> CallIdentity {
     }
 }
 
-fn key(number: u64) -> Key {
+pub(crate) fn key(number: u64) -> Key {
     identity(number).key()
 }
 
@@ -53,7 +53,7 @@ fn interface() -> InterfaceText {
 }
 
 /// Content that does not compress: some in its row, some in chunks; and some that entries share.
-fn contents(number: u64) -> [Bytes; 2] {
+pub(crate) fn contents(number: u64) -> [Bytes; 2] {
     let length = if number % 10 == 3 { 20_000 } else { 150 };
     let mut own = Vec::new();
     while own.len() < length {
@@ -64,8 +64,18 @@ fn contents(number: u64) -> [Bytes; 2] {
     [own.into(), Bytes::from(format!("shared by some: {}", number % 5))]
 }
 
-fn put(store: &Store, number: u64) -> Result<PutOutcome, StoreError> {
-    let outputs = ["a", "b"].into_iter().zip(contents(number));
+pub(crate) fn put(store: &Store, number: u64) -> Result<PutOutcome, StoreError> {
+    put_as(store, number, contents(number), Replace::Never)
+}
+
+/// Puts an entry with other content than its own.
+pub(crate) fn put_as(
+    store: &Store,
+    number: u64,
+    contents: [Bytes; 2],
+    replace: Replace,
+) -> Result<PutOutcome, StoreError> {
+    let outputs = ["a", "b"].into_iter().zip(contents);
     let outputs = outputs
         .map(|(name, content)| (name.to_owned(), "bytes".to_owned(), store.prepare(content)));
     let entry = NewEntry {
@@ -81,7 +91,7 @@ fn put(store: &Store, number: u64) -> Result<PutOutcome, StoreError> {
             created_at_ms: number,
             run: RunClaim::default(),
         },
-        replace: Replace::Never,
+        replace,
         apart: number % 10 == 4,
     };
     let (sender, receiver) = mpsc::sync_channel(1);
@@ -90,7 +100,7 @@ fn put(store: &Store, number: u64) -> Result<PutOutcome, StoreError> {
 }
 
 /// A store of all entries, as files, and which of them are those of a column.
-fn filled(column: Column) -> (TempDir, Vec<String>) {
+pub(crate) fn filled(column: Column) -> (TempDir, Vec<String>) {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&Options::new(folder.path())).unwrap();
     for number in 0..ENTRIES {
@@ -107,10 +117,27 @@ fn filled(column: Column) -> (TempDir, Vec<String>) {
     store.settle().unwrap();
     drop(store);
     let store = Store::open(&Options::new(folder.path())).unwrap();
+    // So few files that none of them is compacted unless that is asked for. Graves of long ago
+    // would go.
+    for column in Column::ALL.into_iter().filter(|column| *column != Column::Graves) {
+        compact(&store.shared().db, column);
+    }
     let files = files_of(&store.shared().db, column);
     assert!(!files.is_empty(), "{column:?} has files");
     drop(store);
     (folder, files)
+}
+
+/// A copy of a store that is not open.
+pub(crate) fn copy(store: &Path) -> TempDir {
+    let copied = tempfile::tempdir().unwrap();
+    let (from, to) = (store.join("rocksdb"), copied.path().join("rocksdb"));
+    fs::create_dir(&to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
+    }
+    copied
 }
 
 /// Copies of a store, each with another block of a column damaged.
@@ -123,13 +150,8 @@ fn damaged(column: Column) -> impl Iterator<Item = TempDir> {
         places.extend((50..end).step_by(STEP).map(|place| (file.clone(), place)));
     }
     places.into_iter().map(move |(file, place)| {
-        let copied = tempfile::tempdir().unwrap();
-        let (from, to) = (folder.path().join("rocksdb"), copied.path().join("rocksdb"));
-        fs::create_dir(&to).unwrap();
-        for entry in fs::read_dir(from).unwrap() {
-            let path = entry.unwrap().path();
-            fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
-        }
+        let copied = copy(folder.path());
+        let to = copied.path().join("rocksdb");
         let mut bytes = fs::read(to.join(&file)).unwrap();
         bytes[place] ^= 0x10;
         fs::write(to.join(&file), bytes).unwrap();
@@ -137,7 +159,7 @@ fn damaged(column: Column) -> impl Iterator<Item = TempDir> {
     })
 }
 
-fn open(path: &Path) -> Store {
+pub(crate) fn open(path: &Path) -> Store {
     Store::open(&Options { on_damage: OnDamage::SetAside, ..Options::new(path) }).unwrap()
 }
 
@@ -154,11 +176,11 @@ fn try_verify(store: &Store, repair: bool) -> Option<VerifyReport> {
     }
 }
 
-fn verify(store: &Store, repair: bool) -> VerifyReport {
+pub(crate) fn verify(store: &Store, repair: bool) -> VerifyReport {
     try_verify(store, repair).expect("the store takes changes")
 }
 
-fn is_served(store: &Store, number: u64) -> bool {
+pub(crate) fn is_served(store: &Store, number: u64) -> bool {
     let Found::Entry(found) = store.lookup(&key(number), Tier::Disk).unwrap() else {
         return false;
     };
@@ -170,12 +192,12 @@ fn is_served(store: &Store, number: u64) -> bool {
     found == contents(number).map(Some)
 }
 
-fn numbers() -> impl Iterator<Item = u64> {
+pub(crate) fn numbers() -> impl Iterator<Item = u64> {
     (0..ENTRIES).filter(|number| *number != REMOVED)
 }
 
 /// Asserts that these entries are served, listed, described and found from others, and no more.
-fn assert_there(store: &Store, numbers: &[u64]) {
+pub(crate) fn assert_there(store: &Store, numbers: &[u64]) {
     for number in numbers {
         assert!(is_served(store, *number), "{number} is served");
         let detail = store.describe(&key(*number)).unwrap().unwrap();
@@ -188,7 +210,7 @@ fn assert_there(store: &Store, numbers: &[u64]) {
 }
 
 /// Asserts that everything agrees, and that all can be changed.
-fn assert_works(store: &Store, path: &Path, mut numbers: Vec<u64>) {
+pub(crate) fn assert_works(store: &Store, path: &Path, mut numbers: Vec<u64>) {
     assert!(!store.is_halted());
     assert_eq!(set_aside::marked(path), None);
     assert_eq!(verify(store, false).problems, 0);
@@ -208,7 +230,7 @@ fn assert_works(store: &Store, path: &Path, mut numbers: Vec<u64>) {
     assert_eq!(nearest[0].differs.len(), 1, "the newest of its task differs in its number only");
 }
 
-fn assert_sound(store: &Store) {
+pub(crate) fn assert_sound(store: &Store) {
     store.settle().unwrap();
     let recount = store.recount().unwrap();
     assert_eq!(recount.problems, Vec::<String>::new());
@@ -292,6 +314,40 @@ fn met_by_a_compaction(column: Column) -> impl Iterator<Item = (TempDir, Store)>
         assert_eq!(set_aside::marked(folder.path()), None);
         (folder, store)
     })
+}
+
+/// Nobody asks for it, and nobody is told but who looks.
+#[test]
+fn damage_that_a_compaction_in_the_background_has_met_is_mended_by_the_next_opening() {
+    for column in [Column::Tasks, Column::Refs, Column::Near] {
+        let folder = damaged(column).next().unwrap();
+        let store = open(folder.path());
+        assert!(!store.has_failed_behind());
+        // When there are some files of a column they are compacted, with what is below them.
+        let mut added = Vec::new();
+        while !store.has_failed_behind() {
+            let number = ENTRIES + added.len() as u64;
+            if put(&store, number).is_err() {
+                break;
+            }
+            added.push(number);
+            if store.shared().db.flush_column(column).is_err() {
+                break;
+            }
+        }
+        assert_eq!(store.try_again(), Trial::Stuck { may_recover: false });
+        assert!(store.is_halted());
+        assert!(is_of_rows(&set_aside::marked(folder.path()).unwrap()));
+        drop(store);
+        let store = open(folder.path());
+        assert_eq!(set_aside::marked(folder.path()), None);
+        for number in numbers().chain(added) {
+            assert!(is_served(&store, number), "{column:?}: {number}");
+        }
+        assert_sound(&store);
+        compact(&store.shared().db, column);
+        put(&store, 2000).unwrap();
+    }
 }
 
 #[test]
@@ -381,8 +437,8 @@ fn what_was_cut_off_is_done_again() {
     for columns in [&INDEXES[..], &CONTENT, &[Column::Heat, Column::Graves]] {
         // As if it had ended behind the first of them.
         let store = open(folder.path());
-        set_aside::mark(folder.path(), &reason(columns));
-        renew(&store.shared().db, &columns[..1], store.counters(), &|| ()).unwrap();
+        set_aside::mark(folder.path(), &Extent::of(columns).text(None));
+        renew(&store.shared().db, &Extent::of(&columns[..1]), store.counters(), &|| ()).unwrap();
         drop(store);
         let store = open(folder.path());
         assert_eq!(set_aside::marked(folder.path()), None);
@@ -410,7 +466,7 @@ fn a_view_has_what_was_replaced_for_as_long_as_it_lives() {
     };
     for _ in 0..2 {
         for column in [Column::Tasks, Column::Near] {
-            renew(db, &[column], store.counters(), &|| ()).unwrap();
+            renew(db, &Extent::of(&[column]), store.counters(), &|| ()).unwrap();
             db.drop_retired();
             for view in [&view, &db.view()] {
                 assert_eq!(of(view, Column::Tasks), ENTRIES - 1);

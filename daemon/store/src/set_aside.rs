@@ -11,7 +11,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use memod_protocol::shell::quoted;
@@ -22,7 +22,9 @@ use crate::shared::now_ms;
 
 /// The name of the mark.
 pub(crate) const MARK: &str = "damaged";
-/// What the names of the folders begin with into which databases are moved.
+/// The name of one that is being written.
+const NEW_MARK: &str = "damaged-mark";
+/// What the names of the folders begin with into which databases, or single files, are moved.
 pub(crate) const FOLDER: &str = "damaged-";
 /// Databases that may be set aside on one day.
 const SAME_DAY_MAX: u32 = 1000;
@@ -39,6 +41,37 @@ pub(crate) fn mark(store: &Path, reason: &str) {
     if let Err(error) = fs::write(&path, format!("{reason}\n")) {
         tracing::warn!(%error, "that the store is damaged cannot be written down");
     }
+}
+
+/// Puts another mark in the place of the one that is there, if any; it outlives a power cut.
+///
+/// # Errors
+/// If it cannot be written.
+pub(crate) fn mark_anew(store: &Path, reason: &str) -> io::Result<()> {
+    let reason: String = reason.chars().take(REASON_CHARS_MAX).collect();
+    let new = store.join(NEW_MARK);
+    let mut file = fs::File::create(&new)?;
+    writeln!(file, "{reason}")?;
+    file.sync_all()?;
+    fs::rename(&new, store.join(MARK))?;
+    disk::sync_names(store)
+}
+
+/// Moves files of a database out of the way, as far as they are there; says where to.
+///
+/// # Errors
+/// If they cannot be moved.
+pub(crate) fn move_files(store: &Path, database: &Path, names: &[&str]) -> io::Result<PathBuf> {
+    let folder = make_folder(store)?;
+    for name in names {
+        match fs::rename(database.join(name), folder.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    disk::sync_names(&folder)?;
+    disk::sync_names(store)?;
+    Ok(folder)
 }
 
 /// Removes the mark: what it was about is whole.

@@ -46,6 +46,8 @@ pub(crate) struct Shared {
     pub(crate) path: PathBuf,
     pub(crate) id: String,
     pub(crate) left_out: Vec<String>,
+    /// Held while files are looked at: see [`crate::repair`].
+    pub(crate) examining: Mutex<()>,
     pub(crate) lock: Lock,
 }
 

@@ -27,6 +27,7 @@ use crate::options::Options;
 use crate::policy::Worth;
 use crate::record::{Counters, Grave, GraveCause};
 use crate::recount::{self, Recount};
+use crate::repair;
 use crate::rocks::{Read, Reads, Tier};
 use crate::scan::{self, Page};
 use crate::schema::{Column, FORMAT, note_key};
@@ -404,11 +405,15 @@ impl Store {
         halt.error().is_some() || halt.is_damaged()
     }
 
-    /// Whether changes have ended because of damage that may be mended when the store is opened
-    /// again.
+    /// Whether changes have ended because of damage that the next opening may mend.
     #[must_use]
     pub fn has_met_damage(&self) -> bool {
         self.shared().halt.is_damaged()
+    }
+
+    /// Looks at all files: one that cannot be read is mended by the next opening. Takes a while.
+    pub fn examine(&self) {
+        repair::examine(self.shared());
     }
 
     /// Whether something has failed in the background since [`Store::try_again`] was called last,

@@ -128,8 +128,11 @@ impl Writer {
             return;
         }
         let db = &self.shared.db;
-        if let Err(error) = db.flush().and_then(|()| db.sync()) {
-            tracing::error!(%error, "the store could not be put on the disk when it was closed");
+        match db.flush().and_then(|()| db.sync()) {
+            Ok(()) => self.shared.lock.note_flushed(),
+            Err(error) => {
+                tracing::error!(%error, "the store was not put on the disk when it was closed");
+            }
         }
         reach(Failpoint::CloseFlushed);
         self.balance.end(&self.shared);

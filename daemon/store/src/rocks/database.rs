@@ -14,7 +14,7 @@ use rocksdb::{
 
 use super::generations::{self, Db, Generations, families, family_name, locked, parse_family_name};
 use super::options::ColumnOptions;
-use super::{RocksError, options};
+use super::{RocksError, is_damage, options};
 use crate::packing::Packing;
 use crate::schema::{Column, prefix_end};
 
@@ -301,7 +301,8 @@ impl Reads for Database {
             Tier::Memory => &self.memory,
             Tier::Disk => &self.disk,
         };
-        found(self.db.get_pinned_cf_opt(&self.column(column), key, options), with)
+        let got = self.db.get_pinned_cf_opt(&self.column(column), key, options);
+        found(got, tier, key, with, || self.rows(column, key, None))
     }
 
     fn rows_skipping(
@@ -316,15 +317,30 @@ impl Reads for Database {
     }
 }
 
-fn found<T>(
-    result: Result<Option<DBPinnableSlice<'_>>, RocksError>,
+/// What a read has come to. One that meets damage is done again by `walk`, from its key on: that
+/// asks no filter, which may be all that is damaged.
+fn found<'a, T>(
+    got: Result<Option<DBPinnableSlice<'_>>, RocksError>,
+    tier: Tier,
+    key: &[u8],
     with: impl FnOnce(&[u8]) -> T,
+    walk: impl FnOnce() -> Rows<'a>,
 ) -> Result<Read<T>, RocksError> {
-    match result {
+    match got {
         Ok(Some(row)) => Ok(Read::Row(with(&row))),
         Ok(None) => Ok(Read::Absent),
         Err(error) if error.kind() == ErrorKind::Incomplete => Ok(Read::WouldBlock),
-        Err(error) => Err(error),
+        Err(error) if !is_damage(&error) => Err(error),
+        Err(_) if tier == Tier::Memory => Ok(Read::WouldBlock),
+        Err(error) => {
+            let mut rows = walk();
+            rows.first();
+            match rows.row() {
+                Ok(Some((found, row))) if found == key => Ok(Read::Row(with(row))),
+                Ok(_) => Ok(Read::Absent),
+                Err(_) => Err(error),
+            }
+        }
     }
 }
 
@@ -370,8 +386,8 @@ impl Reads for View<'_> {
         if tier == Tier::Memory {
             options.set_read_tier(ReadTier::BlockCache);
         }
-        let column = self.column(column);
-        found(self.snapshot.get_pinned_cf_opt(&column, key, options), with)
+        let got = self.snapshot.get_pinned_cf_opt(&self.column(column), key, options);
+        found(got, tier, key, with, || self.rows(column, key, None))
     }
 
     fn rows_skipping(

@@ -9,12 +9,13 @@
 //! changes it, which is for the writer to see to; it can be read all the time.
 
 use std::borrow::Cow;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use rocksdb::{BoundColumnFamily, DBWithThreadMode, FlushOptions, MultiThreaded, WriteBatch};
 
-use super::database::Database;
+use super::database::{Batch, Database};
 use super::{RocksError, options};
 use crate::schema::{Column, family_key};
 
@@ -90,7 +91,13 @@ pub(super) fn settle(db: &Db, families: &[(Column, u32)]) -> Result<Generations,
             Some(meta) => db.get_cf(meta, family_key(column))?,
             None => None,
         };
-        let generation = row.and_then(|row| row.try_into().ok()).map_or(0, u32::from_le_bytes);
+        let said = row.and_then(|row| row.try_into().ok()).map_or(0, u32::from_le_bytes);
+        let mut those = families.iter().filter(|(of, _)| *of == column);
+        // One that is alone is the one, whatever a store says that has lost a file of `meta`.
+        let generation = match (those.next(), those.next()) {
+            (Some((_, only)), None) => *only,
+            _ => said,
+        };
         generations.set(column, generation);
     }
     for (column, generation) in families {
@@ -135,6 +142,14 @@ impl Database {
         Ok(Renewal { database: self, column, generation, family, batch, is_finished: false })
     }
 
+    /// Says in `meta` which family is that of each column.
+    pub(crate) fn note_families(&self, batch: &mut Batch) {
+        for column in Column::ALL.into_iter().filter(|column| *column != Column::Meta) {
+            let generation = locked(&self.generations).of(column);
+            batch.put(self, Column::Meta, &family_key(column), &generation.to_le_bytes());
+        }
+    }
+
     /// Has columns be compacted again by themselves, if the database was opened quiet.
     pub(crate) fn end_quiet(&self) -> Result<(), RocksError> {
         for column in Column::ALL {
@@ -157,6 +172,30 @@ impl Database {
                 tracing::warn!(%name, %error, "a column that was replaced stays for now");
             }
         }
+    }
+
+    /// The names of all files of rows.
+    pub(crate) fn files(&self) -> Result<Vec<String>, RocksError> {
+        let files = self.db.live_files()?.into_iter();
+        Ok(files.map(|file| file.name.trim_start_matches('/').to_owned()).collect())
+    }
+
+    /// What is wrong with the files of rows in the folder of the database, as far as that is seen
+    /// without reading them: `RocksDB` itself opens no more than some when it is opened.
+    pub(crate) fn misfit(&self, folder: &Path) -> Result<Option<String>, RocksError> {
+        for file in self.db.live_files()? {
+            let path = folder.join(file.name.trim_start_matches('/'));
+            match path.metadata() {
+                Ok(of) if of.len() < file.size as u64 => {
+                    return Ok(Some(format!("{} is too short", path.display())));
+                }
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    return Ok(Some(format!("{} is missing", path.display())));
+                }
+                _ => {}
+            }
+        }
+        Ok(None)
     }
 
     /// The columns whose files of rows a text names.

@@ -1,8 +1,10 @@
 //! The only module that names `RocksDB`.
 
 mod database;
+mod examine;
 mod generations;
 mod leftovers;
+mod manifest;
 mod options;
 mod recovery;
 mod vitals;
@@ -14,8 +16,12 @@ pub(crate) use database::tests::{
     make_format_2, set_row, write_format,
 };
 pub(crate) use database::{Batch, Database, Read, Reads, Row, Rows, View};
+pub(crate) use examine::{BadFile, bad_files, has_one_family_each, unlist};
 pub(crate) use generations::Renewal;
 pub(crate) use leftovers::seal_leftovers;
+#[cfg(test)]
+pub(crate) use manifest::current;
+pub(crate) use manifest::mend_current;
 pub(crate) use recovery::{lacks_log, left_out};
 pub use rocksdb::Error as RocksError;
 

@@ -106,7 +106,7 @@ impl ColumnOptions {
     fn column(&self, of: Column) -> Options {
         let mut table = BlockBasedOptions::default();
         table.set_block_cache(&self.cache);
-        // Index and filter blocks count against the cache, or a large store would need large memory.
+        // Index and filter blocks count against the cache, or a large store would need much memory.
         table.set_cache_index_and_filter_blocks(true);
         table.set_cache_index_and_filter_blocks_with_high_priority(true);
         table.set_pin_l0_filter_and_index_blocks_in_cache(true);

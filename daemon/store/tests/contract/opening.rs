@@ -42,7 +42,7 @@ fn s24_the_lock_says_whether_its_process_ended_in_order() {
     let lock = folder.path().join("lock");
     assert_eq!(fs::read_to_string(&lock).unwrap().trim(), std::process::id().to_string());
     drop(store);
-    assert_eq!(fs::read(&lock).unwrap(), b"");
+    assert_eq!(fs::read(&lock).unwrap(), b"flushed\n");
     fs::write(&lock, "1\n").unwrap();
     let store = TestStore { store: open_in(folder.path()), folder };
     assert_hit(&store, 1, &[content(1, 10)]);
@@ -89,18 +89,21 @@ fn a_damaged_database_is_told_and_not_made_anew() {
     put(&store, 1, &[content(1, 100_000)]);
     let TestStore { store, folder } = store;
     drop(store);
-    let database = folder.path().join("rocksdb");
-    let manifest = fs::read_dir(&database)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .find(|path| path.file_name().unwrap().to_string_lossy().starts_with("MANIFEST"))
-        .unwrap();
-    fs::write(&manifest, "nonsense").unwrap();
+    fs::write(list_of_files(folder.path()), "nonsense").unwrap();
     let error = refusal(folder.path());
     assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
-    fs::remove_file(database.join("CURRENT")).unwrap();
+    fs::remove_file(folder.path().join("rocksdb/CURRENT")).unwrap();
     let error = refusal(folder.path());
     assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+}
+
+/// The list of files of a store's database.
+fn list_of_files(store: &Path) -> PathBuf {
+    let files = fs::read_dir(store.join("rocksdb")).unwrap();
+    let mut paths = files.map(|entry| entry.unwrap().path());
+    let is_list =
+        |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with("MANIFEST");
+    paths.find(is_list).unwrap()
 }
 
 /// The folders into which databases of this store have been moved.
@@ -122,7 +125,7 @@ fn a_damaged_database_is_set_aside_if_that_is_wanted_and_every_time() {
     put(&store, 1, &[content(1, 10)]);
     drop(store);
     for times in 1..=2 {
-        fs::write(folder.path().join("rocksdb/CURRENT"), "nonsense").unwrap();
+        fs::write(list_of_files(folder.path()), "nonsense").unwrap();
         let error = refusal(folder.path());
         assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
         assert_eq!(aside(folder.path()).len(), times - 1, "a refusal leaves it where it is");
@@ -135,7 +138,7 @@ fn a_damaged_database_is_set_aside_if_that_is_wanted_and_every_time() {
         let moved = aside(folder.path());
         assert_eq!(moved.len(), times);
         for moved in &moved {
-            assert_eq!(fs::read(moved.join("rocksdb/CURRENT")).unwrap(), b"nonsense");
+            assert_eq!(fs::read(list_of_files(moved)).unwrap(), b"nonsense");
         }
     }
     // What has been set aside is no hindrance.
@@ -163,7 +166,7 @@ fn what_is_not_damaged_is_never_set_aside() {
 }
 
 #[test]
-fn a_log_without_the_file_current_is_damage() {
+fn a_log_without_a_list_of_files_is_damage() {
     // `kill -9` leaves everything in the log.
     let store = open();
     put(&store, 1, &[content(1, 100)]);
@@ -173,7 +176,7 @@ fn a_log_without_the_file_current_is_damage() {
     for entry in fs::read_dir(store.folder.path().join("rocksdb")).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap();
-        if name != "CURRENT" {
+        if name != "CURRENT" && !name.to_string_lossy().starts_with("MANIFEST") {
             fs::copy(&path, copy.path().join("rocksdb").join(name)).unwrap();
         }
     }
@@ -265,15 +268,60 @@ fn a_database_that_is_no_folder_is_set_aside_like_any_other() {
 }
 
 #[test]
-fn a_list_of_files_that_names_one_that_is_gone_is_blamed_too() {
+fn a_file_that_is_gone_is_named_or_costs_nothing() {
     let TestStore { store, folder } = open();
     put(&store, 1, &[content(1, 10)]);
     drop(store);
     let is_sst = |path: &PathBuf| path.extension().is_some_and(|of| of == "sst");
     let files = fs::read_dir(folder.path().join("rocksdb")).unwrap();
-    let gone = files.map(|file| file.unwrap().path()).find(is_sst).unwrap();
-    fs::remove_file(&gone).unwrap();
-    let said = refusal(folder.path()).to_string();
-    assert!(said.contains(gone.file_name().unwrap().to_str().unwrap()), "{said}");
-    assert!(said.contains("or MANIFEST, the list of files, is damaged"), "{said}");
+    let files: Vec<_> = files.map(|file| file.unwrap().path()).filter(is_sst).collect();
+    let (mut refused, mut mended) = (0, 0);
+    for gone in files {
+        let copy = tempfile::tempdir().unwrap();
+        fs::create_dir(copy.path().join("rocksdb")).unwrap();
+        for file in fs::read_dir(folder.path().join("rocksdb")).unwrap() {
+            let from = file.unwrap().path();
+            if from != gone {
+                let to = copy.path().join("rocksdb").join(from.file_name().unwrap());
+                fs::copy(&from, to).unwrap();
+            }
+        }
+        match Store::open(&options(copy.path())) {
+            Ok(store) => {
+                assert_hit(&store, 1, &[content(1, 10)]);
+                assert_sound(&store);
+                mended += 1;
+            }
+            Err(error) => {
+                let said = error.to_string();
+                assert!(said.contains(gone.file_name().unwrap().to_str().unwrap()), "{said}");
+                assert!(said.contains("--on-damage repair"), "{said}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 1 && mended > 1, "{refused}, {mended}");
+}
+
+/// A log that nobody needed may go, and a store that was stopped in order needs none.
+#[test]
+fn a_log_that_goes_after_the_store_was_closed_is_not_missed() {
+    for is_killed in [false, true] {
+        let TestStore { store, folder } = open();
+        put(&store, 1, &[content(1, 10)]);
+        drop(store);
+        if is_killed {
+            // What it leaves: its number in the lock.
+            fs::write(folder.path().join("lock"), "1\n").unwrap();
+        }
+        for file in fs::read_dir(folder.path().join("rocksdb")).unwrap() {
+            let path = file.unwrap().path();
+            if path.extension().is_some_and(|of| of == "log") {
+                fs::remove_file(path).unwrap();
+            }
+        }
+        let store = open_in(folder.path());
+        assert_eq!(store.left_out().is_empty(), !is_killed, "{:?}", store.left_out());
+        assert_hit(&store, 1, &[content(1, 10)]);
+    }
 }

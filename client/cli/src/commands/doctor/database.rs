@@ -38,8 +38,8 @@ fn missing(data: &Path) -> Option<Check> {
         Ok(None) => None,
         Ok(Some(problem)) => {
             let advice = format!(
-                "what is in it can be computed again: start the daemon with `--on-damage \
-                 set_aside`, or move {} away",
+                "start the daemon, which mends what it can; else, since what is in it can be \
+                 computed again, start it with `--on-damage set_aside`, or move {} away",
                 database.display()
             );
             Some(Check::failed(NAME, problem, advice))
