@@ -123,12 +123,16 @@ fn a_second_daemon_on_the_same_store_is_refused_with_the_first_ones_process() {
 fn a_damaged_store_is_refused_with_advice_and_left_as_it_is() {
     let mut daemon = Daemon::new();
     assert!(daemon.stop().success());
-    let current = daemon.data().join("rocksdb/CURRENT");
-    fs::write(&current, "MANIFEST-777777\n").unwrap();
+    let database = daemon.data().join("rocksdb");
+    let named = fs::read_to_string(database.join("CURRENT")).unwrap();
+    let list = database.join(named.trim());
+    let damaged = fs::read(&list).unwrap().into_iter().map(|byte| byte ^ 1).collect::<Vec<u8>>();
+    fs::write(&list, &damaged).unwrap();
     let path = daemon.data().display().to_string();
     let parts = [path.as_str(), "is damaged", "move the directory away"];
     assert_refused(daemon.refused(), 1, &parts);
-    assert_eq!(fs::read_to_string(&current).unwrap(), "MANIFEST-777777\n");
+    assert_eq!(fs::read(&list).unwrap(), damaged);
+    assert_eq!(fs::read_to_string(database.join("CURRENT")).unwrap(), named);
 }
 
 #[test]

@@ -140,8 +140,8 @@ impl ColumnOptions {
                 blob_files(&mut options, KIB, self.packing.content);
                 // So that what has been read once is in memory the next time.
                 options.set_blob_cache(&self.cache);
-                // A million rows take some 70 MiB, since the content stands elsewhere: with levels as
-                // large as by default there would be only one, all of which each compaction rewrites.
+                // A million rows take some 70 MiB, since the content stands elsewhere: with levels
+                // as large as by default there would be only one, which each compaction rewrites.
                 options.set_max_bytes_for_level_base(4 * MIB as u64);
                 options.set_target_file_size_base(2 * MIB as u64);
             }
