@@ -205,8 +205,9 @@ fn open_database(
     for place in &left_out {
         tracing::error!(
             "the end of a log of the store is lost: {place}. If anything that was acknowledged \
-             stood behind that place, it is a miss now; after a full disk it may be nothing but \
-             puts that were refused"
+             stood behind that place, what it stored is a miss now, and what it removed or \
+             replaced is as it was before; after a full disk it may be nothing but puts that were \
+             refused"
         );
     }
     if marked.as_deref().is_some_and(|why| Extent::named(why).0.lacks(Column::Meta)) {

@@ -17,7 +17,7 @@
 //! **Does not** repair the list of files itself.
 
 use std::collections::BTreeSet;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::PoisonError;
 
@@ -67,6 +67,12 @@ pub(crate) fn repair(
     let files = match bad_files(database, &store.join(SCRATCH), blamed, &is_damage) {
         Ok(files) if files.is_empty() => return Ok(false),
         Ok(files) => files,
+        // With room on the disk it can be told: nothing is to be given up for that.
+        Err(source)
+            if matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) =>
+        {
+            return Err(disk(store, source));
+        }
         Err(error) => {
             tracing::warn!(%error, "what is wrong with the files of the store cannot be told");
             return Ok(false);

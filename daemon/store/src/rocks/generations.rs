@@ -184,15 +184,16 @@ impl Database {
     /// without reading them: `RocksDB` itself opens no more than some when it is opened.
     pub(crate) fn misfit(&self, folder: &Path) -> Result<Option<String>, RocksError> {
         for file in self.db.live_files()? {
-            let path = folder.join(file.name.trim_start_matches('/'));
-            match path.metadata() {
-                Ok(of) if of.len() < file.size as u64 => {
-                    return Ok(Some(format!("{} is too short", path.display())));
-                }
-                Err(error) if error.kind() == ErrorKind::NotFound => {
-                    return Ok(Some(format!("{} is missing", path.display())));
-                }
-                _ => {}
+            let name = file.name.trim_start_matches('/');
+            let path = folder.join(name);
+            let what = match path.metadata() {
+                Ok(of) if of.len() < file.size as u64 => "too short",
+                Err(error) if error.kind() == ErrorKind::NotFound => "missing",
+                _ => continue,
+            };
+            // One that has been compacted meanwhile is nobody's any more, and may be gone.
+            if self.files()?.iter().any(|live| live == name) {
+                return Ok(Some(format!("{} is {what}", path.display())));
             }
         }
         Ok(None)
